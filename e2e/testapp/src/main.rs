@@ -1,0 +1,2 @@
+//! e2e/testapp
+fn main() {}

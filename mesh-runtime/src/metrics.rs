@@ -2,18 +2,59 @@
 //!
 //! Each component keeps a `Metrics` struct beside the code that counts and registers it into the
 //! [`Registry`] that the assembly owns. Names are registered without `_total`, which the encoder adds to
-//! counters.
+//! counters; series that Istio's dashboards know without that suffix are [`BareCounter`]s.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::{MetricType, TypedMetric};
 pub use prometheus_client::registry::Registry;
 
 /// Content type of the answer, as Prometheus asks for it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A counter whose series carries the registered name as it is, as Istio's control plane names its own
+/// (`pilot_xds_pushes`, `citadel_server_csr_count`).
+///
+/// OpenMetrics demands `_total` on counters, so its type is declared `unknown`.
+#[derive(Clone, Debug, Default)]
+pub struct BareCounter(Arc<AtomicU64>);
+
+impl BareCounter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.inc_by(1);
+    }
+
+    /// Adds `count`.
+    pub fn inc_by(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl TypedMetric for BareCounter {
+    const TYPE: MetricType = MetricType::Unknown;
+}
+
+impl EncodeMetric for BareCounter {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+        encoder.encode_gauge(&self.get())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
 
 /// The registry as OpenMetrics text, with the closing `# EOF` line.
 pub fn encode(registry: &Registry) -> String {
@@ -54,6 +95,18 @@ mod tests {
         assert_eq!(
             encode(&registry),
             "# HELP requests Requests seen.\n# TYPE requests counter\nrequests_total 3\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn a_bare_counter_keeps_its_name() {
+        let mut registry = Registry::default();
+        let counter = BareCounter::default();
+        registry.register("pilot_xds_pushes", "Pushes", counter.clone());
+        counter.inc();
+        assert_eq!(
+            encode(&registry),
+            "# HELP pilot_xds_pushes Pushes.\n# TYPE pilot_xds_pushes unknown\npilot_xds_pushes 1\n# EOF\n"
         );
     }
 }

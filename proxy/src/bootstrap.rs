@@ -1,0 +1,1 @@
+//! The Envoy bootstrap (`envoy.config.bootstrap.v3.Bootstrap`), from YAML or JSON.

@@ -1,0 +1,1 @@
+//! Errors of the data plane and the one mapping to HTTP and gRPC status.

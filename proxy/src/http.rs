@@ -1,0 +1,8 @@
+//! HTTP: server side, filters, routes, client side.
+//!
+//! [`server::serve`] drives one downstream connection. For each request it takes the configuration in force,
+//! cleans the request ([`headers`]), finds the route ([`route`]), runs the filters in the order of the
+//! connection manager ([`filter`]) and lets the router send it upstream ([`client`]).
+
+pub mod body;
+pub mod filter;

@@ -1,0 +1,1 @@
+//! Listening sockets, inspection of the first bytes, filter chain match.

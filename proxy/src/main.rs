@@ -1,0 +1,7 @@
+//! The `weft-proxy` binary: parse the arguments, build, run, drain.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    proxy::app::main()
+}

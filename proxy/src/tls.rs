@@ -1,0 +1,3 @@
+//! TLS: termination, origination, SPIFFE verification, secrets.
+
+pub mod server;

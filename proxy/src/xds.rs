@@ -1,0 +1,1 @@
+//! The xDS client side: protobuf to `config`, subscriptions, warming.

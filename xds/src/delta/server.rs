@@ -1,0 +1,306 @@
+//! The server's side: remembers what each client has and sends the difference.
+//!
+//! At most one response per type is in flight; changes that come meanwhile are found by the next
+//! comparison, so a slow client costs no queue. What a client refused is not sent again until it
+//! changes: the client keeps its last good version.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::nonce::Acks;
+use super::subscription::{Subscription, WILDCARD};
+use crate::envoy::discovery::DeltaDiscoveryRequest;
+use crate::resource::{Any, DeltaDiscoveryResponse, Resource};
+use crate::type_url::ResourceType;
+use crate::version::Version;
+
+/// A resource as generated once and shared by all streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedResource {
+    /// The version.
+    pub version: Version,
+    /// The encoded body.
+    pub body: Any,
+}
+
+/// All resources of one type that a client may have, by name.
+pub type ResourceMap = BTreeMap<Arc<str>, SharedResource>;
+
+/// Which half of a difference to send.
+///
+/// A cluster must exist before a route names it and must not vanish while one still does, so a
+/// server sends additions in the order of types, then removals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// New and changed resources, and answers to names that do not exist.
+    Additions,
+    /// Removals too.
+    Everything,
+}
+
+/// What a request was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The type it was about.
+    pub resource_type: ResourceType,
+    /// Whether the client asked for something, so that an answer is due at once.
+    pub asks: bool,
+    /// Whether a response was answered, so that the next one may be sent.
+    pub settles: bool,
+}
+
+/// Why a request cannot be served.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The type is not one of ours.
+    #[error("unknown resource type: \"{0}\"")]
+    UnknownType(String),
+}
+
+/// One stream's state.
+#[derive(Debug, Default)]
+pub struct Server {
+    types: BTreeMap<ResourceType, TypeState>,
+}
+
+/// One type of one stream.
+#[derive(Debug, Default)]
+pub struct TypeState {
+    subscription: Subscription,
+    acks: Acks,
+    /// What the client has, or will have when it has read what is in flight.
+    has: HashMap<Arc<str>, Version>,
+    /// Names that must be answered even if the client seems to have them already.
+    due: BTreeSet<Arc<str>>,
+    /// A first request to a type without resources still deserves its (empty) answer.
+    answer_due: bool,
+}
+
+impl TypeState {
+    /// What the client wants.
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// What was sent and how it was answered.
+    pub fn acks(&self) -> &Acks {
+        &self.acks
+    }
+
+    /// How many resources the client has.
+    pub fn resource_count(&self) -> usize {
+        self.has.len()
+    }
+
+    /// The version of a resource that the client has.
+    pub fn version_of(&self, name: &str) -> Option<Version> {
+        self.has.get(name).copied()
+    }
+}
+
+impl Server {
+    /// The state of a type, if the client ever asked for it.
+    pub fn state(&self, resource_type: ResourceType) -> Option<&TypeState> {
+        self.types.get(&resource_type)
+    }
+
+    /// All types that the client asked for, in the order of sending.
+    pub fn states(&self) -> impl Iterator<Item = (ResourceType, &TypeState)> {
+        self.types.iter().map(|(t, state)| (*t, state))
+    }
+
+    /// Takes a request in.
+    ///
+    /// # Errors
+    /// When the type is unknown; the stream's state is unchanged then.
+    pub fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Request, RequestError> {
+        let resource_type = ResourceType::from_url(&request.type_url)
+            .ok_or_else(|| RequestError::UnknownType(request.type_url.clone()))?;
+        let first = !self.types.contains_key(&resource_type);
+        let state = self.types.entry(resource_type).or_default();
+
+        let error = request
+            .error_detail
+            .as_ref()
+            .map(|status| status.message.as_str());
+        let settles = state.acks.answer(&request.response_nonce, error);
+        if first {
+            state.begin(resource_type, request);
+        }
+        let asks = state.resubscribe(request, first) || first;
+        Ok(Request {
+            resource_type,
+            asks,
+            settles,
+        })
+    }
+
+    /// Makes sure that the named resource is sent next time, changed or not.
+    ///
+    /// Envoy waits for the endpoints of a cluster that it was sent anew, even when they are the
+    /// endpoints it already has.
+    pub fn require(&mut self, resource_type: ResourceType, name: &str) {
+        let Some(state) = self.types.get_mut(&resource_type) else {
+            return;
+        };
+        if state.subscription.wants(name) {
+            state.due.insert(name.into());
+        }
+    }
+
+    /// The response that brings the client up to date, if one is due and none is in flight.
+    pub fn respond(
+        &mut self,
+        resource_type: ResourceType,
+        resources: &ResourceMap,
+        pass: Pass,
+    ) -> Option<DeltaDiscoveryResponse> {
+        let state = self.types.get_mut(&resource_type)?;
+        if state.acks.is_outstanding() {
+            return None;
+        }
+        let (changed, missing) = state.additions(resources);
+        let removed = match pass {
+            Pass::Additions => Vec::new(),
+            Pass::Everything => state.removals(resources),
+        };
+        state.send(resource_type, changed, [missing, removed].concat())
+    }
+
+    /// Like [`Server::respond`] for a known change: looks at nothing but the given names.
+    pub fn respond_to_change<'n>(
+        &mut self,
+        resource_type: ResourceType,
+        resources: &ResourceMap,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Option<DeltaDiscoveryResponse> {
+        let state = self.types.get_mut(&resource_type)?;
+        if state.acks.is_outstanding() {
+            return None;
+        }
+        let wanted = names
+            .into_iter()
+            .filter(|name| state.subscription.wants(name));
+        let changed: Vec<_> = wanted
+            .filter_map(|name| resources.get_key_value(name))
+            .filter(|(name, resource)| state.has.get(*name) != Some(&resource.version))
+            .collect();
+        state.send(resource_type, changed, Vec::new())
+    }
+}
+
+impl TypeState {
+    /// The first request of a type: the old form of the wildcard, and what the client still has
+    /// from an earlier stream.
+    fn begin(&mut self, resource_type: ResourceType, request: &DeltaDiscoveryRequest) {
+        if request.resource_names_subscribe.is_empty() && resource_type.has_wildcard() {
+            self.subscription.add(WILDCARD);
+        }
+        self.answer_due = self.subscription.is_wildcard()
+            || request
+                .resource_names_subscribe
+                .iter()
+                .any(|name| name == WILDCARD);
+        for (name, version) in &request.initial_resource_versions {
+            // A version of another run is not one of ours: the resource counts as outdated.
+            let version = version.parse().unwrap_or(Version::UNKNOWN);
+            self.has.insert(name.as_str().into(), version);
+        }
+    }
+
+    fn resubscribe(&mut self, request: &DeltaDiscoveryRequest, first: bool) -> bool {
+        for name in &request.resource_names_unsubscribe {
+            self.subscription.remove(name);
+        }
+        // Whoever unsubscribes has forgotten the resource, unless the wildcard still covers it.
+        let subscription = &self.subscription;
+        if !request.resource_names_unsubscribe.is_empty() {
+            self.has.retain(|name, _| subscription.wants(name));
+            self.due.retain(|name| subscription.wants(name));
+        }
+        for name in &request.resource_names_subscribe {
+            self.subscription.add(name);
+            let kept_from_earlier_stream = first && self.has.contains_key(name.as_str());
+            if name != WILDCARD && !kept_from_earlier_stream {
+                // The client may have dropped it since: asked again, it is sent again.
+                self.has.remove(name.as_str());
+                self.due.insert(name.as_str().into());
+            }
+        }
+        !request.resource_names_subscribe.is_empty()
+    }
+
+    /// What is new or changed, and which of the names that are due do not exist.
+    fn additions<'r>(
+        &self,
+        resources: &'r ResourceMap,
+    ) -> (Vec<(&'r Arc<str>, &'r SharedResource)>, Vec<Arc<str>>) {
+        let outdated = |name: &Arc<str>, resource: &SharedResource| {
+            self.due.contains(name) || self.has.get(name) != Some(&resource.version)
+        };
+        let changed = if self.subscription.is_wildcard() {
+            resources
+                .iter()
+                .filter(|(name, resource)| outdated(name, resource))
+                .collect()
+        } else {
+            let wanted = self.subscription.names();
+            wanted
+                .filter_map(|name| resources.get_key_value(name))
+                .filter(|(name, resource)| outdated(name, resource))
+                .collect()
+        };
+        let missing = self
+            .due
+            .iter()
+            .filter(|name| !resources.contains_key(*name))
+            .cloned()
+            .collect();
+        (changed, missing)
+    }
+
+    fn removals(&self, resources: &ResourceMap) -> Vec<Arc<str>> {
+        let gone = self
+            .has
+            .keys()
+            .filter(|name| !resources.contains_key(*name))
+            .cloned();
+        let mut gone: Vec<_> = gone.filter(|name| !self.due.contains(name)).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    fn send(
+        &mut self,
+        resource_type: ResourceType,
+        changed: Vec<(&Arc<str>, &SharedResource)>,
+        removed: Vec<Arc<str>>,
+    ) -> Option<DeltaDiscoveryResponse> {
+        if changed.is_empty() && removed.is_empty() && !self.answer_due {
+            return None;
+        }
+        self.answer_due = false;
+        for name in &removed {
+            self.has.remove(name);
+            self.due.remove(name);
+        }
+        let mut body = Vec::with_capacity(changed.len());
+        for (name, resource) in changed {
+            self.due.remove(name);
+            self.has.insert(Arc::clone(name), resource.version);
+            body.push(Resource {
+                version: resource.version.to_string(),
+                resource: Some(resource.body.clone()),
+                name: name.to_string(),
+                aliases: Vec::new(),
+            });
+        }
+        Some(DeltaDiscoveryResponse {
+            resources: body,
+            type_url: resource_type.url().to_owned(),
+            nonce: self.acks.send(),
+            removed_resources: removed.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        })
+    }
+}

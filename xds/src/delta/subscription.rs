@@ -1,0 +1,85 @@
+//! What one side of a stream has asked for, of one resource type.
+
+use std::collections::BTreeSet;
+
+/// The name that subscribes to everything.
+pub const WILDCARD: &str = "*";
+
+/// The resources of one type that a client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    wildcard: bool,
+    names: BTreeSet<String>,
+}
+
+impl Subscription {
+    /// A subscription to everything.
+    pub fn wildcard() -> Self {
+        Self {
+            wildcard: true,
+            names: BTreeSet::new(),
+        }
+    }
+
+    /// Whether everything is wanted.
+    pub fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+
+    /// The names that are wanted by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Whether nothing at all is wanted.
+    pub fn is_empty(&self) -> bool {
+        !self.wildcard && self.names.is_empty()
+    }
+
+    /// Whether a resource of this name is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Adds a name, or everything with [`WILDCARD`]. Returns whether that changed something.
+    pub fn add(&mut self, name: &str) -> bool {
+        if name == WILDCARD {
+            return !std::mem::replace(&mut self.wildcard, true);
+        }
+        self.names.insert(name.to_owned())
+    }
+
+    /// Takes a name, or the wildcard, back. Returns whether that changed something.
+    pub fn remove(&mut self, name: &str) -> bool {
+        if name == WILDCARD {
+            return std::mem::replace(&mut self.wildcard, false);
+        }
+        self.names.remove(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_wanted_until_it_is_taken_back() {
+        let mut subscription = Subscription::default();
+        assert!(subscription.is_empty());
+        assert!(subscription.add("a"));
+        assert!(!subscription.add("a"));
+        assert!(subscription.wants("a") && !subscription.wants("b"));
+        assert!(subscription.remove("a"));
+        assert!(!subscription.remove("a"));
+        assert!(subscription.is_empty());
+    }
+
+    #[test]
+    fn the_wildcard_and_names_are_independent() {
+        let mut subscription = Subscription::wildcard();
+        subscription.add("a");
+        assert!(subscription.wants("b"));
+        subscription.remove(WILDCARD);
+        assert!(subscription.wants("a") && !subscription.wants("b"));
+    }
+}

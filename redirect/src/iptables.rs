@@ -118,13 +118,13 @@ fn is_ours(line: &str) -> bool {
 }
 
 fn write_rules(out: &mut String, chain: &str, rules: &[Rule], family: Family, tagged: bool) {
-    for rule in rules
-        .iter()
-        .filter(|rule| rule.family().is_none_or(|own| own == family))
-    {
-        if !rule.why.is_empty() {
+    let applies = |rule: &&Rule| rule.family().is_none_or(|own| own == family);
+    let mut why = "";
+    for rule in rules.iter().filter(applies) {
+        if !rule.why.is_empty() && rule.why != why {
             let _ = writeln!(out, "# {}", rule.why);
         }
+        why = rule.why;
         let mut words = vec![format!("-A {chain}")];
         words.extend(rule.proto.map(|proto| format!("-p {}", proto_word(proto))));
         words.extend(rule.matches.iter().map(match_words));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use crate::rules::{Hook, Match, Owner, Proto, Rule, Ruleset, Verdict};
+use crate::rules::{Family, Hook, Match, Owner, Proto, Rule, Ruleset, Verdict};
 
 /// Name of our table.
 pub const TABLE: &str = "weft";
@@ -33,8 +33,13 @@ pub fn render(ruleset: &Ruleset) -> String {
         if let Some(hook) = hook {
             let _ = writeln!(out, "\t\t{}", attachment(hook));
         }
+        let mut why = "";
         for rule in rules {
-            write_rule(&mut out, rule);
+            if !rule.why.is_empty() && rule.why != why {
+                let _ = writeln!(out, "\t\t# {}", rule.why);
+            }
+            why = rule.why;
+            let _ = writeln!(out, "\t\t{}", rule_words(rule));
         }
         out.push_str("\t}\n");
     }
@@ -67,14 +72,13 @@ fn attachment(hook: Hook) -> String {
     format!("type {kind} hook {at} priority {priority}; policy accept;")
 }
 
-fn write_rule(out: &mut String, rule: &Rule) {
-    if !rule.why.is_empty() {
-        let _ = writeln!(out, "\t\t# {}", rule.why);
-    }
-    let has_port = rule
-        .matches
-        .iter()
-        .any(|m| matches!(m, Match::Dport(_) | Match::NotDports(_) | Match::Sport(_)));
+fn rule_words(rule: &Rule) -> String {
+    let has_port = rule.matches.iter().any(|condition| {
+        matches!(
+            condition,
+            Match::Dport(_) | Match::NotDports(_) | Match::Sport(_)
+        )
+    });
     let mut words = Vec::new();
     // A port condition implies its protocol.
     if let (Some(proto), false) = (rule.proto, has_port) {
@@ -85,8 +89,8 @@ fn write_rule(out: &mut String, rule: &Rule) {
             .iter()
             .map(|condition| match_words(rule.proto, condition)),
     );
-    words.push(verdict_words(&rule.verdict));
-    let _ = writeln!(out, "\t\t{}", words.join(" "));
+    words.push(verdict_words(&rule.verdict, rule.family()));
+    words.join(" ")
 }
 
 fn proto_word(proto: Proto) -> &'static str {
@@ -151,14 +155,23 @@ fn interface(name: &str) -> String {
         .map_or_else(|| name.to_owned(), |stem| format!("{stem}*"))
 }
 
-fn verdict_words(verdict: &Verdict) -> String {
+fn verdict_words(verdict: &Verdict, family: Option<Family>) -> String {
     match verdict {
         Verdict::Return => "return".to_owned(),
         Verdict::Accept => "accept".to_owned(),
         Verdict::Drop => "drop".to_owned(),
         Verdict::Jump(chain) => format!("jump {}", chain.to_lowercase()),
         Verdict::Redirect(port) => format!("redirect to :{port}"),
-        Verdict::Tproxy { port, mark } => format!("meta mark set {mark} tproxy to :{port}"),
+        Verdict::Tproxy { port, mark } => {
+            // A rule that names an address must name the family here as well.
+            let family = match family {
+                Some(Family::V4) => "ip ",
+                Some(Family::V6) => "ip6 ",
+                None => "",
+            };
+            // Unlike in iptables, nft's tproxy does not end the evaluation.
+            format!("meta mark set {mark} tproxy {family}to :{port} accept")
+        }
         Verdict::SetMark(mark) => format!("meta mark set {mark}"),
         Verdict::SaveMark => "ct mark set meta mark".to_owned(),
         Verdict::RestoreMark => "meta mark set ct mark".to_owned(),

@@ -24,7 +24,7 @@ const SERVED: [u16; 6] = [22, 80, 443, 8080, 15021, 15090];
 
 /// Who connects.
 #[derive(Debug, Clone, Copy)]
-pub enum Client {
+pub(crate) enum Client {
     App,
     Proxy,
     Marked,
@@ -34,14 +34,14 @@ pub enum Client {
 
 /// Where a connection arrived; the address is the original destination.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     Direct,
     Outbound(&'static str),
     Inbound(&'static str),
     Transparent(&'static str),
 }
 
-pub struct Lab {
+pub(crate) struct Lab {
     peer: Peer,
     arrivals: mpsc::Receiver<Arrival>,
     single_user: bool,
@@ -49,7 +49,7 @@ pub struct Lab {
 
 impl Lab {
     /// `None` in the outer process, after the copy inside has passed.
-    pub fn enter(test: &str) -> Option<Self> {
+    pub(crate) fn enter(test: &str) -> Option<Self> {
         if std::env::var_os(INSIDE).is_none() {
             let status = Command::new("unshare")
                 .args(unshare_flags())
@@ -94,15 +94,11 @@ impl Lab {
         })
     }
 
-    pub fn weft_redirect(&self, flags: &[String]) {
-        let mark: &[&str] = if self.single_user {
-            &["--socket-mark", "4919"]
-        } else {
-            &[]
-        };
+    pub(crate) fn weft_redirect(&self, flags: &[String]) {
+        let mark = self.single_user.then_some(("WEFT_SOCKET_MARK", "4919"));
         let output = Command::new(env!("CARGO_BIN_EXE_weft-redirect"))
             .args(flags)
-            .args(mark)
+            .envs(mark)
             .output()
             .expect("built with the test");
         assert!(
@@ -113,7 +109,7 @@ impl Lab {
     }
 
     /// Connects and waits for the server that got the connection to tell.
-    pub fn connect(&self, client: Client, to: SocketAddr) -> Arrival {
+    pub(crate) fn connect(&self, client: Client, to: SocketAddr) -> Arrival {
         let mut stream = match client {
             Client::App => connect(to, |_| ()),
             Client::Marked => connect(to, |socket| socket.set_mark(4919).expect("CAP_NET_ADMIN")),

@@ -1,1 +1,16 @@
-//! mesh-api
+//! What the mesh is meant to do, as values.
+//!
+//! Galley writes this model, pilot, citadel and the injector read it. Every field is already checked and
+//! normalised: names are fully qualified, defaults of enclosing objects are applied only where Istio applies
+//! them at the same place, durations and percentages are numbers with one meaning.
+//!
+//! This crate does not know YAML, Kubernetes, protobuf or tasks; it has no IO and no clock.
+
+pub mod hostname;
+pub mod identity;
+pub mod labels;
+pub mod locality;
+pub mod port;
+pub mod resource;
+
+pub mod diagnostic;

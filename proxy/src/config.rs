@@ -68,21 +68,32 @@ impl Config {
 
 /// Where the current configuration is published: one writer (the control thread), many readers.
 #[derive(Debug, Clone, Default)]
-pub struct ConfigHandle(Arc<ArcSwap<Config>>);
+pub struct ConfigHandle {
+    current: Arc<ArcSwap<Config>>,
+    /// The version last published: wakes workers that must act on a change (listeners) without a request.
+    version: tokio::sync::watch::Sender<u64>,
+}
 
 impl ConfigHandle {
     /// The configuration in force. For occasional readers; workers keep an [`arc_swap::Cache`].
     pub fn load(&self) -> Arc<Config> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Replaces the configuration in force.
     pub fn publish(&self, config: Config) {
-        self.0.store(Arc::new(config));
+        let version = config.version;
+        self.current.store(Arc::new(config));
+        self.version.send_replace(version);
+    }
+
+    /// Changes whenever a configuration is published.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.version.subscribe()
     }
 
     /// A cache for one worker: loading from it costs no atomic write while nothing changes.
     pub fn cache(&self) -> arc_swap::Cache<Arc<ArcSwap<Config>>, Arc<Config>> {
-        arc_swap::Cache::new(self.0.clone())
+        arc_swap::Cache::new(self.current.clone())
     }
 }

@@ -27,6 +27,9 @@ pub struct ConnectionInfo {
     pub direct_remote: SocketAddr,
     /// Where the client connected to, after original-destination restoration.
     pub local: SocketAddr,
+    /// The address before redirection, if an `original_dst` listener filter restored one: where clusters of
+    /// type `ORIGINAL_DST` connect to. `None` for a client that connected to the proxy itself.
+    pub original_destination: Option<SocketAddr>,
     /// SNI of the ClientHello, TLS terminated here or not.
     pub server_name: Option<Box<str>>,
     /// Termination of TLS, if it happened here.

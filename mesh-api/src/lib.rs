@@ -14,3 +14,22 @@ pub mod port;
 pub mod resource;
 
 pub mod diagnostic;
+
+pub mod endpoint;
+pub mod gateway;
+pub mod mesh_config;
+pub mod service;
+pub mod sidecar;
+pub mod telemetry;
+pub mod workload;
+
+pub mod route;
+pub mod traffic_policy;
+
+pub mod authn;
+pub mod authz;
+
+pub mod snapshot;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;

@@ -1,0 +1,103 @@
+//! Gateways: what an ingress or egress proxy listens for (Istio `Gateway`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::hostname::Hostname;
+use crate::labels::Selector;
+use crate::port::Protocol;
+use crate::resource::Meta;
+use crate::traffic_policy::tls::TlsVersion;
+
+/// One Gateway object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// The object.
+    pub meta: Meta,
+    /// The gateway pods, in any namespace.
+    pub selector: Selector,
+    /// What they listen for.
+    pub servers: Vec<Server>,
+}
+
+/// One `servers[]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `port.number`: a port of the gateway's Service.
+    pub port: u16,
+    /// `port.name`.
+    pub port_name: Arc<str>,
+    /// `port.protocol`.
+    pub protocol: Protocol,
+    /// `name`.
+    pub name: Option<Arc<str>>,
+    /// `bind`; `None` for every address.
+    pub bind: Option<IpAddr>,
+    /// Which hosts, and from which namespaces VirtualServices may bind to them.
+    pub hosts: Vec<ServerHost>,
+    /// `tls`.
+    pub tls: Option<ServerTls>,
+}
+
+/// `[namespace/]host`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerHost {
+    /// The namespace whose VirtualServices may bind; `None` for any (`*`). `.` is already resolved.
+    pub namespace: Option<Arc<str>>,
+    /// The host.
+    pub host: Hostname,
+}
+
+/// `ServerTLSSettings`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Answer plain HTTP with 301 to https.
+    pub https_redirect: bool,
+    /// What happens to TLS; `None` on plain servers that only redirect.
+    pub mode: Option<ServerTlsMode>,
+    /// Pins of client certificates: names.
+    pub subject_alt_names: Vec<Arc<str>>,
+    /// Pins of client certificates: base64 SHA-256 of the SPKI.
+    pub verify_certificate_spki: Vec<Arc<str>>,
+    /// Pins of client certificates: hex SHA-256.
+    pub verify_certificate_hash: Vec<Arc<str>>,
+    /// Lowest version.
+    pub min_version: TlsVersion,
+    /// Highest version.
+    pub max_version: TlsVersion,
+    /// Allowed suites; empty for the default.
+    pub cipher_suites: Vec<Arc<str>>,
+}
+
+/// `tls.mode` with what the mode needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerTlsMode {
+    /// Forward by SNI.
+    Passthrough,
+    /// Forward by the SNI of the mesh (`outbound_.port_.subset_.host`).
+    AutoPassthrough,
+    /// Server certificate only.
+    Simple(ServerCertificate),
+    /// Client certificate required.
+    Mutual(ServerCertificate),
+    /// Client certificate asked for.
+    OptionalMutual(ServerCertificate),
+    /// The mesh's own certificates.
+    IstioMutual,
+}
+
+/// Where a server certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerCertificate {
+    /// A Secret in the gateway pod's namespace (`credentialName`).
+    Credential(Arc<str>),
+    /// Files of the gateway pod.
+    Files {
+        /// `serverCertificate`.
+        certificate: Arc<str>,
+        /// `privateKey`.
+        private_key: Arc<str>,
+        /// `caCertificates`.
+        ca_certificates: Option<Arc<str>>,
+    },
+}

@@ -1,0 +1,38 @@
+//! Keeps the CA in force equal to its directory, and renews a self-signed root in time.
+//!
+//! A change on disk is read, checked as a whole and then swapped in; one that fails its checks is logged and
+//! counted, and the CA in use stays. Roots may overlap: `root-cert.pem` lists old and new together for as
+//! long as certificates under the old one live.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ca, CaError};
+use crate::file_watch::FileWatch;
+
+/// How often the remaining life of a self-signed root is looked at.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Follows the directory until dropped. Ends only with an error.
+pub async fn run(ca: Arc<Ca>) -> Result<(), CaError> {
+    let watch = FileWatch::directory(ca.directory())?;
+    // Something may have changed between the first read and the watch.
+    step(&ca);
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
+        }
+        step(&ca);
+    }
+}
+
+fn step(ca: &Ca) {
+    if let Err(error) = ca.reload().and_then(|_| ca.renew_if_due()) {
+        ca.metrics().reload_errors.inc();
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the CA on disk cannot be used, the one in force stays"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! The service as a caller sees it.
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tempfile::TempDir;
+use tonic::Code;
+
+use super::*;
+use crate::ca::CaConfig;
+use crate::clock::Clock;
+use crate::issue::Lifetimes;
+use crate::metrics::Metrics;
+
+fn service() -> (TempDir, CaService) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = CaConfig {
+        directory: directory.path().to_owned(),
+        trust_domain: "cluster.local".parse().unwrap(),
+        lifetimes: Lifetimes::default(),
+        clock: Clock::system(),
+    };
+    let ca = Arc::new(Ca::open(config, Metrics::default()).unwrap());
+    let authenticator = Authenticator::new(ca.trust_domain().clone(), None, Clock::system());
+    (directory, CaService::new(ca, authenticator))
+}
+
+fn csr() -> String {
+    CertificateParams::default()
+        .serialize_request(&KeyPair::generate().unwrap())
+        .unwrap()
+        .pem()
+        .unwrap()
+}
+
+fn request(csr: &str, peer: Option<PeerCertificate>) -> Request<IstioCertificateRequest> {
+    let mut request = Request::new(IstioCertificateRequest {
+        csr: csr.to_owned(),
+        validity_duration: 3600,
+        metadata: None,
+    });
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    request
+}
+
+/// The certificate that `identity` holds already.
+fn peer(service: &CaService, identity: &str) -> PeerCertificate {
+    let key = KeyPair::generate().unwrap();
+    let identity = identity.parse().unwrap();
+    let issued = service.ca.issue_workload(&identity, &key, None).unwrap();
+    PeerCertificate::from_verified(&issued.certificate)
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_with_the_old_one() {
+    let (_directory, service) = service();
+    let identity = "spiffe://cluster.local/ns/shop/sa/cart";
+    let request = request(&csr(), Some(peer(&service, identity)));
+    let answer = service.create_certificate(request).await.unwrap();
+    let chain = answer.into_inner().cert_chain;
+    let leaf = CertificateDer::from_pem_slice(chain[0].as_bytes()).unwrap();
+    let named = PeerCertificate::from_verified(&leaf)
+        .identity(service.ca.trust_domain(), Clock::system().now())
+        .unwrap();
+    assert_eq!(named.to_string(), identity);
+    assert_eq!(chain.last(), Some(&service.ca.trust_bundle().to_pem()));
+    assert_eq!(service.ca.metrics().issued.get(), 1);
+}
+
+#[tokio::test]
+async fn a_stranger_is_unauthenticated_with_the_reason() {
+    let (_directory, service) = service();
+    let status = service
+        .create_certificate(request(&csr(), None))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(
+        status.message(),
+        "neither a client certificate nor a bearer token was presented"
+    );
+
+    let mut with_token = request(&csr(), None);
+    let token = "Bearer a.b.c".parse().unwrap();
+    with_token.metadata_mut().insert("authorization", token);
+    let status = service.create_certificate(with_token).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+
+    let foreign = peer(&service, "spiffe://elsewhere/ns/shop/sa/cart");
+    let status = service
+        .create_certificate(request(&csr(), Some(foreign)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        status.message(),
+        "client certificate: the identity is of trust domain \"elsewhere\" instead of \"cluster.local\""
+    );
+    assert_eq!(service.ca.metrics().authentication_failures.get(), 3);
+    assert_eq!(service.ca.metrics().issued.get(), 0);
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_an_invalid_argument() {
+    let (_directory, service) = service();
+    let peer = peer(&service, "spiffe://cluster.local/ns/shop/sa/cart");
+    let status = service
+        .create_certificate(request("hello", Some(peer)))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "the request is not valid PEM");
+    assert_eq!(service.ca.metrics().csr_parsing_errors.get(), 1);
+}

@@ -1,1 +1,12 @@
-//! galley
+//! YAML and Kubernetes objects in, the mesh model out.
+//!
+//! Objects come from sources, are decoded with the position of every field,
+//! validated one by one, kept with their last good version, analyzed together and
+//! normalised to [`mesh_api`] values, which are published as one snapshot.
+//!
+//! This crate does not compute anything for a particular proxy, and it does not
+//! know xDS.
+
+pub mod manifest;
+
+pub mod decode;

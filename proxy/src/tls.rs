@@ -1,3 +1,21 @@
-//! TLS: termination, origination, SPIFFE verification, secrets.
+//! TLS: termination ([`server`]), origination ([`client`]), verification of peers ([`verify_spiffe`]) and the
+//! secrets that all three are built from ([`secret_store`]).
+//!
+//! A context names its secrets; the store rebuilds it whenever one of them changes. Handshakes that begin
+//! after that use the new certificate, connections that exist are left alone. A context whose secrets are not
+//! all there refuses every connection.
+//!
+//! Differs from Envoy: TLS 1.2 is the floor whatever `tls_minimum_protocol_version` says, and sessions are
+//! never resumed, so that no connection skips the verification against the roots now in force.
 
+pub mod secret;
+pub mod secret_store;
+
+pub mod context;
+pub mod verify_spiffe;
+
+pub mod client;
 pub mod server;
+
+mod peer;
+mod san;

@@ -1,6 +1,493 @@
 //! Upstreams of one worker: balancing, pools, health.
+//!
+//! ```text
+//! route -> Upstreams::get(cluster) -> pick(host) -> http(host).send(request)
+//!                                               \-> tcp(host)
+//! ```
+//!
+//! An [`UpstreamCluster`] is built from a published cluster and its endpoints when it is first used, and again
+//! when either is another `Arc` than before. Endpoints that stay keep their connections.
 
-/// Balancers and connection pools of one worker, by cluster slot. Built when a cluster is first used, rebuilt
-/// when its configuration or endpoints are no longer the ones it was built from.
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+pub mod circuit_breaker;
+pub mod connect;
+pub mod outlier_detection;
+
+mod connection_pool;
+mod http_connection;
+pub mod load_balancer;
+mod original_dst;
+
+pub use connect::{ConnectError, ConnectionFacts, UpstreamIo, UpstreamStream};
+pub use http_connection::{HttpSender, SendError, SendFailure};
+pub use outlier_detection::Outcome;
+
+use crate::config::ClusterId;
+use crate::config::cluster::{Cluster, Discovery, RoutingPriority};
+use crate::config::endpoint::{Endpoint, LoadAssignment};
+use crate::config::metadata::Struct;
+use crate::telemetry::stats::ClusterCells;
+use crate::worker::{View, Worker};
+use circuit_breaker::{Overflow, Permit, Resource};
+use connect::TlsWishes;
+use connection_pool::{Pool, PoolKey, PoolProtocol};
+use load_balancer::LoadBalancer;
+use original_dst::OriginalDst;
+
+/// Balancers and connection pools of one worker, by cluster slot.
 #[derive(Debug, Default)]
-pub struct Upstreams {}
+pub struct Upstreams {
+    slots: RefCell<Vec<Option<Built>>>,
+}
+
+#[derive(Debug)]
+struct Built {
+    version: u64,
+    cluster: Rc<UpstreamCluster>,
+}
+
+impl Upstreams {
+    /// The cluster in a slot, as `view` has it or newer. `None` if there is no such cluster (flag NC).
+    #[inline]
+    pub fn get(&self, worker: &Worker, view: &View, id: ClusterId) -> Option<Rc<UpstreamCluster>> {
+        let config = view.cluster(id)?;
+        let endpoints = view.endpoints(id);
+        let mut slots = self.slots.borrow_mut();
+        let index = id.0 as usize;
+        if let Some(Some(built)) = slots.get(index) {
+            // A long request may hold an older view than the one this was built from.
+            if built.cluster.is_built_from(config, endpoints) || view.version < built.version {
+                return Some(built.cluster.clone());
+            }
+        }
+        if slots.len() <= index {
+            slots.resize_with(index + 1, || None);
+        }
+        let previous = slots[index].take().map(|built| built.cluster);
+        let cluster = UpstreamCluster::build(worker, config, endpoints, previous);
+        slots[index] = Some(Built {
+            version: view.version,
+            cluster: cluster.clone(),
+        });
+        Some(cluster)
+    }
+
+    /// Closes what is idle for too long, and drops what is no longer configured. Called about once a second and
+    /// after each change of the configuration.
+    pub fn sweep(&self, worker: &Worker, view: &View, now: Instant) {
+        let used: Vec<u32> = {
+            let slots = self.slots.borrow();
+            let used = slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+            used.map(|(index, _)| index as u32).collect()
+        };
+        for id in used.into_iter().map(ClusterId) {
+            match self.get(worker, view, id) {
+                Some(cluster) => cluster.sweep(now),
+                None => {
+                    let gone = self.slots.borrow_mut()[id.0 as usize].take();
+                    if let Some(gone) = gone {
+                        gone.cluster.retire_all();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a pick depends on.
+#[derive(Debug, Clone, Default)]
+pub struct PickContext<'a> {
+    /// The route's hash policy (ring hash, Maglev); random if there is none.
+    pub hash: Option<u64>,
+    /// `metadata_match` of the route, filter `envoy.lb` (subset balancing).
+    pub metadata_match: Option<&'a Struct>,
+    /// Where the client wanted to go (`ORIGINAL_DST`).
+    pub original_destination: Option<SocketAddr>,
+    /// Hosts to avoid (retry predicate `previous_hosts`).
+    pub tried: &'a [SocketAddr],
+    /// How often to pick again when a host is to be avoided (`host_selection_retry_max_attempts`).
+    pub attempts: u32,
+}
+
+/// No host can take the request (flag UH).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no healthy upstream")]
+pub struct NoHealthyUpstream;
+
+/// How to connect for HTTP.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpConnectOptions<'a> {
+    /// Whose circuit breakers count.
+    pub priority: RoutingPriority,
+    /// What the client speaks, for clusters that follow it.
+    pub downstream_version: http::Version,
+    /// The request's host, for clusters with `auto_sni`.
+    pub authority: Option<&'a str>,
+}
+
+/// How to connect for TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpConnectOptions {
+    /// Whose circuit breakers count.
+    pub priority: RoutingPriority,
+}
+
+/// A cluster on one worker.
+#[derive(Debug)]
+pub struct UpstreamCluster {
+    core: Rc<ClusterCore>,
+    endpoints: Option<Arc<LoadAssignment>>,
+    hosts: Vec<Rc<Host>>,
+    balancer: RefCell<LoadBalancer>,
+    /// The outlier detection's generation that the balancer was built for.
+    generation: Cell<u64>,
+    original_dst: Option<OriginalDst>,
+}
+
+/// What all hosts of a cluster share, whatever its endpoints are.
+#[derive(Debug)]
+pub(crate) struct ClusterCore {
+    pub(crate) config: Arc<Cluster>,
+    pub(crate) cells: Arc<ClusterCells>,
+}
+
+/// An endpoint on one worker.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) endpoint: Arc<Endpoint>,
+    core: Rc<ClusterCore>,
+    state: Rc<HostState>,
+}
+
+/// What survives an update of the endpoint.
+#[derive(Debug, Default)]
+struct HostState {
+    pools: RefCell<SmallVec<[Rc<Pool>; 1]>>,
+    active: Cell<u32>,
+}
+
+impl UpstreamCluster {
+    fn build(
+        worker: &Worker,
+        config: &Arc<Cluster>,
+        endpoints: Option<&Arc<LoadAssignment>>,
+        previous: Option<Rc<Self>>,
+    ) -> Rc<Self> {
+        let kept = previous
+            .as_ref()
+            .filter(|old| Arc::ptr_eq(&old.core.config, config));
+        let core = kept.map_or_else(
+            || {
+                let cells = worker.telemetry.cluster_cells(&config.stat_name);
+                Rc::new(ClusterCore {
+                    config: config.clone(),
+                    cells,
+                })
+            },
+            |old| old.core.clone(),
+        );
+        let mut left: HashMap<SocketAddr, Rc<Host>> = previous
+            .iter()
+            .flat_map(|old| &old.hosts)
+            .map(|host| (host.address(), host.clone()))
+            .collect();
+        let hosts: Vec<Rc<Host>> = endpoints
+            .iter()
+            .flat_map(|assignment| assignment.endpoints())
+            .map(|(_, _, endpoint)| {
+                let old = left.get(&endpoint.address).cloned();
+                let host = Host::build(&core, endpoint, old.as_ref());
+                if old.is_some_and(|old| Rc::ptr_eq(&old.state, &host.state)) {
+                    left.remove(&endpoint.address);
+                }
+                host
+            })
+            .collect();
+        left.into_values().for_each(|host| host.retire());
+        let original_dst = match &config.discovery {
+            Discovery::OriginalDst(options) => {
+                let old = kept.and_then(|old| old.original_dst.as_ref());
+                Some(old.map_or_else(|| OriginalDst::new(*options), OriginalDst::share))
+            }
+            _ => None,
+        };
+        if let (None, Some(old)) = (
+            kept,
+            previous.as_ref().and_then(|old| old.original_dst.as_ref()),
+        ) {
+            old.retire_all();
+        }
+        Rc::new(Self {
+            balancer: RefCell::new(LoadBalancer::new(
+                &config.balancing,
+                endpoints.map(|e| &**e),
+                &hosts,
+            )),
+            generation: Cell::new(
+                config
+                    .outlier_detection
+                    .as_ref()
+                    .map_or(0, |o| o.generation()),
+            ),
+            core,
+            endpoints: endpoints.cloned(),
+            hosts,
+            original_dst,
+        })
+    }
+
+    fn is_built_from(
+        &self,
+        config: &Arc<Cluster>,
+        endpoints: Option<&Arc<LoadAssignment>>,
+    ) -> bool {
+        let same_endpoints = match (&self.endpoints, endpoints) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        same_endpoints && Arc::ptr_eq(&self.core.config, config)
+    }
+
+    /// The cluster's configuration.
+    pub fn config(&self) -> &Arc<Cluster> {
+        &self.core.config
+    }
+
+    /// The counters of this worker.
+    pub fn cells(&self) -> &Arc<ClusterCells> {
+        &self.core.cells
+    }
+
+    /// The hosts, healthy or not.
+    pub fn hosts(&self) -> &[Rc<Host>] {
+        &self.hosts
+    }
+
+    /// Chooses a host.
+    ///
+    /// # Errors
+    /// When there is none that may take the request.
+    pub fn pick(&self, context: &PickContext<'_>) -> Result<Rc<Host>, NoHealthyUpstream> {
+        if let Some(original_dst) = &self.original_dst {
+            let host = original_dst.host(&self.core, context.original_destination);
+            return host.ok_or(NoHealthyUpstream);
+        }
+        self.follow_ejections();
+        let picked = self.balancer.borrow_mut().pick(context);
+        if picked.panic {
+            self.core.cells.lb_healthy_panic.inc();
+        }
+        picked.host.ok_or(NoHealthyUpstream)
+    }
+
+    /// Takes a unit of the retry budget or limit; held while the retry runs.
+    ///
+    /// # Errors
+    /// When it is used up: the failure stands (flag URX is not set, `upstream_rq_retry_overflow` counts).
+    pub fn admit_retry(&self, priority: RoutingPriority) -> Result<Permit, Overflow> {
+        let permit = self
+            .core
+            .config
+            .circuit_breakers
+            .acquire(Resource::Retries, priority);
+        permit.inspect_err(|_| self.core.cells.upstream_rq_retry_overflow.inc())
+    }
+
+    /// A place on a connection to `host` for one HTTP request.
+    ///
+    /// # Errors
+    /// When a circuit breaker is open or no connection can be made.
+    pub async fn http(
+        &self,
+        host: &Rc<Host>,
+        options: &HttpConnectOptions<'_>,
+    ) -> Result<HttpSender, ConnectError> {
+        let http = &self.core.config.http;
+        let key = PoolKey {
+            protocol: PoolProtocol::of(http.protocol, options.downstream_version),
+            sni: options
+                .authority
+                .filter(|_| http.auto_sni)
+                .map(without_port),
+        };
+        let pool = host.pool(key);
+        let connection = pool.acquire(options.priority).await?;
+        let breakers = &self.core.config.circuit_breakers;
+        match breakers.acquire(Resource::Requests, options.priority) {
+            Ok(permit) => Ok(HttpSender::new(connection, host, &pool, permit)),
+            Err(overflow) => {
+                self.core.cells.upstream_rq_pending_overflow.inc();
+                pool.give_back(connection);
+                Err(overflow.into())
+            }
+        }
+    }
+
+    /// A connection of its own to `host`.
+    ///
+    /// # Errors
+    /// When the circuit breaker is open or the connection cannot be made.
+    pub async fn tcp(
+        &self,
+        host: &Rc<Host>,
+        options: &TcpConnectOptions,
+    ) -> Result<UpstreamStream, ConnectError> {
+        let cells = &self.core.cells;
+        let permit = self
+            .core
+            .config
+            .circuit_breakers
+            .acquire(Resource::Connections, options.priority);
+        let permit = permit.inspect_err(|_| cells.upstream_cx_overflow.inc())?;
+        let connected =
+            http_connection::connect_host(&self.core, host, TlsWishes::default(), permit).await;
+        let (io, facts) = connected?;
+        Ok(UpstreamStream { io, facts })
+    }
+
+    fn follow_ejections(&self) {
+        let Some(detection) = &self.core.config.outlier_detection else {
+            return;
+        };
+        let generation = detection.generation();
+        if self.generation.replace(generation) != generation {
+            let balancing = &self.core.config.balancing;
+            let rebuilt = LoadBalancer::new(balancing, self.endpoints.as_deref(), &self.hosts);
+            *self.balancer.borrow_mut() = rebuilt;
+            if self.core.config.close_connections_on_host_health_failure {
+                self.hosts
+                    .iter()
+                    .filter(|h| h.endpoint.monitor.ejected())
+                    .for_each(|h| h.retire());
+            }
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        for host in &self.hosts {
+            host.sweep(now);
+        }
+        if let Some(original_dst) = &self.original_dst {
+            original_dst.sweep(now);
+        }
+    }
+
+    fn retire_all(&self) {
+        self.hosts.iter().for_each(|host| host.retire());
+        if let Some(original_dst) = &self.original_dst {
+            original_dst.retire_all();
+        }
+    }
+}
+
+impl Host {
+    /// A host for an endpoint; connections of `old` are kept if they would be made the same way now.
+    fn build(core: &Rc<ClusterCore>, endpoint: &Arc<Endpoint>, old: Option<&Rc<Self>>) -> Rc<Self> {
+        let transport = &core.config.transport;
+        let old = old.filter(|old| {
+            let same_transport = std::ptr::eq(
+                transport.of(&old.endpoint.metadata),
+                transport.of(&endpoint.metadata),
+            );
+            Rc::ptr_eq(&old.core, core) && same_transport
+        });
+        let Some(old) = old else {
+            return Self::new(core.clone(), endpoint.clone());
+        };
+        if Arc::ptr_eq(&old.endpoint, endpoint) {
+            return old.clone();
+        }
+        let host = Rc::new(Self {
+            endpoint: endpoint.clone(),
+            core: core.clone(),
+            state: old.state.clone(),
+        });
+        host.state
+            .pools
+            .borrow()
+            .iter()
+            .for_each(|pool| pool.follow(&host));
+        host
+    }
+
+    fn new(core: Rc<ClusterCore>, endpoint: Arc<Endpoint>) -> Rc<Self> {
+        Rc::new(Self {
+            endpoint,
+            core,
+            state: Rc::default(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// The endpoint as configured.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Requests of this worker that run on it.
+    pub fn active_requests(&self) -> u32 {
+        self.state.active.get()
+    }
+
+    /// Tells outlier detection what happened to a request or connection.
+    #[inline]
+    pub fn record(&self, outcome: Outcome) {
+        if let Some(detection) = &self.core.config.outlier_detection {
+            detection.record(&self.endpoint.monitor, outcome, Instant::now());
+        }
+    }
+
+    fn cells(&self) -> &Arc<ClusterCells> {
+        &self.core.cells
+    }
+
+    fn pool(self: &Rc<Self>, key: PoolKey) -> Rc<Pool> {
+        let mut pools = self.state.pools.borrow_mut();
+        if let Some(pool) = pools.iter().find(|pool| pool.key == key) {
+            return pool.clone();
+        }
+        let pool = Pool::new(key, self.core.clone(), self);
+        pools.push(pool.clone());
+        pool
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.state.pools.borrow_mut().retain(|pool| {
+            pool.sweep(now);
+            !pool.is_disposable()
+        });
+    }
+
+    /// No new requests on its connections.
+    fn retire(&self) {
+        self.state
+            .pools
+            .borrow_mut()
+            .drain(..)
+            .for_each(|pool| pool.retire());
+    }
+}
+
+fn without_port(authority: &str) -> Box<str> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Opaque metadata (`envoy.config.core.v3.Metadata`): what the control plane attaches to endpoints, clusters
+//! and routes, as values that can be compared and hashed.
+
+use std::collections::BTreeMap;
+
+use xds::pb::google::protobuf as wire;
+
+/// Metadata by filter name (`filter_metadata`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Metadata(BTreeMap<Box<str>, Struct>);
+
+/// `google.protobuf.Struct`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Struct(pub BTreeMap<Box<str>, Value>);
+
+/// `google.protobuf.Value`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A string.
+    String(Box<str>),
+    /// A list.
+    List(Vec<Value>),
+    /// A struct.
+    Struct(Struct),
+}
+
+/// A number, equal if its bits are. Negative zero is zero, as in protobuf's own comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Number(u64);
+
+static EMPTY: Struct = Struct(BTreeMap::new());
+
+impl Metadata {
+    /// From the wire. Typed metadata is not looked at: nothing here reads it.
+    pub fn from_proto(proto: Option<&xds::envoy::core::Metadata>) -> Self {
+        let filters = proto.iter().flat_map(|metadata| &metadata.filter_metadata);
+        Self(
+            filters
+                .map(|(name, fields)| (name.as_str().into(), fields.into()))
+                .collect(),
+        )
+    }
+
+    /// The fields of one filter; empty if there are none.
+    pub fn filter(&self, name: &str) -> &Struct {
+        self.0.get(name).unwrap_or(&EMPTY)
+    }
+
+    /// The value at a path of keys below a filter's fields.
+    pub fn path<'a>(
+        &self,
+        filter: &str,
+        path: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&Value> {
+        let mut path = path.into_iter();
+        let mut value = self.filter(filter).0.get(path.next()?)?;
+        for key in path {
+            let Value::Struct(fields) = value else {
+                return None;
+            };
+            value = fields.0.get(key)?;
+        }
+        Some(value)
+    }
+
+    /// True if there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the fields of one filter.
+    pub fn insert(&mut self, filter: &str, fields: Struct) {
+        self.0.insert(filter.into(), fields);
+    }
+
+    /// The filters and their fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Struct)> {
+        self.0.iter().map(|(name, fields)| (&**name, fields))
+    }
+}
+
+impl Struct {
+    /// True if every field is in `other` with an equal value.
+    pub fn is_subset_of(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .all(|(key, value)| other.0.get(key) == Some(value))
+    }
+
+    /// The string under a key.
+    pub fn string(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+}
+
+impl Value {
+    /// The text of a string value.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Number(number) => number.to_json(),
+            Self::String(text) => (&**text).into(),
+            Self::List(values) => values.iter().map(Self::to_json).collect(),
+            Self::Struct(fields) => fields.to_json(),
+        }
+    }
+}
+
+impl Struct {
+    /// As a JSON object.
+    pub fn to_json(&self) -> serde_json::Value {
+        let members = self
+            .0
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_json()));
+        serde_json::Value::Object(members.collect())
+    }
+}
+
+impl Number {
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+
+    /// Integers without a fraction, as protobuf's JSON has them.
+    fn to_json(self) -> serde_json::Value {
+        /// Beyond 2^53 a double no longer names one integer.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let number = self.get();
+        if number.fract() == 0.0 && number.abs() <= EXACT {
+            return (number as i64).into();
+        }
+        number.into()
+    }
+}
+
+impl From<f64> for Number {
+    fn from(number: f64) -> Self {
+        Self(if number == 0.0 { 0 } else { number.to_bits() })
+    }
+}
+
+impl From<&wire::Struct> for Struct {
+    fn from(proto: &wire::Struct) -> Self {
+        let fields = proto.fields.iter();
+        Self(
+            fields
+                .map(|(key, value)| (key.as_str().into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl From<&wire::Value> for Value {
+    fn from(proto: &wire::Value) -> Self {
+        use wire::value::Kind;
+        match &proto.kind {
+            None | Some(Kind::NullValue(_)) => Self::Null,
+            Some(Kind::BoolValue(value)) => Self::Bool(*value),
+            Some(Kind::NumberValue(number)) => Self::Number((*number).into()),
+            Some(Kind::StringValue(text)) => Self::String(text.as_str().into()),
+            Some(Kind::ListValue(list)) => Self::List(list.values.iter().map(Into::into).collect()),
+            Some(Kind::StructValue(fields)) => Self::Struct(fields.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Value {
+        Value::String(value.into())
+    }
+
+    fn fields(pairs: &[(&str, Value)]) -> Struct {
+        Struct(
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).into(), value.clone()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_subset_has_equal_values_for_all_its_keys() {
+        let all = fields(&[("a", text("1")), ("b", Value::Bool(true))]);
+        assert!(fields(&[]).is_subset_of(&all));
+        assert!(fields(&[("a", text("1"))]).is_subset_of(&all));
+        assert!(!fields(&[("a", text("2"))]).is_subset_of(&all));
+        assert!(!fields(&[("c", text("1"))]).is_subset_of(&all));
+    }
+
+    #[test]
+    fn paths_lead_into_structs_only() {
+        let mut metadata = Metadata::default();
+        metadata.insert(
+            "istio",
+            fields(&[("a", Value::Struct(fields(&[("b", text("x"))])))]),
+        );
+        assert_eq!(metadata.path("istio", ["a", "b"]), Some(&text("x")));
+        assert_eq!(metadata.path("istio", ["a", "b", "c"]), None);
+        assert_eq!(metadata.path("other", ["a"]), None);
+        assert_eq!(metadata.path("istio", []), None);
+    }
+
+    #[test]
+    fn json_has_whole_numbers_without_fraction() {
+        let value = Value::List(vec![
+            Value::Number(3.0.into()),
+            Value::Number(0.5.into()),
+            Value::Null,
+        ]);
+        assert_eq!(value.to_json().to_string(), "[3,0.5,null]");
+        assert_eq!(Number::from(-0.0), Number::from(0.0));
+    }
+}

@@ -1,0 +1,376 @@
+//! Circuit breakers (`envoy.config.cluster.v3.CircuitBreakers`): exact limits over all workers.
+//!
+//! A limit is one shared atomic, touched only where the configured maximum is finite (or where a retry budget
+//! needs the number). Permits give their unit back when they are dropped. As in Envoy, a check and the
+//! following increment of two workers may interleave for connections and pending requests only in the sense
+//! that each increment is checked against the maximum by itself: a limit is never exceeded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::config::cluster::RoutingPriority;
+
+/// Limits of a cluster for both routing priorities.
+#[derive(Debug)]
+pub struct CircuitBreakers {
+    default: Thresholds,
+    high: Thresholds,
+}
+
+/// What may be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// `max_connections`.
+    Connections,
+    /// `max_pending_requests`.
+    PendingRequests,
+    /// `max_requests`.
+    Requests,
+    /// `max_retries`, or the retry budget.
+    Retries,
+}
+
+/// Maxima of one priority; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// `max_connections`.
+    pub connections: Option<u32>,
+    /// `max_pending_requests`.
+    pub pending_requests: Option<u32>,
+    /// `max_requests`.
+    pub requests: Option<u32>,
+    /// `max_retries`.
+    pub retries: Option<u32>,
+    /// `retry_budget`, in place of `retries`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// `RetryBudget`: retries relative to the requests in flight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryBudget {
+    /// `budget_percent`.
+    pub percent: f64,
+    /// `min_retry_concurrency`.
+    pub min_concurrency: u32,
+}
+
+impl Default for Limits {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            connections: Some(1024),
+            pending_requests: Some(1024),
+            requests: Some(1024),
+            retries: Some(3),
+            retry_budget: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Thresholds {
+    limits: Limits,
+    connections: Arc<Gauge>,
+    pending_requests: Arc<Gauge>,
+    requests: Arc<Gauge>,
+    retries: Arc<Gauge>,
+}
+
+type Gauge = CachePadded<AtomicU32>;
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("circuit breaker open: {0:?}")]
+pub struct Overflow(pub Resource);
+
+/// One unit of a limited resource. Dropping it gives the unit back.
+#[derive(Debug, Default)]
+#[must_use = "dropping a permit gives its unit back at once"]
+pub struct Permit(Option<Arc<Gauge>>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl CircuitBreakers {
+    /// Breakers with nothing in use.
+    pub fn new(default: Limits, high: Limits) -> Self {
+        Self {
+            default: Thresholds::new(default),
+            high: Thresholds::new(high),
+        }
+    }
+
+    /// New limits over the present use: an update of a cluster forgets no running request.
+    pub fn with_limits(&self, default: Limits, high: Limits) -> Self {
+        Self {
+            default: self.default.with_limits(default),
+            high: self.high.with_limits(high),
+        }
+    }
+
+    /// Takes one unit.
+    ///
+    /// # Errors
+    /// When the limit is reached.
+    #[inline]
+    pub fn acquire(
+        &self,
+        resource: Resource,
+        priority: RoutingPriority,
+    ) -> Result<Permit, Overflow> {
+        self.of(priority).acquire(resource)
+    }
+
+    /// Takes one connection, over the limit if need be: a pool without any connection may always open one, or
+    /// its requests would wait for ever.
+    pub fn force_connection(&self, priority: RoutingPriority) -> Permit {
+        let thresholds = self.of(priority);
+        if thresholds.limits.connections.is_none() {
+            return Permit::default();
+        }
+        thresholds.connections.fetch_add(1, Ordering::Relaxed);
+        Permit(Some(thresholds.connections.clone()))
+    }
+
+    /// Units in use and the maximum; `None` where nothing is counted.
+    pub fn usage(&self, resource: Resource, priority: RoutingPriority) -> Option<(u32, u32)> {
+        let thresholds = self.of(priority);
+        let maximum = thresholds.maximum(resource)?;
+        Some((thresholds.gauge(resource).load(Ordering::Relaxed), maximum))
+    }
+
+    /// The configured limits of a priority.
+    pub fn limits(&self, priority: RoutingPriority) -> &Limits {
+        &self.of(priority).limits
+    }
+
+    fn of(&self, priority: RoutingPriority) -> &Thresholds {
+        match priority {
+            RoutingPriority::Default => &self.default,
+            RoutingPriority::High => &self.high,
+        }
+    }
+}
+
+impl Thresholds {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            connections: Arc::default(),
+            pending_requests: Arc::default(),
+            requests: Arc::default(),
+            retries: Arc::default(),
+        }
+    }
+
+    /// Units that were taken while a resource was unlimited are not known: only gauges that were counted
+    /// before are carried over, others begin at zero.
+    fn with_limits(&self, limits: Limits) -> Self {
+        let mut updated = Self::new(limits);
+        let pairs = [
+            (&mut updated.connections, Resource::Connections),
+            (&mut updated.pending_requests, Resource::PendingRequests),
+            (&mut updated.requests, Resource::Requests),
+            (&mut updated.retries, Resource::Retries),
+        ];
+        for (gauge, resource) in pairs {
+            if self.counts(resource) {
+                *gauge = self.gauge(resource).clone();
+            }
+        }
+        updated
+    }
+
+    fn gauge(&self, resource: Resource) -> &Arc<Gauge> {
+        match resource {
+            Resource::Connections => &self.connections,
+            Resource::PendingRequests => &self.pending_requests,
+            Resource::Requests => &self.requests,
+            Resource::Retries => &self.retries,
+        }
+    }
+
+    /// Whether use of the resource is counted at all.
+    fn counts(&self, resource: Resource) -> bool {
+        let budgeted = self.limits.retry_budget.is_some();
+        match resource {
+            Resource::Connections => self.limits.connections.is_some(),
+            Resource::PendingRequests => budgeted || self.limits.pending_requests.is_some(),
+            Resource::Requests => budgeted || self.limits.requests.is_some(),
+            Resource::Retries => budgeted || self.limits.retries.is_some(),
+        }
+    }
+
+    fn maximum(&self, resource: Resource) -> Option<u32> {
+        match resource {
+            Resource::Connections => self.limits.connections,
+            Resource::PendingRequests => self.limits.pending_requests,
+            Resource::Requests => self.limits.requests,
+            Resource::Retries => match self.limits.retry_budget {
+                Some(budget) => Some(self.budget(budget)),
+                None => self.limits.retries,
+            },
+        }
+    }
+
+    /// Retries that the requests in flight allow.
+    fn budget(&self, budget: RetryBudget) -> u32 {
+        let active = u64::from(self.requests.load(Ordering::Relaxed))
+            + u64::from(self.pending_requests.load(Ordering::Relaxed));
+        let share = active as f64 * budget.percent / 100.0;
+        (share as u32).max(budget.min_concurrency)
+    }
+
+    #[inline]
+    fn acquire(&self, resource: Resource) -> Result<Permit, Overflow> {
+        if !self.counts(resource) {
+            return Ok(Permit::default());
+        }
+        let maximum = self.maximum(resource).unwrap_or(u32::MAX);
+        let gauge = self.gauge(resource);
+        let taken = gauge.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |current| {
+            (current < maximum).then(|| current + 1)
+        });
+        match taken {
+            Ok(_) => Ok(Permit(Some(gauge.clone()))),
+            Err(_) => Err(Overflow(resource)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    const UNLIMITED: Limits = Limits {
+        connections: None,
+        pending_requests: None,
+        requests: None,
+        retries: None,
+        retry_budget: None,
+    };
+    const P: RoutingPriority = RoutingPriority::Default;
+
+    fn breakers(limits: Limits) -> CircuitBreakers {
+        CircuitBreakers::new(limits, Limits::default())
+    }
+
+    #[test]
+    fn a_limit_is_exact_and_permits_return() {
+        let breakers = breakers(Limits {
+            requests: Some(2),
+            ..UNLIMITED
+        });
+        let first = breakers.acquire(Resource::Requests, P).unwrap();
+        let _second = breakers.acquire(Resource::Requests, P).unwrap();
+        assert_eq!(
+            breakers.acquire(Resource::Requests, P).unwrap_err(),
+            Overflow(Resource::Requests)
+        );
+        drop(first);
+        assert!(breakers.acquire(Resource::Requests, P).is_ok());
+    }
+
+    #[test]
+    fn priorities_do_not_share_limits() {
+        let breakers = breakers(Limits {
+            requests: Some(0),
+            ..UNLIMITED
+        });
+        assert!(breakers.acquire(Resource::Requests, P).is_err());
+        assert!(
+            breakers
+                .acquire(Resource::Requests, RoutingPriority::High)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn what_is_unlimited_is_not_counted() {
+        let breakers = breakers(UNLIMITED);
+        let _permit = breakers.acquire(Resource::Requests, P).unwrap();
+        assert_eq!(breakers.usage(Resource::Requests, P), None);
+    }
+
+    #[test]
+    fn two_workers_together_never_exceed_a_limit() {
+        const MAX: u32 = 7;
+        let breakers = Arc::new(breakers(Limits {
+            requests: Some(MAX),
+            ..UNLIMITED
+        }));
+        let barrier = Arc::new(Barrier::new(2));
+        let worker = || {
+            let (breakers, barrier) = (breakers.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                let mut held = Vec::new();
+                for _ in 0..1000 {
+                    held.extend(breakers.acquire(Resource::Requests, P).ok());
+                }
+                let taken = held.len();
+                barrier.wait();
+                taken
+            })
+        };
+        let taken: usize = [worker(), worker()]
+            .into_iter()
+            .map(|w| w.join().unwrap())
+            .sum();
+        assert_eq!(taken, MAX as usize);
+        assert_eq!(breakers.usage(Resource::Requests, P), Some((0, MAX)));
+    }
+
+    #[test]
+    fn a_retry_budget_follows_the_requests_in_flight() {
+        let budget = RetryBudget {
+            percent: 50.0,
+            min_concurrency: 1,
+        };
+        let breakers = breakers(Limits {
+            retry_budget: Some(budget),
+            ..UNLIMITED
+        });
+        let one = breakers.acquire(Resource::Retries, P).unwrap();
+        assert!(
+            breakers.acquire(Resource::Retries, P).is_err(),
+            "the minimum is one"
+        );
+        let _requests: Vec<_> = (0..4)
+            .map(|_| breakers.acquire(Resource::Requests, P).unwrap())
+            .collect();
+        assert!(
+            breakers.acquire(Resource::Retries, P).is_ok(),
+            "half of four are two"
+        );
+        drop(one);
+    }
+
+    #[test]
+    fn an_update_keeps_what_is_in_use() {
+        let before = breakers(Limits {
+            connections: Some(5),
+            ..UNLIMITED
+        });
+        let held = before.acquire(Resource::Connections, P).unwrap();
+        let after = before.with_limits(
+            Limits {
+                connections: Some(1),
+                ..UNLIMITED
+            },
+            UNLIMITED,
+        );
+        assert!(after.acquire(Resource::Connections, P).is_err());
+        drop(held);
+        assert!(after.acquire(Resource::Connections, P).is_ok());
+    }
+}

@@ -1,0 +1,238 @@
+//! Connecting to an endpoint: socket, source address, TLS, all within the cluster's `connect_timeout`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::circuit_breaker::{Overflow, Permit, Resource};
+use crate::config::cluster::{Cluster, TcpKeepalive, TransportSocket};
+use crate::telemetry::stats::Gauge;
+use crate::telemetry::stream_info::TlsInfo;
+use crate::tls::client::TlsOverrides;
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub struct UpstreamStream {
+    /// The bytes.
+    pub io: UpstreamIo,
+    /// What is known about the connection.
+    pub facts: Rc<ConnectionFacts>,
+}
+
+/// What is known about an upstream connection. Holds its place in the circuit breaker and in the count of
+/// active connections, so whoever keeps the connection alive keeps this.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// Our address.
+    pub local: SocketAddr,
+    /// The endpoint's address.
+    pub remote: SocketAddr,
+    /// The TLS session; `None` for plaintext.
+    pub tls: Option<TlsInfo>,
+    pub(super) _permit: Permit,
+    pub(super) _active: Gauge,
+}
+
+/// The bytes of an upstream connection.
+#[derive(Debug)]
+pub enum UpstreamIo {
+    /// Not encrypted.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// Why there is no connection. Cloned to every request that waited for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// A circuit breaker is open (flag UO).
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// `connect_timeout` passed (flag UF).
+    #[error("connection timeout")]
+    Timeout,
+    /// The connection was refused or broke (flag UF).
+    #[error("{0}")]
+    Socket(Rc<str>),
+    /// TLS failed, the peer's identity included (flag UF).
+    #[error("{0}")]
+    Tls(Rc<str>),
+    /// HTTP could not be started on the connection (flag UF).
+    #[error("{0}")]
+    Protocol(Rc<str>),
+}
+
+impl ConnectError {
+    /// True if a circuit breaker refused: nothing was tried.
+    pub fn is_overflow(&self) -> bool {
+        matches!(self, Self::Overflow(_))
+    }
+
+    /// The breaker that refused.
+    pub fn overflow(&self) -> Option<Resource> {
+        match self {
+            Self::Overflow(Overflow(resource)) => Some(*resource),
+            _ => None,
+        }
+    }
+
+    /// The text of `%UPSTREAM_TRANSPORT_FAILURE_REASON%` and of the local reply.
+    pub fn transport_failure_reason(&self) -> String {
+        match self {
+            Self::Overflow(_) => String::new(),
+            Self::Socket(reason) => format!("delayed connect error: {reason}"),
+            Self::Tls(reason) => format!("TLS_error:|{reason}:TLS_error_end"),
+            Self::Timeout | Self::Protocol(_) => self.to_string(),
+        }
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        // Envoy prints the number of the operating system's error, and people search for it.
+        match error.raw_os_error() {
+            Some(number) => Self::Socket(number.to_string().into()),
+            None => Self::Socket(error.to_string().into()),
+        }
+    }
+}
+
+/// What a pool wants of TLS.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct TlsWishes<'a> {
+    /// SNI in place of the context's (`auto_sni`, the endpoint's name for `auto_host_sni`).
+    pub(super) server_name: Option<&'a str>,
+    /// ALPN if the context has none.
+    pub(super) alpn_fallback: &'a [&'a [u8]],
+}
+
+/// Makes the connection and, where the transport socket asks for it, the TLS session.
+pub(super) async fn connect(
+    cluster: &Cluster,
+    remote: SocketAddr,
+    transport: &TransportSocket,
+    wishes: &TlsWishes<'_>,
+) -> Result<(UpstreamIo, SocketAddr, Option<TlsInfo>), ConnectError> {
+    let work = async {
+        let socket = connect_tcp(cluster, remote).await?;
+        let local = socket.local_addr()?;
+        match transport {
+            TransportSocket::Raw => Ok((UpstreamIo::Plain(socket), local, None)),
+            TransportSocket::Tls(tls) => {
+                let fallback = tls.alpn().is_empty() && !wishes.alpn_fallback.is_empty();
+                let overrides = TlsOverrides {
+                    server_name: wishes.server_name,
+                    alpn: fallback.then_some(wishes.alpn_fallback),
+                };
+                let connected = tls.connect(socket, overrides).await;
+                let (stream, peer) =
+                    connected.map_err(|error| ConnectError::Tls(error.to_string().into()))?;
+                Ok((UpstreamIo::Tls(stream), local, Some(peer)))
+            }
+        }
+    };
+    let limited = tokio::time::timeout(cluster.connect_timeout, work).await;
+    limited.unwrap_or(Err(ConnectError::Timeout))
+}
+
+async fn connect_tcp(cluster: &Cluster, remote: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match remote {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_nodelay(true)?;
+    if let Some(keepalive) = &cluster.tcp_keepalive {
+        set_keepalive(&socket, keepalive)?;
+    }
+    if let Some(local) = cluster.bind_address_for(remote.ip()) {
+        socket.bind(local)?;
+    }
+    socket.connect(remote).await
+}
+
+fn set_keepalive(socket: &TcpSocket, keepalive: &TcpKeepalive) -> io::Result<()> {
+    let mut options = socket2::TcpKeepalive::new();
+    if let Some(time) = keepalive.time {
+        options = options.with_time(time);
+    }
+    if let Some(interval) = keepalive.interval {
+        options = options.with_interval(interval);
+    }
+    if let Some(probes) = keepalive.probes {
+        options = options.with_retries(probes);
+    }
+    socket2::SockRef::from(socket).set_tcp_keepalive(&options)
+}
+
+impl UpstreamIo {
+    /// The socket underneath.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for UpstreamIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(cx),
+            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! One HTTP connection of a pool: handshake, driving, streams.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::circuit_breaker::Permit;
+use super::connect::{ConnectError, ConnectionFacts, TlsWishes, UpstreamIo, connect};
+use super::connection_pool::{Pool, PoolProtocol};
+use super::outlier_detection::Outcome;
+use super::{ClusterCore, Host};
+use crate::config::cluster::{HeaderCase, Http1Options, Http2Options, TransportSocket};
+use crate::http::body::RequestBody;
+use crate::telemetry::stats::Gauge;
+
+/// Frames of HTTP/2 that we accept from a server.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+
+/// A place on a connection for one request.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Http1(Rc<Http1Connection>),
+    Http2(Http2Stream),
+}
+
+/// An HTTP/1 connection.
+#[derive(Debug)]
+pub(super) struct Http1Connection {
+    /// `None` while a request is under way.
+    sender: RefCell<Option<http1::SendRequest<RequestBody>>>,
+    pub(super) facts: Rc<ConnectionFacts>,
+    pub(super) created: Instant,
+    requests: Cell<u32>,
+    requests_max: u32,
+    /// The request is over, but hyper is not ready yet: the driver looks after each step.
+    returning: Cell<bool>,
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Http2Connection {
+    sender: http2::SendRequest<RequestBody>,
+    pub(super) facts: Rc<ConnectionFacts>,
+    pub(super) created: Instant,
+    active: Cell<u32>,
+    requests: Cell<u32>,
+    requests_max: u32,
+    streams_max: u32,
+    /// What the peer allows, updated by the driver.
+    peer_streams_max: Cell<usize>,
+    /// When the last stream ended.
+    idle_since: Cell<Instant>,
+    pool: std::rc::Weak<Pool>,
+}
+
+/// A stream of an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Http2Stream {
+    pub(super) connection: Rc<Http2Connection>,
+}
+
+impl Drop for Http2Stream {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.active.set(connection.active.get() - 1);
+        if connection.active.get() == 0 {
+            connection.idle_since.set(Instant::now());
+        }
+        if let Some(pool) = connection.pool.upgrade() {
+            pool.offer_streams(connection);
+        }
+    }
+}
+
+/// The result of connecting, with the future that moves its bytes.
+pub(super) enum Established {
+    Http1(Rc<Http1Connection>, Http1Driver),
+    Http2(Rc<Http2Connection>, Http2Driver),
+}
+
+/// Boxed, because hyper does not name the type that upgrades need.
+pub(super) struct Http1Driver(Pin<Box<dyn Future<Output = hyper::Result<()>>>>);
+
+pub(super) struct Http2Driver(http2::Connection<TokioIo<UpstreamIo>, RequestBody, LocalExecutor>);
+
+/// Runs hyper's tasks on the worker that asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Connects and starts HTTP.
+pub(super) async fn establish(
+    pool: &Rc<Pool>,
+    cluster: &ClusterCore,
+    host: &Rc<Host>,
+    permit: Permit,
+) -> Result<Established, ConnectError> {
+    let alpn: &[&[u8]] = match pool.key.protocol {
+        PoolProtocol::Http1 => &[b"http/1.1"],
+        PoolProtocol::Http2 => &[b"h2"],
+        PoolProtocol::Auto => &[b"h2", b"http/1.1"],
+    };
+    let wishes = TlsWishes {
+        server_name: pool.key.sni.as_deref(),
+        alpn_fallback: alpn,
+    };
+    let (io, facts) = connect_host(cluster, host, wishes, permit).await?;
+    let negotiated_h2 = facts
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2".as_slice()));
+    let http2 = match pool.key.protocol {
+        PoolProtocol::Http1 => false,
+        PoolProtocol::Http2 => true,
+        PoolProtocol::Auto => negotiated_h2,
+    };
+    let options = &cluster.config.http;
+    let requests_max = options.max_requests_per_connection.unwrap_or(u32::MAX);
+    if http2 {
+        cluster.cells.upstream_cx_http2_total.inc();
+        let started = start_http2(io, facts, &options.http2, requests_max, pool).await;
+        return started.map_err(handshake_failed);
+    }
+    cluster.cells.upstream_cx_http1_total.inc();
+    start_http1(io, facts, &options.http1, requests_max)
+        .await
+        .map_err(handshake_failed)
+}
+
+/// Connects to a host, counting the attempt and its outcome.
+pub(super) async fn connect_host<'h>(
+    cluster: &ClusterCore,
+    host: &'h Rc<Host>,
+    mut wishes: TlsWishes<'h>,
+    permit: Permit,
+) -> Result<(UpstreamIo, Rc<ConnectionFacts>), ConnectError> {
+    let cells = &cluster.cells;
+    cells.upstream_cx_total.inc();
+    let active = Gauge::new(cells.clone(), |cells| &cells.upstream_cx_active);
+    let transport = cluster.config.transport.of(&host.endpoint.metadata);
+    let remote = host.endpoint.address;
+    if let TransportSocket::Tls(tls) = transport
+        && tls.auto_host_sni()
+        && !host.endpoint.hostname.is_empty()
+    {
+        wishes.server_name = Some(&host.endpoint.hostname);
+    }
+    match connect(&cluster.config, remote, transport, &wishes).await {
+        Ok((io, local, tls)) => {
+            let facts = ConnectionFacts {
+                local,
+                remote,
+                tls,
+                _permit: permit,
+                _active: active,
+            };
+            Ok((io, Rc::new(facts)))
+        }
+        Err(error) => {
+            cells.upstream_cx_connect_fail.inc();
+            if error == ConnectError::Timeout {
+                cells.upstream_cx_connect_timeout.inc();
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn start_http1(
+    io: UpstreamIo,
+    facts: Rc<ConnectionFacts>,
+    options: &Http1Options,
+    requests_max: u32,
+) -> hyper::Result<Established> {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(options.max_headers_count as usize)
+        .max_buf_size((options.max_headers_bytes as usize).max(64 * 1024));
+    match options.header_case {
+        HeaderCase::Lower => {}
+        HeaderCase::Title => {
+            builder.title_case_headers(true);
+        }
+        HeaderCase::Preserve => {
+            builder.preserve_header_case(true);
+        }
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+    let connection_state = Http1Connection {
+        sender: RefCell::new(Some(sender)),
+        facts,
+        created: Instant::now(),
+        requests: Cell::new(0),
+        requests_max,
+        returning: Cell::new(false),
+    };
+    Ok(Established::Http1(
+        Rc::new(connection_state),
+        Http1Driver(Box::pin(connection.with_upgrades())),
+    ))
+}
+
+async fn start_http2(
+    io: UpstreamIo,
+    facts: Rc<ConnectionFacts>,
+    options: &Http2Options,
+    requests_max: u32,
+    pool: &Rc<Pool>,
+) -> hyper::Result<Established> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(options.stream_window)
+        .initial_connection_window_size(options.connection_window)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(options.max_headers_bytes);
+    if let Some((interval, timeout)) = options.keepalive {
+        builder
+            .keep_alive_interval(interval)
+            .keep_alive_timeout(timeout);
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+    let connection_state = Http2Connection {
+        sender,
+        facts,
+        created: Instant::now(),
+        active: Cell::new(0),
+        requests: Cell::new(0),
+        requests_max,
+        streams_max: options.max_concurrent_streams,
+        peer_streams_max: Cell::new(connection.current_max_send_streams()),
+        idle_since: Cell::new(Instant::now()),
+        pool: Rc::downgrade(pool),
+    };
+    Ok(Established::Http2(
+        Rc::new(connection_state),
+        Http2Driver(connection),
+    ))
+}
+
+fn handshake_failed(error: hyper::Error) -> ConnectError {
+    ConnectError::Protocol(error.to_string().into())
+}
+
+impl Http1Driver {
+    /// Moves the connection's bytes to its end, and gives it back to the pool after each request.
+    pub(super) async fn drive(mut self, pool: &Rc<Pool>, state: &Rc<Http1Connection>) {
+        poll_fn(|cx| {
+            let step = self.0.as_mut().poll(cx);
+            if step.is_pending() && state.returning.get() && state.is_ready() {
+                state.returning.set(false);
+                pool.offer(state.clone());
+            }
+            step.map(log_end)
+        })
+        .await;
+    }
+}
+
+impl Http2Driver {
+    /// Moves the connection's bytes to its end; new room is offered to those who wait.
+    pub(super) async fn drive(mut self, pool: &Rc<Pool>, state: &Rc<Http2Connection>) {
+        poll_fn(|cx| {
+            let step = Pin::new(&mut self.0).poll(cx);
+            if let Poll::Pending = step {
+                let allowed = self.0.current_max_send_streams();
+                if state.peer_streams_max.replace(allowed) < allowed {
+                    pool.offer_streams(state);
+                }
+            }
+            step.map(log_end)
+        })
+        .await;
+    }
+}
+
+fn log_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "upstream connection ended");
+    }
+}
+
+impl Http1Connection {
+    /// True if hyper would take a request now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender
+            .borrow()
+            .as_ref()
+            .is_some_and(http1::SendRequest::is_ready)
+    }
+
+    /// True after `max_requests_per_connection`.
+    pub(super) fn spent(&self) -> bool {
+        self.requests.get() >= self.requests_max
+    }
+
+    /// The request is over: back to the pool now, or as soon as hyper is ready. Dropping the sender closes the
+    /// connection.
+    fn release(self: &Rc<Self>, host: &Host, pool: &Rc<Pool>) {
+        if self.spent() {
+            host.cells().upstream_cx_max_requests.inc();
+            self.sender.take();
+        } else if self.is_ready() {
+            pool.offer(self.clone());
+        } else {
+            self.returning.set(true);
+        }
+    }
+}
+
+impl Http2Connection {
+    /// True if one more stream may be opened.
+    pub(super) fn has_room(&self) -> bool {
+        let active = self.active.get();
+        active < self.streams_max
+            && (active as usize) < self.peer_streams_max.get()
+            && self.requests.get() < self.requests_max
+            && self.sender.is_ready()
+    }
+
+    /// Reserves a stream.
+    pub(super) fn open_stream(self: &Rc<Self>) -> Http2Stream {
+        self.active.set(self.active.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+        Http2Stream {
+            connection: self.clone(),
+        }
+    }
+
+    /// Since when nothing happens.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.active.get() == 0).then(|| self.idle_since.get())
+    }
+}
+
+/// Sends one request on a connection. The caller keeps it until the response has ended: dropping it earlier
+/// gives the connection up, dropping it then gives it back.
+#[derive(Debug)]
+pub struct HttpSender {
+    connection: Connection,
+    host: Rc<Host>,
+    pool: Rc<Pool>,
+    _permit: Permit,
+    _active: Gauge,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SendError {
+    /// What kind of failure it is.
+    pub kind: SendFailure,
+    /// The request, if nothing of it was sent: it may be sent elsewhere whatever its method.
+    pub request: Option<Box<Request<RequestBody>>>,
+    /// What hyper says.
+    #[source]
+    pub error: hyper::Error,
+}
+
+/// Kinds of failure, as retries and response flags tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendFailure {
+    /// The connection was gone before anything was sent.
+    NotSent,
+    /// The server refused the stream unprocessed (`REFUSED_STREAM`).
+    Refused,
+    /// The server reset the stream before the response's headers (flag UR).
+    Reset,
+    /// The connection ended before the response's headers (flag UC).
+    ConnectionTermination,
+    /// What came is not HTTP (flag UPE).
+    Protocol,
+    /// The client's body failed (flag DR or DC).
+    RequestBody,
+}
+
+impl HttpSender {
+    pub(super) fn new(
+        connection: Connection,
+        host: &Rc<Host>,
+        pool: &Rc<Pool>,
+        permit: Permit,
+    ) -> Self {
+        let cells = host.cells();
+        cells.upstream_rq_total.inc();
+        host.state.active.set(host.active_requests() + 1);
+        Self {
+            connection,
+            host: host.clone(),
+            pool: pool.clone(),
+            _permit: permit,
+            _active: Gauge::new(cells.clone(), |cells| &cells.upstream_rq_active),
+        }
+    }
+
+    /// The protocol that the request will travel on.
+    pub fn version(&self) -> http::Version {
+        match self.connection {
+            Connection::Http1(_) => http::Version::HTTP_11,
+            Connection::Http2(_) => http::Version::HTTP_2,
+        }
+    }
+
+    /// What is known about the connection.
+    pub fn facts(&self) -> &Rc<ConnectionFacts> {
+        match &self.connection {
+            Connection::Http1(connection) => &connection.facts,
+            Connection::Http2(stream) => &stream.connection.facts,
+        }
+    }
+
+    /// The host at its other end.
+    pub fn host(&self) -> &Rc<Host> {
+        &self.host
+    }
+
+    /// Sends the request; resolves with the head of the response.
+    ///
+    /// # Errors
+    /// When there is no response, see [`SendFailure`].
+    pub async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let result = match &mut self.connection {
+            Connection::Http1(connection) => {
+                connection.requests.set(connection.requests.get() + 1);
+                let pending = connection
+                    .sender
+                    .borrow_mut()
+                    .as_mut()
+                    .map(|s| s.try_send_request(request));
+                let pending = pending
+                    .expect("only a connection that is not handed out again loses its sender");
+                pending.await
+            }
+            Connection::Http2(stream) => {
+                let mut sender = stream.connection.sender.clone();
+                sender.try_send_request(request).await
+            }
+        };
+        result.map_err(|mut failed| {
+            let request = failed.take_message().map(Box::new);
+            let error = failed.into_error();
+            SendError {
+                kind: classify(&error, request.is_some()),
+                request,
+                error,
+            }
+        })
+    }
+
+    /// Tells the host's outlier detection what happened.
+    pub fn record(&self, outcome: Outcome) {
+        self.host.record(outcome);
+    }
+}
+
+impl Drop for HttpSender {
+    fn drop(&mut self) {
+        self.host.state.active.set(self.host.active_requests() - 1);
+        if let Connection::Http1(connection) = &self.connection {
+            connection.release(&self.host, &self.pool);
+        }
+    }
+}
+
+fn classify(error: &hyper::Error, unsent: bool) -> SendFailure {
+    let reset = find_source::<h2::Error>(error);
+    if reset.and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) {
+        return SendFailure::Refused;
+    }
+    if unsent {
+        return SendFailure::NotSent;
+    }
+    if error.is_user() {
+        return SendFailure::RequestBody;
+    }
+    match reset {
+        Some(reset) if reset.is_reset() && reset.is_remote() => SendFailure::Reset,
+        Some(reset) if reset.is_library() => SendFailure::Protocol,
+        Some(_) => SendFailure::ConnectionTermination,
+        None if error.is_parse() => SendFailure::Protocol,
+        None => SendFailure::ConnectionTermination,
+    }
+}
+
+fn find_source<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}

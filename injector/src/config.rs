@@ -1,0 +1,108 @@
+//! What the operator decides about injection; what a pod's author decides is in [`crate::annotations`].
+
+use serde_json::{Value, json};
+
+/// Settings of the injector. The defaults are Istio's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InjectorConfig {
+    /// Image of proxy and init container; a pod may name another by annotation.
+    pub image: String,
+    /// `imagePullPolicy` of both, left to Kubernetes if absent.
+    pub image_pull_policy: Option<String>,
+    /// Secrets to pull the image with.
+    pub image_pull_secrets: Vec<String>,
+    /// The revision of this control plane, `default` if there is only one.
+    pub revision: String,
+    /// Where proxies find their certificate authority.
+    pub ca_address: String,
+    /// The namespace of the control plane's own objects.
+    pub root_namespace: String,
+    /// The trust domain of the mesh.
+    pub trust_domain: String,
+    /// The id of the mesh; the trust domain if absent.
+    pub mesh_id: Option<String>,
+    /// The cluster's DNS suffix.
+    pub cluster_domain: String,
+    /// The name of the cluster.
+    pub cluster_id: String,
+    /// The network of the cluster's pods, if there are several.
+    pub network: Option<String>,
+    /// The mesh's ProxyConfig as JSON; a pod's annotation is merged over it.
+    pub proxy_config: Value,
+    /// Resources of the proxy's container.
+    pub resources: Value,
+    /// Log filter of the proxy.
+    pub log_level: String,
+    /// Whether a namespace that says nothing is injected.
+    pub inject_by_default: bool,
+    /// Whether the proxy is an init container that keeps running (Kubernetes 1.29 and later).
+    pub native_sidecar: bool,
+    /// Whether application containers wait for the proxy.
+    pub hold_application_until_proxy_starts: bool,
+    /// Whether probes are sent through the proxy.
+    pub rewrite_probes: bool,
+    /// Whether the application's metrics are merged into the proxy's.
+    pub merge_prometheus: bool,
+    /// Whether the network is set up by a CNI plugin, so that no init container is needed.
+    pub cni: bool,
+    /// Capture of outbound traffic by address.
+    pub include_outbound_ip_ranges: String,
+    /// Exemption from it.
+    pub exclude_outbound_ip_ranges: String,
+    /// Capture of inbound traffic by port.
+    pub include_inbound_ports: String,
+    /// Exemption from it.
+    pub exclude_inbound_ports: String,
+    /// Capture of outbound traffic by port, whatever the address.
+    pub include_outbound_ports: String,
+    /// Exemption from it.
+    pub exclude_outbound_ports: String,
+}
+
+impl Default for InjectorConfig {
+    fn default() -> Self {
+        Self {
+            image: format!("weft/proxy:{}", mesh_runtime::build_info::VERSION),
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            revision: "default".to_owned(),
+            ca_address: "istiod.istio-system.svc:15012".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            mesh_id: None,
+            cluster_domain: "cluster.local".to_owned(),
+            cluster_id: "Kubernetes".to_owned(),
+            network: None,
+            proxy_config: json!({}),
+            resources: json!({
+                "requests": {"cpu": "100m", "memory": "128Mi"},
+                "limits": {"cpu": "2", "memory": "1Gi"},
+            }),
+            log_level: "warn".to_owned(),
+            inject_by_default: false,
+            native_sidecar: false,
+            hold_application_until_proxy_starts: false,
+            rewrite_probes: true,
+            merge_prometheus: true,
+            cni: false,
+            include_outbound_ip_ranges: "*".to_owned(),
+            exclude_outbound_ip_ranges: String::new(),
+            include_inbound_ports: "*".to_owned(),
+            exclude_inbound_ports: String::new(),
+            include_outbound_ports: String::new(),
+            exclude_outbound_ports: String::new(),
+        }
+    }
+}
+
+/// The proxy's status port: health of the applications, merged metrics.
+pub const STATUS_PORT: u16 = 15020;
+
+/// The name of the proxy's container.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
+
+/// The name of the init container that sets up traffic capture.
+pub const INIT_CONTAINER: &str = "istio-init";
+
+/// The user and group of the proxy, whose own traffic is not captured.
+pub const PROXY_UID: u32 = 1337;

@@ -1,0 +1,127 @@
+//! Kubernetes' strategic merge for pods: maps merge, and lists with a merge key merge element by element.
+//!
+//! The merge keys are those of the PodSpec's schema (`x-kubernetes-patch-merge-key`). A list without one is
+//! replaced as a whole. `null` removes, as in every Kubernetes merge.
+
+use serde_json::{Map, Value};
+
+/// Lists that merge by key, with the fields that make the key.
+const MERGE_KEYS: [(&str, &[&str]); 10] = [
+    ("containers", &["name"]),
+    ("initContainers", &["name"]),
+    ("volumes", &["name"]),
+    ("env", &["name"]),
+    ("ports", &["containerPort", "protocol"]),
+    ("volumeMounts", &["mountPath"]),
+    ("volumeDevices", &["devicePath"]),
+    ("imagePullSecrets", &["name"]),
+    ("hostAliases", &["ip"]),
+    (
+        "topologySpreadConstraints",
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
+];
+
+/// Merges `overlay` over `base`; where both say something the overlay wins.
+pub fn merge(base: &mut Value, overlay: &Value) {
+    match (base, overlay) {
+        (Value::Object(base), Value::Object(overlay)) => merge_maps(base, overlay),
+        (base, overlay) => *base = overlay.clone(),
+    }
+}
+
+fn merge_maps(base: &mut Map<String, Value>, overlay: &Map<String, Value>) {
+    for (key, value) in overlay {
+        if value.is_null() {
+            base.remove(key);
+            continue;
+        }
+        let Some(slot) = base.get_mut(key) else {
+            base.insert(key.clone(), value.clone());
+            continue;
+        };
+        match (slot, value, merge_key(key)) {
+            (Value::Array(base), Value::Array(overlay), Some(fields)) => {
+                merge_lists(base, overlay, fields);
+            }
+            (slot, value, _) => merge(slot, value),
+        }
+    }
+}
+
+fn merge_lists(base: &mut Vec<Value>, overlay: &[Value], fields: &[&str]) {
+    for item in overlay {
+        match base.iter_mut().find(|other| same_key(other, item, fields)) {
+            Some(other) => merge(other, item),
+            None => base.push(item.clone()),
+        }
+    }
+}
+
+fn merge_key(list: &str) -> Option<&'static [&'static str]> {
+    MERGE_KEYS
+        .iter()
+        .find(|(name, _)| *name == list)
+        .map(|(_, fields)| *fields)
+}
+
+fn same_key(one: &Value, two: &Value, fields: &[&str]) -> bool {
+    fields
+        .iter()
+        .all(|field| key_part(one, field) == key_part(two, field))
+}
+
+/// A missing protocol is TCP, by the schema's default.
+fn key_part(item: &Value, field: &str) -> Value {
+    match &item[field] {
+        Value::Null if field == "protocol" => Value::from("TCP"),
+        part => part.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(mut base: Value, overlay: Value, expected: Value) {
+        merge(&mut base, &overlay);
+        assert_eq!(base, expected);
+    }
+
+    #[test]
+    fn containers_merge_by_name_and_their_lists_by_their_keys() {
+        check(
+            json!({"containers": [
+                {"name": "app", "image": "a"},
+                {"name": "istio-proxy", "image": "p", "args": ["x", "y"],
+                 "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                 "ports": [{"containerPort": 15090, "name": "metrics"}]},
+            ]}),
+            json!({"containers": [
+                {"name": "istio-proxy", "args": ["z"],
+                 "env": [{"name": "B", "value": "3"}, {"name": "C", "value": "4"}],
+                 "ports": [{"containerPort": 15090, "protocol": "TCP", "hostPort": 9},
+                           {"containerPort": 15090, "protocol": "UDP"}]},
+            ]}),
+            json!({"containers": [
+                {"name": "app", "image": "a"},
+                {"name": "istio-proxy", "image": "p", "args": ["z"],
+                 "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "3"},
+                         {"name": "C", "value": "4"}],
+                 "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "metrics", "hostPort": 9},
+                           {"containerPort": 15090, "protocol": "UDP"}]},
+            ]}),
+        );
+    }
+
+    #[test]
+    fn null_removes_and_unknown_fields_survive() {
+        check(
+            json!({"a": 1, "b": {"c": 2}, "future": [{"x": 1}]}),
+            json!({"a": null, "b": {"d": 3}, "e": null}),
+            json!({"b": {"c": 2, "d": 3}, "future": [{"x": 1}]}),
+        );
+    }
+}

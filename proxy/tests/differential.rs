@@ -1,0 +1,80 @@
+//! The oracle of the data plane: the same resources into Envoy and into this proxy, the same requests to both,
+//! the same answers from both.
+//!
+//! `differential/bootstrap.yaml` holds the resources, `differential/rows.txt` the requests, one a line. Compared
+//! are the status, the headers, the body (in which the upstream tells what it was sent, so that the upstream
+//! chosen and every header edit are part of it) and the access log line with flags and details.
+//!
+//! The Envoy binary is named by `WEFT_ENVOY`; without it the suite fails, because it would prove nothing.
+
+#[path = "differential/answer.rs"]
+mod answer;
+#[path = "differential/contender.rs"]
+mod contender;
+#[path = "differential/row.rs"]
+mod row;
+#[path = "differential/upstream.rs"]
+mod upstream;
+
+use answer::Answer;
+use contender::Contender;
+use row::Row;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn same_resources_same_requests_same_answers() {
+    let envoy = std::env::var("WEFT_ENVOY")
+        .expect("WEFT_ENVOY names the Envoy binary to compare with (`make test` installs it)");
+    let only = std::env::var("WEFT_ROWS").unwrap_or_default();
+    let rows: Vec<Row> = Row::parse_all(include_str!("differential/rows.txt"))
+        .into_iter()
+        .filter(|row| row.text.contains(&only))
+        .collect();
+    let ours = env!("CARGO_BIN_EXE_weft-proxy");
+    let (theirs, ours) = tokio::join!(
+        answers(Contender::envoy(&envoy), &rows),
+        answers(Contender::weft(ours), &rows)
+    );
+    let mut wrong = Vec::new();
+    for ((row, theirs), ours) in rows.iter().zip(&theirs).zip(&ours) {
+        let differences = theirs.differences(ours);
+        if !differences.is_empty() {
+            wrong.push(format!(
+                "row {} `{}`\n{}",
+                row.number,
+                row.text,
+                differences.join("\n")
+            ));
+        }
+    }
+    println!(
+        "differential: {} requests, {} differ",
+        rows.len(),
+        wrong.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} of {} rows differ:\n\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n\n")
+    );
+}
+
+/// Starts a contender with upstreams of its own, sends it all rows in order, and reads its access log.
+async fn answers(contender: Contender, rows: &[Row]) -> Vec<Answer> {
+    let running = contender.start().await;
+    let mut answers = Vec::with_capacity(rows.len());
+    for row in rows {
+        answers.push(row.send(running.http_port).await);
+    }
+    let logged = rows
+        .iter()
+        .zip(&answers)
+        .filter(|(row, answer)| row.is_logged(answer))
+        .count();
+    let mut lines = running.access_log(logged).await;
+    for (row, answer) in rows.iter().zip(&mut answers) {
+        answer.log = lines.remove(&row.id());
+    }
+    answers
+}

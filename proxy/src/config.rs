@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod filter_chain;
 pub mod http;
 pub mod listener;
+pub mod matcher;
 pub mod metadata;
 pub mod rbac;
 pub mod route;

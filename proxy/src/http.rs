@@ -2,7 +2,14 @@
 //!
 //! [`server::serve`] drives one downstream connection. For each request it takes the configuration in force,
 //! cleans the request ([`headers`]), finds the route ([`route`]), runs the filters in the order of the
-//! connection manager ([`filter`]) and lets the router send it upstream ([`client`]).
+//! connection manager ([`filter`]) and lets the router send it upstream ([`router`], [`client`]).
 
 pub mod body;
+pub mod client;
+pub mod complete;
 pub mod filter;
+pub mod format;
+pub mod local_reply;
+pub mod route;
+pub mod server;
+pub mod stream;

@@ -1,59 +1,89 @@
 //! Bodies that stream through: nothing is collected unless a retry may need it again.
+//!
+//! [`RequestBody`] goes upstream: nothing, the client's own body ([`incoming`]), or a body that remembers what
+//! it sent ([`replay`]). [`response::ResponseBody`] goes to the client and finishes the stream's records.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use http_body_util::{Empty, Full};
-use pin_project_lite::pin_project;
+use http_body::{Body, Frame, SizeHint};
 
-pin_project! {
-    /// The body of a request on its way upstream.
-    #[project = RequestBodyProjection]
-    #[derive(Debug)]
-    pub enum RequestBody {
-        /// No body.
-        Empty { #[pin] inner: Empty<Bytes> },
-        /// A body that is at hand.
-        Full { #[pin] inner: Full<Bytes> },
-        /// The client's body as it arrives.
-        Incoming { #[pin] inner: hyper::body::Incoming },
-    }
+pub mod grpc;
+pub mod incoming;
+pub mod replay;
+pub mod response;
+
+use incoming::CountedBody;
+use replay::{MirrorBody, ReplayBody};
+
+/// Why a body could not be delivered to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer's body broke off.
+    #[error("the peer's body broke off")]
+    Peer(#[from] hyper::Error),
+    /// The stream ran into a time limit after the response had begun.
+    #[error("the stream timed out")]
+    Timeout,
+    /// A copy of a request was given up because the original outran it.
+    #[error("the mirrored body exceeds its buffer")]
+    MirrorOverflow,
+    /// Nobody reads or writes the other end any more.
+    #[error("the other end is gone")]
+    Aborted,
 }
 
-impl http_body::Body for RequestBody {
+/// The body of a request on its way upstream.
+#[derive(Debug, Default)]
+pub enum RequestBody {
+    /// No body.
+    #[default]
+    Empty,
+    /// A body that is at hand.
+    Full(Option<Bytes>),
+    /// The client's body as it arrives.
+    Incoming(CountedBody),
+    /// The client's body, kept for another try.
+    Replay(ReplayBody),
+    /// A copy of the client's body.
+    Mirror(MirrorBody),
+}
+
+impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.project() {
-            RequestBodyProjection::Empty { inner } => {
-                inner.poll_frame(cx).map_err(|never| match never {})
-            }
-            RequestBodyProjection::Full { inner } => {
-                inner.poll_frame(cx).map_err(|never| match never {})
-            }
-            RequestBodyProjection::Incoming { inner } => inner.poll_frame(cx),
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Incoming(body) => body.poll(cx),
+            Self::Replay(body) => body.poll(cx),
+            Self::Mirror(body) => body.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty { inner } => inner.is_end_stream(),
-            Self::Full { inner } => inner.is_end_stream(),
-            Self::Incoming { inner } => inner.is_end_stream(),
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Replay(body) => body.is_end_stream(),
+            Self::Mirror(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty { inner } => inner.size_hint(),
-            Self::Full { inner } => inner.size_hint(),
-            Self::Incoming { inner } => inner.size_hint(),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Incoming(body) => body.size_hint(),
+            Self::Replay(body) => body.size_hint(),
+            Self::Mirror(body) => body.size_hint(),
         }
     }
 }

@@ -2,13 +2,51 @@
 //!
 //! Calls are synchronous; a filter that must wait (a delay, an external decision) returns a boxed future in
 //! [`Step::Wait`]. The common case therefore allocates nothing and crosses no `await`.
+//! The router is the last filter in every chain; it is not in the list but what follows it
+//! ([`super::router`]).
 
 use std::fmt::Debug;
 
+use futures_util::future::LocalBoxFuture;
+
+use super::local_reply::LocalReply;
+use super::stream::{RequestHead, Stream};
+
+pub mod cors;
+pub mod fault;
+pub mod grpc_stats;
+pub mod rbac;
+
 /// One configured HTTP filter, shared by all requests of its connection manager.
 ///
-/// Per-request state lives in the stream that is passed in.
+/// Per-request state lives in the [`Stream`] that is passed in.
 pub trait Filter: Debug + Send + Sync {
     /// The filter's name as in `http_filters`, by which routes override it (`typed_per_filter_config`).
     fn name(&self) -> &str;
+
+    /// Looks at the request, in the order of the list.
+    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
+        let _ = (stream, request);
+        Step::Continue
+    }
+
+    /// Looks at the response, in the opposite order; also at local replies.
+    fn encode_headers(&self, stream: &mut Stream, response: &mut http::response::Parts) {
+        let _ = (stream, response);
+    }
+
+    /// Called once when the stream is over, before access logs are written.
+    fn on_complete(&self, stream: &mut Stream) {
+        let _ = stream;
+    }
+}
+
+/// What a filter wants next.
+pub enum Step {
+    /// The next filter.
+    Continue,
+    /// Answer now.
+    Reply(Box<LocalReply>),
+    /// Wait, then go on or answer.
+    Wait(LocalBoxFuture<'static, Option<Box<LocalReply>>>),
 }

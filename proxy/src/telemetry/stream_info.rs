@@ -175,6 +175,8 @@ pub type ByteCount = Rc<Cell<u64>>;
 pub struct StreamInfo {
     /// The connection it came on.
     pub connection: Rc<ConnectionInfo>,
+    /// The client: the connection's, or what trusted proxies say (`x-forwarded-for`; port 0 then).
+    pub remote: SocketAddr,
     /// When it began, for durations.
     pub start: Instant,
     /// When it began, for people.

@@ -1,0 +1,81 @@
+//! The client's body on its way upstream: counted, never kept.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BodyError;
+use super::grpc::MessageCounter;
+use crate::telemetry::stream_info::ByteCount;
+
+/// How far the client's body has come, seen by the handler while the upstream connection polls the body.
+#[derive(Debug, Default)]
+pub struct BodyProgress {
+    /// The last byte, or the trailers, were taken.
+    pub complete: Cell<bool>,
+    /// The client broke off.
+    pub failed: Cell<bool>,
+}
+
+/// A body that counts itself.
+#[derive(Debug)]
+pub struct CountedBody {
+    inner: Incoming,
+    bytes: ByteCount,
+    messages: Option<MessageCounter>,
+    progress: Rc<BodyProgress>,
+}
+
+impl CountedBody {
+    /// A body whose bytes are added to `bytes`, and its gRPC messages to `messages`.
+    pub fn new(
+        inner: Incoming,
+        bytes: ByteCount,
+        messages: Option<MessageCounter>,
+        progress: Rc<BodyProgress>,
+    ) -> Self {
+        progress.complete.set(inner.is_end_stream());
+        Self {
+            inner,
+            bytes,
+            messages,
+            progress,
+        }
+    }
+
+    /// Takes the next frame.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.bytes.set(self.bytes.get() + data.len() as u64);
+                    if let Some(messages) = &mut self.messages {
+                        messages.see(data);
+                    }
+                }
+                if self.inner.is_end_stream() || frame.is_trailers() {
+                    self.progress.complete.set(true);
+                }
+            }
+            Some(Err(_)) => self.progress.failed.set(true),
+            None => self.progress.complete.set(true),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+    }
+
+    /// True if nothing is left.
+    pub fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    /// What is known of the length.
+    pub fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

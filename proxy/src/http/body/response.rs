@@ -1,0 +1,212 @@
+//! The body of a response on its way to the client.
+//!
+//! It owns the [`Stream`]: when the last frame is handed over, or when the client is gone and the body is
+//! dropped, the stream is completed, so that logs and metrics are written exactly once.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::BodyError;
+use super::grpc::MessageCounter;
+use crate::http::stream::Stream;
+use crate::telemetry::stream_info::ResponseFlags;
+
+/// A response body together with what must be finished after it.
+#[derive(Debug)]
+pub struct ResponseBody {
+    kind: Kind,
+    /// `None` once the stream is complete.
+    stream: Option<Box<Stream>>,
+    messages: Option<MessageCounter>,
+    timers: Option<Box<Timers>>,
+    /// What is held until the body ends: circuit breaker permits, the upstream connection's place.
+    held: Option<Box<dyn Any>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Full(Option<Bytes>),
+    Upstream(Incoming),
+}
+
+/// Time limits of the rest of a response.
+#[derive(Debug)]
+pub struct Timers {
+    /// The end of the whole response.
+    pub deadline: Option<Pin<Box<Sleep>>>,
+    /// The time allowed between two frames.
+    pub idle: Option<(std::time::Duration, Pin<Box<Sleep>>)>,
+}
+
+impl ResponseBody {
+    /// A body at hand, possibly empty.
+    pub fn full(bytes: Bytes, stream: Box<Stream>) -> Self {
+        let bytes = (!bytes.is_empty()).then_some(bytes);
+        Self {
+            kind: Kind::Full(bytes),
+            stream: Some(stream),
+            messages: None,
+            timers: None,
+            held: None,
+        }
+    }
+
+    /// An upstream's body. `held` is dropped when it ends.
+    pub fn upstream(
+        body: Incoming,
+        stream: Box<Stream>,
+        timers: Option<Box<Timers>>,
+        held: Option<Box<dyn Any>>,
+    ) -> Self {
+        let messages = stream
+            .count_grpc_messages
+            .then(|| MessageCounter::new(stream.grpc_counts.1.clone()));
+        Self {
+            kind: Kind::Upstream(body),
+            stream: Some(stream),
+            messages,
+            timers,
+            held,
+        }
+    }
+
+    /// The stream, unless it is complete.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        self.stream.as_deref_mut()
+    }
+
+    fn see(&mut self, frame: &Frame<Bytes>) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if let Some(data) = frame.data_ref() {
+            let sent = &stream.info.bytes_sent;
+            sent.set(sent.get() + data.len() as u64);
+            if let Some(messages) = &mut self.messages {
+                messages.see(data);
+            }
+        } else if let Some(trailers) = frame.trailers_ref()
+            && stream.info.grpc
+        {
+            stream.info.grpc_status = grpc_status(trailers).or(stream.info.grpc_status);
+        }
+    }
+
+    fn complete(&mut self) {
+        self.timers = None;
+        self.held = None;
+        if let Some(stream) = self.stream.take() {
+            stream.complete();
+        }
+    }
+
+    /// The limit was reached: the rest of the response is cut.
+    fn time_out(&mut self, flag: ResponseFlags, details: &'static str) -> BodyError {
+        if let Some(stream) = &mut self.stream {
+            stream.info.flags.insert(flag);
+            stream.info.response_code_details = details.into();
+        }
+        self.complete();
+        BodyError::Timeout
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
+        let timers = self.timers.as_mut()?;
+        if let Some(deadline) = &mut timers.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            let flag = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
+            return Some(self.time_out(flag, "response_timeout"));
+        }
+        if let Some((_, idle)) = &mut timers.idle
+            && idle.as_mut().poll(cx).is_ready()
+        {
+            let flag = ResponseFlags::STREAM_IDLE_TIMEOUT;
+            return Some(self.time_out(flag, "stream_idle_timeout"));
+        }
+        None
+    }
+
+    fn touch(&mut self) {
+        if let Some(timers) = &mut self.timers
+            && let Some((limit, idle)) = &mut timers.idle
+        {
+            idle.as_mut().reset(tokio::time::Instant::now() + *limit);
+        }
+    }
+}
+
+/// `grpc-status` as a number.
+pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match &mut self.kind {
+            Kind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Kind::Upstream(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Peer)),
+                Poll::Pending => match self.poll_timers(cx) {
+                    Some(error) => Some(Err(error)),
+                    None => return Poll::Pending,
+                },
+            },
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                self.see(frame);
+                self.touch();
+                if frame.is_trailers() || self.is_end_stream() {
+                    self.complete();
+                }
+            }
+            Some(Err(BodyError::Peer(error))) => {
+                if let Some(stream) = &mut self.stream {
+                    super::super::client::note_response_cut(&mut stream.info, error);
+                }
+                self.complete();
+            }
+            Some(Err(_)) => {}
+            None => self.complete(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(bytes) => bytes.is_none(),
+            Kind::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // HTTP/1 stops asking once the announced length is written, and never asks for a body that the
+        // protocol forbids.
+        if self.is_end_stream() {
+            self.complete();
+        }
+    }
+}

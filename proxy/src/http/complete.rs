@@ -1,0 +1,44 @@
+//! The end of a stream: filters hear of it, then logs are written. Exactly once.
+
+use super::stream::Stream;
+use crate::telemetry::stream_info::ResponseFlags;
+
+impl Stream {
+    /// Completes a stream that was answered.
+    pub fn complete(mut self: Box<Self>) {
+        self.finish();
+    }
+
+    /// Tells filters and logs; later calls do nothing.
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.completed, true) {
+            return;
+        }
+        self.info.grpc_messages = (self.grpc_counts.0.get(), self.grpc_counts.1.get());
+        let connection = self.connection.clone();
+        for filter in &connection.hcm.filters {
+            filter.on_complete(self);
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// A stream that nobody completed is one whose client went away.
+    fn drop(&mut self) {
+        if self.completed {
+            return;
+        }
+        let (flag, details) = match self.info.protocol {
+            Some(http::Version::HTTP_2) => {
+                (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset")
+            }
+            _ => (
+                ResponseFlags::DOWNSTREAM_CONNECTION_TERMINATION,
+                "downstream_remote_disconnect",
+            ),
+        };
+        self.info.flags.insert(flag);
+        self.info.response_code_details = details.into();
+        self.finish();
+    }
+}

@@ -1,0 +1,236 @@
+//! `envoy.filters.http.cors`: answers preflights and adds the headers that browsers ask for.
+//!
+//! The filter has no configuration of its own: policies come with routes, and what a route leaves open its
+//! virtual host may answer, so the levels are merged field by field when the table is applied.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN,
+};
+use http::{Method, StatusCode};
+
+use super::{Filter, Step};
+use crate::config::matcher::{Fraction, StringMatcher};
+use crate::config::route::overrides::FilterOverride;
+use crate::http::local_reply::LocalReply;
+use crate::http::stream::{RequestHead, Stream};
+use crate::telemetry::stream_info::ResponseFlags;
+
+const REQUEST_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// `CorsPolicy`; fields that are `None` are answered by the next outer level.
+#[derive(Debug, Clone, Default)]
+pub struct CorsPolicy {
+    /// Allowed origins.
+    pub allow_origins: Vec<StringMatcher>,
+    /// `access-control-allow-methods`; `*` echoes what was asked for.
+    pub allow_methods: Option<HeaderValue>,
+    /// `access-control-allow-headers`; `*` echoes what was asked for.
+    pub allow_headers: Option<HeaderValue>,
+    /// `access-control-expose-headers`.
+    pub expose_headers: Option<HeaderValue>,
+    /// `access-control-max-age`.
+    pub max_age: Option<HeaderValue>,
+    /// `access-control-allow-credentials`.
+    pub allow_credentials: Option<bool>,
+    /// Let preflights of other origins pass; they pass by default.
+    pub forward_unmatched_preflights: Option<bool>,
+    /// Answer private network preflights.
+    pub allow_private_network: Option<bool>,
+    /// For what share of the requests the filter works; all by default.
+    pub enabled: Option<Fraction>,
+}
+
+impl CorsPolicy {
+    /// This policy, with what it leaves open taken from an outer level. Whether the filter works at all is
+    /// this level's own.
+    #[must_use]
+    pub fn or(mut self, outer: &Self) -> Self {
+        if self.allow_origins.is_empty() {
+            self.allow_origins.clone_from(&outer.allow_origins);
+        }
+        self.allow_methods = self.allow_methods.or_else(|| outer.allow_methods.clone());
+        self.allow_headers = self.allow_headers.or_else(|| outer.allow_headers.clone());
+        self.expose_headers = self.expose_headers.or_else(|| outer.expose_headers.clone());
+        self.max_age = self.max_age.or_else(|| outer.max_age.clone());
+        self.allow_credentials = self.allow_credentials.or(outer.allow_credentials);
+        self.forward_unmatched_preflights = self
+            .forward_unmatched_preflights
+            .or(outer.forward_unmatched_preflights);
+        self.allow_private_network = self.allow_private_network.or(outer.allow_private_network);
+        self
+    }
+
+    fn allows(&self, origin: &[u8]) -> bool {
+        self.allow_origins
+            .iter()
+            .any(|matcher| matcher.matches(b"*") || matcher.matches(origin))
+    }
+
+    fn preflight(&self, request: &HeaderMap, origin: Option<HeaderValue>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(origin) = origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        if self.allow_credentials == Some(true) {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
+        let methods = ACCESS_CONTROL_REQUEST_METHOD;
+        if let Some(value) = echoed(self.allow_methods.as_ref(), request, methods) {
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value);
+        }
+        let names = ACCESS_CONTROL_REQUEST_HEADERS;
+        if let Some(value) = echoed(self.allow_headers.as_ref(), request, names) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
+        }
+        if let Some(max_age) = &self.max_age {
+            headers.insert(ACCESS_CONTROL_MAX_AGE, max_age.clone());
+        }
+        let asks_private = request.get(REQUEST_PRIVATE_NETWORK) == Some(&TRUE);
+        if self.allow_private_network == Some(true) && asks_private {
+            headers.insert(ALLOW_PRIVATE_NETWORK, TRUE);
+        }
+        headers
+    }
+}
+
+/// The configured list; what was asked for if the list is `*`.
+fn echoed(
+    allowed: Option<&HeaderValue>,
+    request: &HeaderMap,
+    asked: HeaderName,
+) -> Option<HeaderValue> {
+    let allowed = allowed?;
+    if allowed == "*" {
+        return Some(
+            request
+                .get(asked)
+                .cloned()
+                .unwrap_or_else(|| HeaderValue::from_static("")),
+        );
+    }
+    Some(allowed.clone())
+}
+
+/// What the response to an allowed origin needs.
+#[derive(Debug)]
+pub struct Allowed {
+    origin: HeaderValue,
+    policy: Arc<CorsPolicy>,
+}
+
+/// The filter.
+#[derive(Debug)]
+pub struct CorsFilter {
+    /// Its name in `http_filters`.
+    pub name: Box<str>,
+}
+
+impl Filter for CorsFilter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
+        let policy = match stream.route.as_ref().map(|r| r.overrides().get(&self.name)) {
+            Some(Some(FilterOverride::Cors(policy))) => policy.clone(),
+            _ => return Step::Continue,
+        };
+        let Some(origin) = request.headers.get(ORIGIN).filter(|o| !o.is_empty()) else {
+            return Step::Continue;
+        };
+        if !policy.enabled.is_none_or(Fraction::draw) {
+            return Step::Continue;
+        }
+        let origin = policy.allows(origin.as_bytes()).then(|| origin.clone());
+        let asked = request.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
+        let preflight = request.method == Method::OPTIONS && asked.is_some_and(|m| !m.is_empty());
+        let forward = origin.is_none() && policy.forward_unmatched_preflights != Some(false);
+        let reply = (preflight && !forward).then(|| {
+            let flags = ResponseFlags::default();
+            let mut reply = LocalReply::empty(StatusCode::OK, "cors_response", flags);
+            reply.headers = policy.preflight(&request.headers, origin.clone());
+            reply.plain = true;
+            Box::new(reply)
+        });
+        stream.cors = origin.map(|origin| Allowed { origin, policy });
+        reply.map_or(Step::Continue, Step::Reply)
+    }
+
+    fn encode_headers(&self, stream: &mut Stream, response: &mut http::response::Parts) {
+        let Some(allowed) = &stream.cors else {
+            return;
+        };
+        let headers = &mut response.headers;
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed.origin.clone());
+        if allowed.policy.allow_credentials == Some(true) {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
+        if let Some(expose) = &allowed.policy.expose_headers {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> CorsPolicy {
+        CorsPolicy {
+            allow_origins: vec![StringMatcher::exact("https://a", false)],
+            allow_methods: Some(HeaderValue::from_static("*")),
+            ..CorsPolicy::default()
+        }
+    }
+
+    #[test]
+    fn a_star_echoes_what_was_asked_for() {
+        let mut request = HeaderMap::new();
+        request.insert(
+            ACCESS_CONTROL_REQUEST_METHOD,
+            HeaderValue::from_static("PUT"),
+        );
+        let origin = HeaderValue::from_static("https://a");
+        let headers = policy().preflight(&request, Some(origin));
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "PUT");
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a");
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn origins_are_matched() {
+        assert!(policy().allows(b"https://a"));
+        assert!(!policy().allows(b"https://b"));
+        let any = CorsPolicy {
+            allow_origins: vec![StringMatcher::exact("*", false)],
+            ..policy()
+        };
+        assert!(any.allows(b"https://b"));
+    }
+
+    #[test]
+    fn an_outer_level_answers_what_the_inner_leaves_open() {
+        let outer = CorsPolicy {
+            allow_methods: Some(HeaderValue::from_static("GET")),
+            max_age: Some(HeaderValue::from_static("60")),
+            enabled: Some(Fraction {
+                numerator: 0,
+                denominator: 100,
+            }),
+            ..CorsPolicy::default()
+        };
+        let merged = policy().or(&outer);
+        assert_eq!(merged.allow_methods.unwrap(), "*");
+        assert_eq!(merged.max_age.unwrap(), "60");
+        assert_eq!(merged.enabled, None);
+    }
+}

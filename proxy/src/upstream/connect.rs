@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -58,13 +59,13 @@ pub enum ConnectError {
     Timeout,
     /// The connection was refused or broke (flag UF).
     #[error("{0}")]
-    Socket(Rc<str>),
+    Socket(Arc<str>),
     /// TLS failed, the peer's identity included (flag UF).
     #[error("{0}")]
-    Tls(Rc<str>),
+    Tls(Arc<str>),
     /// HTTP could not be started on the connection (flag UF).
     #[error("{0}")]
-    Protocol(Rc<str>),
+    Protocol(Arc<str>),
 }
 
 impl ConnectError {

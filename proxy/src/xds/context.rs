@@ -1,0 +1,51 @@
+//! What translations from protobuf need besides the message.
+
+use std::sync::Arc;
+
+use crate::config::metadata::Struct;
+use crate::config::names::Names;
+use crate::config::secret::ResourceSource;
+use crate::telemetry::log_sink::LogSinks;
+use crate::telemetry::peer_metadata::Peer;
+use crate::tls::secret_store::SecretStore;
+
+/// Passed to every translation: slots for names, secrets, log files, who we are.
+#[derive(Debug)]
+pub struct ApplyContext<'a> {
+    /// Gives names their slots.
+    pub names: &'a mut Names,
+    /// Secrets that TLS contexts are built from.
+    pub secrets: &'a SecretStore,
+    /// Files that access logs are written to.
+    pub logs: &'a LogSinks,
+    /// This proxy.
+    pub node: &'a Arc<Node>,
+    /// The resource that is being translated, as it came.
+    pub source: ResourceSource,
+}
+
+/// This proxy, as it introduced itself to the control plane.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// `node.id`.
+    pub id: Arc<str>,
+    /// `node.cluster`.
+    pub cluster: Arc<str>,
+    /// `node.metadata`.
+    pub metadata: Struct,
+    /// The workload that this proxy belongs to, from the metadata.
+    pub peer: Arc<Peer>,
+}
+
+impl Node {
+    /// From the bootstrap's node.
+    pub fn from_proto(proto: &xds::envoy::core::Node) -> Self {
+        let metadata: Struct = proto.metadata.as_ref().map(Into::into).unwrap_or_default();
+        Self {
+            id: proto.id.as_str().into(),
+            cluster: proto.cluster.as_str().into(),
+            peer: Arc::new(Peer::from_node_metadata(&metadata)),
+            metadata,
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod connection_pool;
 mod http_connection;
 pub mod load_balancer;
 mod original_dst;
+pub mod resolve;
 
 pub use connect::{ConnectError, ConnectionFacts, UpstreamIo, UpstreamStream};
 pub use http_connection::{HttpSender, SendError, SendFailure};

@@ -3,6 +3,12 @@
 //! [`client`] keeps the stream to the control plane and feeds what arrives to [`apply`], which translates one
 //! resource at a time, keeps the last good version of what is refused, and publishes what is complete.
 
+pub mod apply;
+pub mod client;
+pub mod status;
+mod transport;
+mod warming;
+
 pub mod any;
 pub mod context;
 

@@ -105,15 +105,15 @@ impl From<io::Error> for ConnectError {
 
 /// What a pool wants of TLS.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct TlsWishes<'a> {
+pub(crate) struct TlsWishes<'a> {
     /// SNI in place of the context's (`auto_sni`, the endpoint's name for `auto_host_sni`).
-    pub(super) server_name: Option<&'a str>,
+    pub(crate) server_name: Option<&'a str>,
     /// ALPN if the context has none.
-    pub(super) alpn_fallback: &'a [&'a [u8]],
+    pub(crate) alpn_fallback: &'a [&'a [u8]],
 }
 
 /// Makes the connection and, where the transport socket asks for it, the TLS session.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     cluster: &Cluster,
     remote: SocketAddr,
     transport: &TransportSocket,

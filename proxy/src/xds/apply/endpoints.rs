@@ -1,0 +1,136 @@
+//! Endpoints: each cluster's in its own slot, so that a change touches nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use xds::type_url::ResourceType;
+
+use super::{
+    Addresses, Applier, Assignment, ClusterId, LoadAssignment, Received, Wanted, eds, slot,
+};
+use crate::config::cluster::{Cluster, Discovery};
+use crate::config::secret::ResourceSource;
+use crate::error::ConfigError;
+
+impl Applier {
+    pub(super) fn apply_endpoints(&mut self, resource: &Received) -> Result<(), ConfigError> {
+        let known = self.assignments.get(&resource.name);
+        if known.is_some_and(|known| known.source.bytes == resource.bytes) {
+            return Ok(());
+        }
+        let proto = resource.decode()?;
+        // Checked before it replaces the version in force; the slots only matter below.
+        eds::load_assignment(
+            &proto,
+            ClusterId(0),
+            Addresses::None,
+            None,
+            resource.source(),
+        )?;
+        let assignment = Assignment {
+            proto,
+            source: resource.source(),
+        };
+        self.assignments.insert(resource.name.clone(), assignment);
+        self.refresh_users(&resource.name);
+        Ok(())
+    }
+
+    pub(super) fn remove_endpoints(&mut self, name: &str) {
+        let name: Arc<str> = name.into();
+        self.assignments.remove(&name);
+        self.absent.insert((ResourceType::Endpoint, name.clone()));
+        self.refresh_users(&name);
+    }
+
+    pub(super) fn wanted_endpoints(&self) -> BTreeSet<Arc<str>> {
+        let clusters = self.clusters.values().flat_map(|state| {
+            let warming = state.warming.as_ref().map(|warming| &warming.next);
+            state.active.iter().chain(warming)
+        });
+        clusters
+            .filter_map(|cluster| cluster.eds_name().cloned())
+            .collect()
+    }
+
+    pub(super) fn forget_unwanted(&mut self, wanted: &Wanted) {
+        self.assignments
+            .retain(|name, _| wanted.endpoints.contains(name));
+        self.absent
+            .retain(|(resource_type, name)| match resource_type {
+                ResourceType::Endpoint => wanted.endpoints.contains(name),
+                ResourceType::Route => wanted.routes.contains(name),
+                _ => false,
+            });
+        self.forget_routes(&wanted.routes);
+    }
+
+    /// Translates a cluster's endpoints into its slot.
+    pub(super) fn refresh_endpoints(&mut self, cluster: &Cluster) {
+        let Some(state) = self.clusters.get(&cluster.name) else {
+            return;
+        };
+        let none = Default::default();
+        let resolved = state.resolved.as_ref().unwrap_or(&none);
+        let inline = || {
+            let source = ResourceSource {
+                version: cluster.source.version.clone(),
+                ..Default::default()
+            };
+            state.inline.as_ref().map(|proto| (proto, source))
+        };
+        let (assignment, addresses) = match &cluster.discovery {
+            Discovery::OriginalDst(_) => (None, Addresses::None),
+            Discovery::Static => (inline(), Addresses::None),
+            Discovery::StrictDns(_) => (inline(), Addresses::All(resolved)),
+            Discovery::LogicalDns(_) => (inline(), Addresses::First(resolved)),
+            Discovery::Eds { service_name } => {
+                let assignment = self.assignments.get(service_name);
+                (
+                    assignment.map(|a| (&a.proto, a.source.clone())),
+                    Addresses::None,
+                )
+            }
+        };
+        let place = slot(&mut self.config.endpoints, cluster.id.0);
+        let translated = match assignment {
+            None => LoadAssignment::empty(cluster.id),
+            Some((proto, source)) => {
+                let previous = place.as_deref();
+                // It was checked when it was received.
+                let translated =
+                    eds::load_assignment(proto, cluster.id, addresses, previous, source);
+                translated.unwrap_or_else(|_| LoadAssignment::empty(cluster.id))
+            }
+        };
+        if let Some(detection) = &cluster.outlier_detection {
+            detection.set_hosts(translated.endpoints().map(|(_, _, e)| e.monitor.clone()));
+        }
+        *place = Some(Arc::new(translated));
+        self.dirty = true;
+    }
+
+    fn refresh_users(&mut self, name: &str) {
+        let active = self
+            .clusters
+            .values()
+            .filter_map(|state| state.active.as_ref());
+        let users: Vec<Arc<Cluster>> = active
+            .filter(|cluster| cluster.eds_name().is_some_and(|eds| **eds == *name))
+            .cloned()
+            .collect();
+        for cluster in users {
+            self.refresh_endpoints(&cluster);
+        }
+    }
+}
+
+impl Cluster {
+    /// The name of its load assignment.
+    fn eds_name(&self) -> Option<&Arc<str>> {
+        match &self.discovery {
+            Discovery::Eds { service_name } => Some(service_name),
+            _ => None,
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! - [`resource`]: resources on the wire, with bodies as shared bytes.
 //! - [`version`]: resource versions by comparison, never by hashing.
 //! - [`delta`]: what was asked, sent, acknowledged and refused, for server and client.
+//! - [`json`]: canonical protobuf JSON, both ways.
 //! - [`proto`]: generated code for the certificate and discovery services.
 //! - [`test_util`]: a client and a server made of the state machines, without a network.
 //!
@@ -14,6 +15,7 @@
 
 pub mod delta;
 pub mod envoy;
+pub mod json;
 pub mod proto;
 pub mod resource;
 pub mod test_util;

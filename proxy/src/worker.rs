@@ -4,13 +4,24 @@
 //! read through a cache, so that a request costs no write to memory that another worker reads.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, ConfigHandle};
+use crate::listener::accept;
+use crate::listener::balance::{Balance, Handed};
+use crate::listener::set::ListenerSet;
+use crate::telemetry::WorkerTelemetry;
 use crate::upstream::Upstreams;
+
+/// How often idle upstream connections are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The configuration as one worker sees it. Cloning the `Rc` touches no shared memory; the inner `Arc` is
 /// cloned once per worker and publication.
@@ -24,22 +35,21 @@ pub struct Worker {
     /// Balancers and connection pools by cluster slot.
     pub upstreams: Upstreams,
     /// Counters and log buffers of this worker.
-    pub telemetry: crate::telemetry::WorkerTelemetry,
+    pub telemetry: WorkerTelemetry,
+    /// Accept loops and drains.
+    pub listeners: ListenerSet,
     cache: RefCell<arc_swap::Cache<Arc<ArcSwap<Config>>, Arc<Config>>>,
     view: RefCell<View>,
 }
 
 impl Worker {
     /// A worker over the published configuration.
-    pub fn new(
-        index: usize,
-        config: &ConfigHandle,
-        telemetry: crate::telemetry::WorkerTelemetry,
-    ) -> Rc<Self> {
+    pub fn new(index: usize, config: &ConfigHandle, telemetry: WorkerTelemetry) -> Rc<Self> {
         Rc::new(Self {
             index,
             upstreams: Upstreams::default(),
             telemetry,
+            listeners: ListenerSet::default(),
             cache: RefCell::new(config.cache()),
             view: RefCell::new(Rc::new(config.load())),
         })
@@ -54,5 +64,103 @@ impl Worker {
             *view = Rc::new(current.clone());
         }
         view.clone()
+    }
+}
+
+/// Where the life of all workers stands. Only ever moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Serving.
+    Serving,
+    /// No new connections from outside; those that exist are asked to finish.
+    Draining,
+    /// Ending now.
+    Stopped,
+}
+
+/// What a worker thread is given.
+#[derive(Debug)]
+pub struct Seat {
+    /// 0-based number of the worker.
+    pub index: usize,
+    /// The published configuration.
+    pub config: ConfigHandle,
+    /// Counters and log buffers.
+    pub telemetry: WorkerTelemetry,
+    /// Connections per worker.
+    pub balance: Arc<Balance>,
+    /// Connections that other workers hand over.
+    pub mailbox: mpsc::UnboundedReceiver<Handed>,
+    /// Serving, draining, stopped.
+    pub stage: watch::Receiver<Stage>,
+    /// How long connections of a filter chain that is gone may take to finish (`--drain-time-s`).
+    pub drain_time: Duration,
+}
+
+impl Seat {
+    /// Starts the worker's thread.
+    pub fn spawn(self) -> io::Result<JoinHandle<()>> {
+        // Built here, so that a machine without descriptors fails the start and not the first request.
+        let name = format!("worker-{}", self.index);
+        std::thread::Builder::new().name(name).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(tokio::runtime::LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(self.run()),
+                Err(error) => tracing::error!(%error, "worker cannot start"),
+            }
+        })
+    }
+
+    /// The worker's own work besides connections: follows configuration and stage, receives connections.
+    pub async fn run(mut self) {
+        let worker = Worker::new(
+            self.index,
+            &self.config,
+            std::mem::take(&mut self.telemetry),
+        );
+        let mut changes = self.config.changes();
+        changes.mark_changed();
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.stage.changed() => {
+                    let stage = match changed {
+                        Ok(()) => *self.stage.borrow_and_update(),
+                        Err(_) => Stage::Stopped,
+                    };
+                    match stage {
+                        Stage::Serving => {}
+                        Stage::Draining => {
+                            worker.listeners.stop_accepting();
+                            worker.listeners.drain();
+                        }
+                        Stage::Stopped => return worker.listeners.cut(),
+                    }
+                }
+                Ok(()) = changes.changed() => {
+                    changes.mark_unchanged();
+                    self.follow(&worker);
+                }
+                Some(handed) = self.mailbox.recv() => accept::receive(&worker, handed),
+                _ = sweep.tick() => {
+                    worker.upstreams.sweep(&worker, &worker.view(), Instant::now());
+                }
+            }
+        }
+    }
+
+    fn follow(&self, worker: &Rc<Worker>) {
+        let view = worker.view();
+        worker.upstreams.sweep(worker, &view, Instant::now());
+        // A process that is going away begins nothing new.
+        if *self.stage.borrow() == Stage::Serving {
+            worker
+                .listeners
+                .follow(worker, &self.balance, &view, self.drain_time);
+        }
     }
 }

@@ -14,3 +14,6 @@ pub mod context;
 
 pub mod cds;
 pub mod eds;
+
+pub mod lds;
+pub mod tcp_proxy;

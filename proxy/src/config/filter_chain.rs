@@ -1,7 +1,7 @@
 //! A filter chain: what it matches, how it terminates TLS, and its network filters
 //! (`envoy.config.listener.v3.FilterChain`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -97,11 +97,11 @@ pub enum Terminal {
 #[derive(Debug, Clone)]
 pub struct ConnectionFacts<'a> {
     /// Destination after restoration.
-    pub destination: std::net::SocketAddr,
+    pub destination: SocketAddr,
     /// The direct peer.
     pub direct_source: IpAddr,
     /// The peer, after PROXY protocol.
-    pub source: std::net::SocketAddr,
+    pub source: SocketAddr,
     /// SNI, lower case.
     pub server_name: Option<&'a str>,
     /// TLS or not.

@@ -1,8 +1,264 @@
-//! The TCP proxy filter.
+//! The TCP proxy filter: one downstream connection, one upstream connection, bytes both ways.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh64::xxh64;
+
+use super::copy::{self, Progress};
+use crate::config::ClusterId;
+use crate::config::metadata::Struct;
+use crate::listener::stream::Downstream;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
+use crate::upstream::{
+    ConnectError, Outcome, PickContext, TcpConnectOptions, UpstreamCluster, UpstreamIo,
+    UpstreamStream,
+};
+use crate::worker::Worker;
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` as executed.
 #[derive(Debug)]
 pub struct TcpProxy {
     /// `stat_prefix`.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Arc<str>,
+    /// `cluster` or `weighted_clusters`; never empty.
+    pub clusters: Vec<WeightedCluster>,
+    /// Sum of the weights.
+    pub total_weight: u32,
+    /// `idle_timeout`; `None` waits for ever.
+    pub idle_timeout: Option<Duration>,
+    /// `max_downstream_connection_duration`.
+    pub max_duration: Option<Duration>,
+    /// `max_connect_attempts`, at least 1.
+    pub connect_attempts: u32,
+    /// `hash_policy`: by source address.
+    pub hash_source_ip: bool,
+    /// Written when the connection has ended.
+    pub access_logs: Vec<Arc<AccessLog>>,
+}
+
+/// One destination.
+#[derive(Debug)]
+pub struct WeightedCluster {
+    /// Where.
+    pub cluster: ClusterId,
+    /// Its name, for logs.
+    pub name: Arc<str>,
+    /// Its share.
+    pub weight: u32,
+    /// `metadata_match`, filter `envoy.lb`.
+    pub metadata_match: Option<Struct>,
+}
+
+impl TcpProxy {
+    fn choose(&self) -> &WeightedCluster {
+        if let [only] = self.clusters.as_slice() {
+            return only;
+        }
+        self.at(fastrand::u32(0..self.total_weight.max(1)))
+    }
+
+    fn at(&self, point: u32) -> &WeightedCluster {
+        let mut left = point;
+        for cluster in &self.clusters {
+            if left < cluster.weight {
+                return cluster;
+            }
+            left -= cluster.weight;
+        }
+        self.clusters.last().expect("a TCP proxy has a cluster")
+    }
+}
+
+/// Proxies a connection to its end. What happened is left in `info`.
+pub async fn run(
+    downstream: Downstream,
+    worker: &Rc<Worker>,
+    proxy: &TcpProxy,
+    info: &mut StreamInfo,
+) {
+    let destination = proxy.choose();
+    info.cluster = Some(destination.cluster);
+    info.cluster_name = Some(destination.name.clone());
+    let connected = {
+        let view = worker.view();
+        match worker.upstreams.get(worker, &view, destination.cluster) {
+            Some(cluster) => connect(&cluster, proxy, destination, info)
+                .await
+                .map(|up| (cluster, up)),
+            None => {
+                info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);
+                None
+            }
+        }
+    };
+    let Some((cluster, upstream)) = connected else {
+        return;
+    };
+    let before = (info.bytes_received.get(), info.bytes_sent.get());
+    relay(downstream, upstream.io, proxy, info).await;
+    let cells = cluster.cells();
+    cells
+        .upstream_cx_tx_bytes_total
+        .add(info.bytes_received.get() - before.0);
+    cells
+        .upstream_cx_rx_bytes_total
+        .add(info.bytes_sent.get() - before.1);
+}
+
+async fn connect(
+    cluster: &Rc<UpstreamCluster>,
+    proxy: &TcpProxy,
+    destination: &WeightedCluster,
+    info: &mut StreamInfo,
+) -> Option<UpstreamStream> {
+    let connection = info.connection.clone();
+    let context = PickContext {
+        hash: proxy
+            .hash_source_ip
+            .then(|| hash_ip(connection.remote.ip())),
+        metadata_match: destination.metadata_match.as_ref(),
+        original_destination: connection.original_destination,
+        ..PickContext::default()
+    };
+    for _ in 0..proxy.connect_attempts {
+        let Ok(host) = cluster.pick(&context) else {
+            info.flags.insert(ResponseFlags::NO_HEALTHY_UPSTREAM);
+            return None;
+        };
+        info.attempts += 1;
+        info.upstream_host = Some(host.address());
+        match cluster.tcp(&host, &TcpConnectOptions::default()).await {
+            Ok(stream) => {
+                host.record(Outcome::ConnectedFinal);
+                info.upstream_local = Some(stream.facts.local);
+                info.upstream_tls = stream.facts.tls.is_some();
+                info.flags = ResponseFlags::default();
+                return Some(stream);
+            }
+            Err(error) => failed(&error, info),
+        }
+        if info.flags.contains(ResponseFlags::UPSTREAM_OVERFLOW) {
+            return None;
+        }
+        host.record(Outcome::LocalFailure);
+    }
+    if proxy.connect_attempts > 1 {
+        info.flags
+            .insert(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+    }
+    None
+}
+
+fn failed(error: &ConnectError, info: &mut StreamInfo) {
+    if error.is_overflow() {
+        info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+        return;
+    }
+    info.flags
+        .insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+    info.upstream_transport_failure = Some(error.transport_failure_reason().into());
+}
+
+async fn relay(
+    downstream: Downstream,
+    upstream: UpstreamIo,
+    proxy: &TcpProxy,
+    info: &mut StreamInfo,
+) {
+    let (received, sent) = (info.bytes_received.clone(), info.bytes_sent.clone());
+    let last = Cell::new(Instant::now());
+    let ended = tokio::select! {
+        result = transfer(downstream, upstream, Progress::new(&received, &last), Progress::new(&sent, &last)) => {
+            Ended::Closed(result)
+        }
+        () = idle(&last, proxy.idle_timeout) => Ended::Idle,
+        () = elapsed(proxy.max_duration) => Ended::Duration,
+    };
+    match ended {
+        Ended::Closed(Ok(())) => {}
+        Ended::Closed(Err(error)) => {
+            tracing::debug!(connection = info.connection.id, %error, "connection broke");
+        }
+        Ended::Idle => {
+            info.connection_termination_details = Some("tcp_session_idle_timeout".into());
+        }
+        Ended::Duration => {
+            info.flags.insert(ResponseFlags::DURATION_TIMEOUT);
+            info.connection_termination_details = Some("max_connection_duration_reached".into());
+        }
+    }
+}
+
+enum Ended {
+    Closed(std::io::Result<()>),
+    Idle,
+    Duration,
+}
+
+async fn transfer(
+    downstream: Downstream,
+    upstream: UpstreamIo,
+    received: Progress<'_>,
+    sent: Progress<'_>,
+) -> std::io::Result<()> {
+    match (downstream, upstream) {
+        (Downstream::Plain(downstream), UpstreamIo::Plain(upstream)) => {
+            let (prefix, downstream) = downstream.into_parts();
+            copy::sockets(&downstream, &upstream, &prefix, received, sent).await
+        }
+        (mut downstream, mut upstream) => {
+            copy::streams(&mut downstream, &mut upstream, received, sent).await
+        }
+    }
+}
+
+async fn idle(last: &Cell<Instant>, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => copy::idle(last, limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn elapsed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Envoy hashes the textual address.
+fn hash_ip(ip: IpAddr) -> u64 {
+    xxh64(ip.to_string().as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_divide_the_range() {
+        let cluster = |id, weight| WeightedCluster {
+            cluster: ClusterId(id),
+            name: "c".into(),
+            weight,
+            metadata_match: None,
+        };
+        let proxy = TcpProxy {
+            stat_prefix: "tcp".into(),
+            clusters: vec![cluster(0, 80), cluster(1, 0), cluster(2, 20)],
+            total_weight: 100,
+            idle_timeout: None,
+            max_duration: None,
+            connect_attempts: 1,
+            hash_source_ip: false,
+            access_logs: Vec::new(),
+        };
+        let at = |point| proxy.at(point).cluster.0;
+        assert_eq!([at(0), at(79), at(80), at(99)], [0, 0, 2, 2]);
+    }
 }

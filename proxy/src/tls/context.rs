@@ -23,16 +23,16 @@ pub const AGENT_CLUSTER: &str = "sds-grpc";
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Secrets have not arrived yet, or were taken away.
-    #[error("TLS_error:|secret is not supplied by SDS: {0}")]
+    #[error("secret is not supplied by SDS: {0}")]
     NotReady(String),
     /// The handshake failed: on our side (the peer's certificate, say) or on the peer's.
-    #[error("TLS_error:|{0}")]
+    #[error("{0}")]
     Handshake(std::io::Error),
     /// The server name cannot be sent as SNI.
-    #[error("TLS_error:|\"{0}\" is not a valid server name")]
+    #[error("\"{0}\" is not a valid server name")]
     ServerName(String),
     /// The time for the handshake was over.
-    #[error("TLS_error:|handshake timeout")]
+    #[error("handshake timeout")]
     Timeout,
 }
 

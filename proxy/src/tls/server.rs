@@ -8,8 +8,8 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use xds::envoy::tls as proto;
 
 use super::context::{Common, Filled, TlsError};
@@ -90,7 +90,15 @@ impl ServerTls {
         io: Prefixed,
     ) -> Result<(Box<TlsStream<Prefixed>>, TlsInfo), TlsError> {
         let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
-        let start = acceptor.await.map_err(TlsError::Handshake)?;
+        self.resume(acceptor.await.map_err(TlsError::Handshake)?)
+            .await
+    }
+
+    /// Performs the handshake from a ClientHello that was read already.
+    pub async fn resume(
+        &self,
+        start: StartHandshake<Prefixed>,
+    ) -> Result<(Box<TlsStream<Prefixed>>, TlsInfo), TlsError> {
         let Some(built) = self.current.load_full() else {
             return Err(self.not_ready());
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::metadata::Struct;
 use crate::config::names::Names;
 use crate::config::secret::ResourceSource;
+use crate::listener::socket::Sockets;
 use crate::telemetry::log_sink::LogSinks;
 use crate::telemetry::peer_metadata::Peer;
 use crate::tls::secret_store::SecretStore;
@@ -16,6 +17,8 @@ pub struct ApplyContext<'a> {
     pub names: &'a mut Names,
     /// Secrets that TLS contexts are built from.
     pub secrets: &'a SecretStore,
+    /// Where listeners bind.
+    pub sockets: &'a Sockets,
     /// Files that access logs are written to.
     pub logs: &'a LogSinks,
     /// This proxy.

@@ -1,0 +1,237 @@
+//! One connection from its acceptance to its terminal filter.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use smallvec::SmallVec;
+use tokio_rustls::StartHandshake;
+
+use super::inspect::{FirstBytes, Fresh, Refused};
+use super::match_chain;
+use super::stream::{Downstream, Prefixed};
+use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
+use crate::config::listener::Listener;
+use crate::tcp;
+use crate::tcp::rbac::Verdict;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::stream_info::{
+    ByteCount, ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo,
+};
+use crate::tls::context::TlsError;
+use crate::tls::server::ServerTls;
+use crate::worker::Worker;
+
+/// The limit of a handshake where the chain has none.
+///
+/// Differs from Envoy, which then waits for ever: a client must not hold a connection without proving anything.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Serves a connection to its end.
+pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) {
+    let start = Instant::now();
+    let listener = match inspect(&worker, listener, &mut fresh).await {
+        Ok(listener) => listener,
+        Err(refused) => {
+            tracing::debug!(client = %fresh.direct_remote, %refused, "connection refused");
+            return;
+        }
+    };
+    let found = match_chain::find(&listener.filter_chains, &fresh.facts());
+    let Some(chain) = found.or(listener.default_filter_chain.as_ref()).cloned() else {
+        let mut info = connection_info(&worker, &listener, None, &fresh, None, start);
+        info.filter_chain = "".into();
+        let mut stream = stream_info(Rc::new(info));
+        stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
+        stream.response_code_details = "filter_chain_not_found".into();
+        log(&worker, &listener.access_logs, &stream);
+        return;
+    };
+    let drain = worker.listeners.chain(&chain);
+    let serve = serve(
+        &worker,
+        &listener,
+        &chain,
+        fresh,
+        drain.graceful.clone(),
+        start,
+    );
+    // A connection that outlives the drain of its chain is cut.
+    tokio::select! {
+        () = serve => {}
+        () = drain.cut.cancelled() => {}
+    }
+}
+
+/// Runs the listener's filters, and those of the listener of the original destination.
+async fn inspect(
+    worker: &Worker,
+    listener: Arc<Listener>,
+    fresh: &mut Fresh,
+) -> Result<Arc<Listener>, Refused> {
+    fresh.inspect(&listener).await?;
+    if !listener.use_original_dst {
+        return Ok(listener);
+    }
+    // A client that connected to the proxy itself has no original destination: it stays, and clusters of type
+    // ORIGINAL_DST refuse it, so that no connection to ourselves ever begins a loop.
+    let Some(original) = fresh.original_destination else {
+        return Ok(listener);
+    };
+    match worker.listeners.by_destination(original) {
+        Some(other) if !Arc::ptr_eq(&other, &listener) => {
+            // Handed over once: whatever the other listener says about original destinations is not asked.
+            fresh.inspect(&other).await?;
+            Ok(other)
+        }
+        _ => Ok(listener),
+    }
+}
+
+async fn serve(
+    worker: &Rc<Worker>,
+    listener: &Listener,
+    chain: &Arc<FilterChain>,
+    mut fresh: Fresh,
+    drain: tokio_util::sync::CancellationToken,
+    start: Instant,
+) {
+    let info = connection_info(worker, listener, Some(chain), &fresh, None, start);
+    let first_bytes = std::mem::take(&mut fresh.first_bytes);
+    let (downstream, tls) = match &chain.tls {
+        None => (
+            Downstream::Plain(Prefixed::new(fresh.prefix, fresh.socket)),
+            None,
+        ),
+        Some(tls) => match handshake(tls, chain.handshake_timeout, fresh, first_bytes).await {
+            Ok((stream, info)) => (stream, Some(info)),
+            Err(error) => {
+                tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
+                let mut stream = stream_info(Rc::new(info));
+                stream.connection_termination_details = Some(error.to_string().into());
+                log(worker, &listener.access_logs, &stream);
+                return;
+            }
+        },
+    };
+    let info = Rc::new(ConnectionInfo { tls, ..info });
+    let mut stream = stream_info(info.clone());
+    if let Err(details) = filter(&chain.filters, &info) {
+        stream.connection_termination_details = Some(details.into());
+        match &chain.terminal {
+            Terminal::Tcp(proxy) => log(worker, &proxy.access_logs, &stream),
+            _ => log(worker, &listener.access_logs, &stream),
+        }
+        return;
+    }
+    match &chain.terminal {
+        Terminal::Http(hcm) => {
+            let _ = (hcm, drain, downstream);
+        }
+        Terminal::Tcp(proxy) => {
+            tcp::proxy::run(downstream, worker, proxy, &mut stream).await;
+            log(worker, &proxy.access_logs, &stream);
+        }
+        Terminal::Close => {}
+    }
+}
+
+/// The network filters before the terminal one. An error is the reason for closing the connection.
+fn filter(filters: &[NetworkFilter], info: &ConnectionInfo) -> Result<(), String> {
+    for filter in filters {
+        match filter {
+            NetworkFilter::Rbac(rbac) => {
+                if let Verdict::Denied(details) = tcp::rbac::evaluate(rbac, info) {
+                    return Err(details);
+                }
+            }
+            // These only observe; they see the connection where its bytes are counted.
+            NetworkFilter::IstioStats(_) | NetworkFilter::MetadataExchange(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn handshake(
+    tls: &ServerTls,
+    limit: Option<Duration>,
+    fresh: Fresh,
+    first_bytes: FirstBytes,
+) -> Result<(Downstream, TlsInfo), TlsError> {
+    let work = async {
+        let (stream, info) = match first_bytes {
+            FirstBytes::Tls(hello, parsed) => {
+                let mut rest = fresh.prefix;
+                bytes::Buf::advance(&mut rest, parsed);
+                let io = Prefixed::new(rest, fresh.socket);
+                tls.resume(StartHandshake::from_parts(hello.accepted, io))
+                    .await?
+            }
+            _ => {
+                tls.accept(Prefixed::new(fresh.prefix, fresh.socket))
+                    .await?
+            }
+        };
+        Ok((Downstream::Tls(stream), info))
+    };
+    let limited = tokio::time::timeout(limit.unwrap_or(HANDSHAKE_TIMEOUT), work).await;
+    limited.unwrap_or(Err(TlsError::Timeout))
+}
+
+fn connection_info(
+    worker: &Worker,
+    listener: &Listener,
+    chain: Option<&FilterChain>,
+    fresh: &Fresh,
+    tls: Option<TlsInfo>,
+    start: Instant,
+) -> ConnectionInfo {
+    ConnectionInfo {
+        id: worker.listeners.next_connection_id(worker.index),
+        direction: listener.direction,
+        remote: fresh.remote,
+        direct_remote: fresh.direct_remote,
+        local: fresh.local,
+        original_destination: fresh.original_destination,
+        server_name: fresh.server_name().map(Into::into),
+        tls,
+        start,
+        filter_chain: chain.map_or_else(|| "".into(), |chain| chain.name.clone()),
+    }
+}
+
+fn stream_info(connection: Rc<ConnectionInfo>) -> StreamInfo {
+    StreamInfo {
+        start: connection.start,
+        remote: connection.remote,
+        connection,
+        start_time: SystemTime::now(),
+        protocol: None,
+        method: None,
+        original_path: None,
+        authority: None,
+        response_code: 0,
+        response_code_details: "".into(),
+        flags: ResponseFlags::default(),
+        connection_termination_details: None,
+        bytes_received: ByteCount::default(),
+        bytes_sent: ByteCount::default(),
+        route_name: None,
+        cluster: None,
+        cluster_name: None,
+        upstream_host: None,
+        upstream_local: None,
+        upstream_transport_failure: None,
+        upstream_tls: false,
+        upstream_service_time: None,
+        attempts: 0,
+        grpc_status: None,
+        grpc: false,
+        grpc_messages: (0, 0),
+        peer: None,
+        logged_request_headers: SmallVec::new(),
+        logged_response_headers: SmallVec::new(),
+    }
+}
+
+fn log(_worker: &Worker, _logs: &[Arc<AccessLog>], _stream: &StreamInfo) {}

@@ -1,0 +1,1 @@
+//! Listeners from JSON, as a bootstrap has them.

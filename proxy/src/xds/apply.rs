@@ -28,6 +28,7 @@ use crate::config::route::RouteConfig;
 use crate::config::secret::{ResourceSource, SecretRef};
 use crate::config::{ClusterId, Config, ConfigHandle};
 use crate::error::ConfigError;
+use crate::listener::socket::Sockets;
 use crate::telemetry::log_sink::LogSinks;
 use crate::tls::secret_store::SecretStore;
 
@@ -91,6 +92,8 @@ pub struct DnsTarget {
 pub struct Applier {
     names: Names,
     secrets: SecretStore,
+    /// Where listeners bind; nowhere unless [`Applier::binding`] says so.
+    sockets: Sockets,
     logs: LogSinks,
     node: Arc<Node>,
     translators: Translators,
@@ -147,6 +150,7 @@ impl Applier {
             config: Config::clone(&handle.load()),
             handle,
             secrets,
+            sockets: Sockets::new(0),
             logs,
             node,
             translators,
@@ -158,6 +162,13 @@ impl Applier {
             absent: BTreeSet::new(),
             status,
         }
+    }
+
+    /// The same applier, whose listeners bind these sockets.
+    #[must_use]
+    pub fn binding(mut self, sockets: Sockets) -> Self {
+        self.sockets = sockets;
+        self
     }
 
     /// Applies a static resource of the bootstrap. It cannot be replaced or removed later.
@@ -360,6 +371,8 @@ impl Applier {
         ApplyContext {
             names: &mut self.names,
             secrets: &self.secrets,
+            sockets: &self.sockets,
+            previous_listener: None,
             logs: &self.logs,
             node: &self.node,
             source: resource.source(),

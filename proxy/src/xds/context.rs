@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::listener::Listener;
 use crate::config::metadata::Struct;
 use crate::config::names::Names;
 use crate::config::secret::ResourceSource;
@@ -19,6 +20,9 @@ pub struct ApplyContext<'a> {
     pub secrets: &'a SecretStore,
     /// Where listeners bind.
     pub sockets: &'a Sockets,
+    /// The last good version of the listener that is being translated: filter chains that did not change are
+    /// taken from it.
+    pub previous_listener: Option<Arc<Listener>>,
     /// Files that access logs are written to.
     pub logs: &'a LogSinks,
     /// This proxy.

@@ -29,11 +29,10 @@ const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
 /// Envoy's default is the system's, which is `net.core.somaxconn` everywhere.
 const BACKLOG: u32 = 4096;
 
-/// Translates a listener. Filter chains that are the same as in `previous` keep their `Arc`, by which workers
+/// Translates a listener. Filter chains that are the same as in the last good version keep their `Arc`, by which workers
 /// tell that their connections may stay.
 pub fn listener(
     proto: &proto::Listener,
-    previous: Option<&Listener>,
     ctx: &mut ApplyContext<'_>,
 ) -> Result<Listener, ConfigError> {
     refuse_unsupported(proto)?;
@@ -43,7 +42,7 @@ pub fn listener(
         let path = format!("additional_addresses[{index}].address");
         additional_addresses.push(any::socket_address(additional.address.as_ref()).within(path)?);
     }
-    let known = KnownChains::of(previous);
+    let known = KnownChains::of(ctx.previous_listener.as_deref());
     let mut filter_chains = Vec::new();
     for (index, chain) in proto.filter_chains.iter().enumerate() {
         let path = format!("filter_chains[{index}]");

@@ -31,9 +31,12 @@ impl Applier {
         if newest.is_some_and(|newest| newest.source.bytes == resource.bytes) {
             return Ok(());
         }
+        let previous_listener = newest.cloned();
         let proto = resource.decode()?;
         let translate = self.translators.listener;
-        let mut listener = translate(&proto, &mut self.context(resource))?;
+        let mut context = self.context(resource);
+        context.previous_listener = previous_listener;
+        let mut listener = translate(&proto, &mut context)?;
         listener.name = resource.name.clone();
         let state = self.listeners.entry(resource.name.clone()).or_default();
         state.is_static = is_static;

@@ -14,7 +14,9 @@ mod subscription;
 
 pub use client::{Client, ResourceState, Update};
 pub use nonce::{Acks, Nack, SyncState};
-pub use server::{Pass, Request, RequestError, ResourceMap, Server, SharedResource, TypeState};
+pub use server::{
+    Layers, Pass, Request, RequestError, ResourceMap, Server, SharedResource, TypeState,
+};
 pub use subscription::{Subscription, WILDCARD};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //!   way to the ones that the mesh uses.
 //! - [`type_url`]: the resource types and their order.
 //! - [`resource`]: resources on the wire, with bodies as shared bytes.
+//! - [`structs`]: `google.protobuf.Struct` as JSON values and back.
 //! - [`version`]: resource versions by comparison, never by hashing.
 //! - [`delta`]: what was asked, sent, acknowledged and refused, for server and client.
 //! - [`json`]: canonical protobuf JSON, both ways.
@@ -18,6 +19,7 @@ pub mod envoy;
 pub mod json;
 pub mod proto;
 pub mod resource;
+pub mod structs;
 pub mod test_util;
 pub mod type_url;
 pub mod version;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::delta::{Client, Pass, ResourceMap, Server, SharedResource};
+use crate::delta::{Client, Layers, Pass, ResourceMap, Server, SharedResource};
 use crate::envoy::discovery::DeltaDiscoveryRequest;
 use crate::resource::{Any, DeltaDiscoveryResponse};
 use crate::type_url::ResourceType;
@@ -72,7 +72,10 @@ impl FakeServer {
         for pass in [Pass::Additions, Pass::Everything] {
             for resource_type in ResourceType::ALL {
                 let resources = self.resources.get(&resource_type).unwrap_or(&none);
-                responses.extend(self.stream.respond(resource_type, resources, pass));
+                responses.extend(
+                    self.stream
+                        .respond(resource_type, Layers(&[resources]), pass),
+                );
             }
         }
         responses

@@ -23,8 +23,23 @@ pub struct SharedResource {
     pub body: Any,
 }
 
-/// All resources of one type that a client may have, by name.
+/// Resources of one type, by name.
 pub type ResourceMap = BTreeMap<Arc<str>, SharedResource>;
+
+/// All resources of one type that a client may have: what it shares with others and what is its
+/// own. Names in different layers differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers<'r>(pub &'r [&'r ResourceMap]);
+
+impl<'r> Layers<'r> {
+    fn get(self, name: &str) -> Option<(&'r Arc<str>, &'r SharedResource)> {
+        self.0.iter().find_map(|layer| layer.get_key_value(name))
+    }
+
+    fn iter(self) -> impl Iterator<Item = (&'r Arc<str>, &'r SharedResource)> {
+        self.0.iter().flat_map(|layer| layer.iter())
+    }
+}
 
 /// Which half of a difference to send.
 ///
@@ -152,7 +167,7 @@ impl Server {
     pub fn respond(
         &mut self,
         resource_type: ResourceType,
-        resources: &ResourceMap,
+        resources: Layers<'_>,
         pass: Pass,
     ) -> Option<DeltaDiscoveryResponse> {
         let state = self.types.get_mut(&resource_type)?;
@@ -171,7 +186,7 @@ impl Server {
     pub fn respond_to_change<'n>(
         &mut self,
         resource_type: ResourceType,
-        resources: &ResourceMap,
+        resources: Layers<'_>,
         names: impl IntoIterator<Item = &'n str>,
     ) -> Option<DeltaDiscoveryResponse> {
         let state = self.types.get_mut(&resource_type)?;
@@ -182,7 +197,7 @@ impl Server {
             .into_iter()
             .filter(|name| state.subscription.wants(name));
         let changed: Vec<_> = wanted
-            .filter_map(|name| resources.get_key_value(name))
+            .filter_map(|name| resources.get(name))
             .filter(|(name, resource)| state.has.get(*name) != Some(&resource.version))
             .collect();
         state.send(resource_type, changed, Vec::new())
@@ -233,7 +248,7 @@ impl TypeState {
     /// What is new or changed, and which of the names that are due do not exist.
     fn additions<'r>(
         &self,
-        resources: &'r ResourceMap,
+        resources: Layers<'r>,
     ) -> (Vec<(&'r Arc<str>, &'r SharedResource)>, Vec<Arc<str>>) {
         let outdated = |name: &Arc<str>, resource: &SharedResource| {
             self.due.contains(name) || self.has.get(name) != Some(&resource.version)
@@ -246,24 +261,24 @@ impl TypeState {
         } else {
             let wanted = self.subscription.names();
             wanted
-                .filter_map(|name| resources.get_key_value(name))
+                .filter_map(|name| resources.get(name))
                 .filter(|(name, resource)| outdated(name, resource))
                 .collect()
         };
         let missing = self
             .due
             .iter()
-            .filter(|name| !resources.contains_key(*name))
+            .filter(|name| resources.get(name).is_none())
             .cloned()
             .collect();
         (changed, missing)
     }
 
-    fn removals(&self, resources: &ResourceMap) -> Vec<Arc<str>> {
+    fn removals(&self, resources: Layers<'_>) -> Vec<Arc<str>> {
         let gone = self
             .has
             .keys()
-            .filter(|name| !resources.contains_key(*name))
+            .filter(|name| resources.get(name).is_none())
             .cloned();
         let mut gone: Vec<_> = gone.filter(|name| !self.due.contains(name)).collect();
         gone.sort_unstable();

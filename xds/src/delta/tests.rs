@@ -219,7 +219,7 @@ fn a_known_change_looks_at_its_names_alone() {
         .map(|name| (name.into(), resource("1")))
         .into();
     let sent = server
-        .respond_to_change(Endpoint, &resources, ["b", "c"])
+        .respond_to_change(Endpoint, Layers(&[&resources]), ["b", "c"])
         .unwrap();
     assert_eq!(summary(&[sent]), ["+b"]);
 }

@@ -1,0 +1,211 @@
+//! One proxy's stream: requests and new worlds in, responses out.
+//!
+//! A stream is driven by whoever polls it (the gRPC server), so it needs no task of its own and
+//! ends when it is dropped. Responses are made in the order clusters, endpoints, listeners,
+//! routes; what no longer exists is removed once the proxy has acknowledged everything new, so
+//! that a route never names a cluster that is already gone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use xds::delta::{Layers, Pass, Server};
+use xds::envoy::discovery::DeltaDiscoveryRequest;
+use xds::resource::DeltaDiscoveryResponse;
+use xds::type_url::ResourceType;
+
+use super::authenticate::{PeerIdentity, authenticate};
+use super::push_queue::PushQueue;
+use super::registry::{Registration, Registry};
+use crate::metrics::Metrics;
+use crate::node::{DataPlane, Node};
+use crate::world::{ProxyResources, World};
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who is connected.
+    pub registry: Registry,
+    /// Places for pushes.
+    pub push_queue: PushQueue,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends all streams.
+    pub shutdown: CancellationToken,
+}
+
+/// A stream's state.
+pub struct Connection {
+    shared: Arc<Shared>,
+    worlds: watch::Receiver<Arc<World>>,
+    peer: Option<PeerIdentity>,
+    requests: Streaming<DeltaDiscoveryRequest>,
+    server: Server,
+    proxy: Option<Proxy>,
+    outbox: VecDeque<DeltaDiscoveryResponse>,
+}
+
+/// What is known once the node has introduced itself.
+struct Proxy {
+    node: Arc<Node>,
+    resources: Arc<ProxyResources>,
+    registration: Registration,
+}
+
+/// What a stream waits for.
+enum Event {
+    Request(Option<DeltaDiscoveryRequest>),
+    NewWorld,
+    Shutdown,
+}
+
+impl Connection {
+    /// A stream of which nothing has been read yet.
+    pub fn new(
+        shared: Arc<Shared>,
+        worlds: watch::Receiver<Arc<World>>,
+        peer: Option<PeerIdentity>,
+        requests: Streaming<DeltaDiscoveryRequest>,
+    ) -> Self {
+        Self {
+            shared,
+            worlds,
+            peer,
+            requests,
+            server: Server::default(),
+            proxy: None,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// The responses, until the client ends the stream, an error occurs or the server shuts down.
+    pub fn responses(self) -> impl Stream<Item = Result<DeltaDiscoveryResponse, Status>> {
+        futures_util::stream::unfold(Some(self), |connection| async move {
+            let mut connection = connection?;
+            match connection.next().await {
+                Ok(Some(response)) => Some((Ok(response), Some(connection))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
+        loop {
+            if let Some(response) = self.outbox.pop_front() {
+                self.shared.metrics.pushed(&response);
+                return Ok(Some(response));
+            }
+            match self.event().await? {
+                Event::Request(Some(request)) => self.on_request(&request).await?,
+                Event::NewWorld => self.on_new_world().await,
+                Event::Request(None) | Event::Shutdown => return Ok(None),
+            }
+            self.publish();
+        }
+    }
+
+    async fn event(&mut self) -> Result<Event, Status> {
+        let introduced = self.proxy.is_some();
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.cancelled() => Ok(Event::Shutdown),
+            request = self.requests.message() => Ok(Event::Request(request?)),
+            changed = self.worlds.changed(), if introduced => {
+                Ok(if changed.is_ok() { Event::NewWorld } else { Event::Shutdown })
+            }
+        }
+    }
+
+    async fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Status> {
+        if self.proxy.is_none() {
+            self.introduce(request).await?;
+        }
+        let request = self
+            .server
+            .on_request(request)
+            .map(|accepted| (accepted, request))
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (accepted, request) = request;
+        if let Some(error) = &request.error_detail {
+            self.on_nack(accepted.resource_type, &error.message);
+        }
+        if accepted.settles {
+            self.push_all();
+        } else if accepted.asks {
+            self.push(accepted.resource_type, Pass::Additions);
+        }
+        Ok(())
+    }
+
+    /// The first request of the stream: who is this, and what may it have?
+    async fn introduce(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Status> {
+        let wire = request.node.as_ref().ok_or(crate::node::NodeError::Missing);
+        let node = wire
+            .and_then(Node::from_wire)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        authenticate(self.peer.as_ref(), &node).map_err(|error| {
+            tracing::warn!(node = node.id, %error, "proxy refused");
+            Status::unauthenticated(error.to_string())
+        })?;
+        let _place = self.shared.push_queue.place().await;
+        let node = Arc::new(node);
+        let world = self.worlds.borrow_and_update().clone();
+        let registration = self.shared.registry.register(Arc::clone(&node));
+        tracing::info!(node = node.id, data_plane = node.data_plane.name(), "proxy connected");
+        self.proxy = Some(Proxy { resources: world.resources(&node, None), node, registration });
+        Ok(())
+    }
+
+    async fn on_new_world(&mut self) {
+        let _place = self.shared.push_queue.place().await;
+        let world = self.worlds.borrow_and_update().clone();
+        let proxy = self.proxy.as_mut().expect("only introduced streams wait for worlds");
+        proxy.resources = world.resources(&proxy.node, Some(&proxy.resources));
+        self.push_all();
+    }
+
+    fn on_nack(&self, resource_type: ResourceType, message: &str) {
+        let node = self.proxy.as_ref().map_or("", |proxy| &proxy.node.id);
+        tracing::warn!(node, %resource_type, message, "configuration refused by proxy");
+        self.shared.metrics.nacked(resource_type);
+    }
+
+    fn push_all(&mut self) {
+        for resource_type in ResourceType::ALL {
+            self.push(resource_type, Pass::Additions);
+        }
+        let settled = self.server.states().all(|(_, state)| !state.acks().is_outstanding());
+        if settled {
+            for resource_type in ResourceType::ALL.into_iter().rev() {
+                self.push(resource_type, Pass::Everything);
+            }
+        }
+    }
+
+    fn push(&mut self, resource_type: ResourceType, pass: Pass) {
+        let Some(proxy) = &self.proxy else { return };
+        let layers = proxy.resources.layers(resource_type);
+        let Some(response) = self.server.respond(resource_type, Layers(&layers), pass) else {
+            return;
+        };
+        if resource_type == ResourceType::Cluster && proxy.node.data_plane != DataPlane::Weft {
+            // Envoy holds a changed cluster back until it has seen its endpoints again, which it
+            // does not ask for: https://github.com/envoyproxy/envoy/issues/13009
+            for cluster in &response.resources {
+                self.server.require(ResourceType::Endpoint, &cluster.name);
+            }
+        }
+        self.outbox.push_back(response);
+    }
+
+    /// Shows the stream's state to the debug pages.
+    fn publish(&self) {
+        if let Some(proxy) = &self.proxy {
+            proxy.registration.update(&self.server, &proxy.resources);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The assembly: snapshots in, a service and debug pages out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use mesh_api::snapshot::Snapshot;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
+use xds::resource::Any;
+use xds::type_url::ResourceType;
+use xds::version::VersionSource;
+
+use crate::ads::AdsService;
+use crate::ads::connection::Shared;
+use crate::ads::debounce::{Debounce, Debouncer};
+use crate::ads::push_queue::PushQueue;
+use crate::ads::registry::Registry;
+use crate::debug;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::world::World;
+
+/// How discovery runs.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// How changes are grouped.
+    pub debounce: Debounce,
+}
+
+/// Discovery.
+#[derive(Debug)]
+pub struct Pilot {
+    config: Config,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    worlds: watch::Sender<Arc<World>>,
+    shared: Arc<Shared>,
+}
+
+impl Pilot {
+    /// Discovery for the snapshots that come over `snapshots`. Nothing happens before
+    /// [`Pilot::run`] but serving the first one.
+    pub fn new(mut snapshots: watch::Receiver<Arc<Snapshot>>, config: Config) -> Self {
+        let first = snapshots.borrow_and_update().clone();
+        let world = World::new(first, Arc::new(VersionSource::new(epoch())));
+        let shared = Shared {
+            registry: Registry::default(),
+            push_queue: PushQueue::for_this_machine(),
+            metrics: Metrics::default(),
+            shutdown: CancellationToken::new(),
+        };
+        let (worlds, _) = watch::channel(Arc::new(world));
+        Self { config, snapshots, worlds, shared: Arc::new(shared) }
+    }
+
+    /// The gRPC service. The listener in front of it must leave a
+    /// [`crate::ads::authenticate::PeerIdentity`] in each request's extensions.
+    pub fn ads_service(&self) -> AggregatedDiscoveryServiceServer<AdsService> {
+        let service = AdsService::new(Arc::clone(&self.shared), self.worlds.subscribe());
+        AggregatedDiscoveryServiceServer::new(service)
+    }
+
+    /// The pages under `/debug`.
+    pub fn debug_router(&self) -> axum::Router {
+        debug::router(self.shared.registry.clone(), self.worlds.subscribe())
+    }
+
+    /// The counters, to be registered by the assembly.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Publishes a world for every snapshot until `shutdown`, then ends all streams.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut debouncer = Debouncer::new(self.config.debounce);
+        let _end_streams = self.shared.shutdown.clone().drop_guard();
+        loop {
+            let changed = tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.snapshots.changed() => changed,
+            };
+            if changed.is_err() {
+                // No one will publish again; what was published is still served.
+                shutdown.cancelled().await;
+                return;
+            }
+            let mut due = debouncer.on_change(Instant::now());
+            while due > Instant::now() {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep_until(due.into()) => break,
+                    Ok(()) = self.snapshots.changed() => due = debouncer.on_change(Instant::now()),
+                }
+            }
+            self.publish();
+            debouncer.on_acted(Instant::now());
+        }
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let world = self.worlds.borrow().next(snapshot);
+        self.shared.metrics.published(world.snapshot().services.len());
+        self.worlds.send_replace(Arc::new(world));
+    }
+}
+
+/// Resources by type and name.
+pub type Resources = BTreeMap<ResourceType, BTreeMap<String, Any>>;
+
+/// All resources that a node gets from a snapshot, for tests and explanations.
+pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
+    let world = World::new(Arc::clone(snapshot), Arc::new(VersionSource::new(1)));
+    let resources = world.resources(node, None);
+    let of_type = |resource_type| {
+        let layers = resources.layers(resource_type);
+        let all = layers.into_iter().flatten();
+        all.map(|(name, resource)| (name.to_string(), resource.body.clone())).collect()
+    };
+    ResourceType::ALL
+        .into_iter()
+        .map(|resource_type| (resource_type, of_type(resource_type)))
+        .filter(|(_, resources): &(_, BTreeMap<_, _>)| !resources.is_empty())
+        .collect()
+}
+
+/// Tells this run's versions from those of others.
+fn epoch() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Unique among runs is all that is asked for, so the lower bits do.
+    since.as_secs() as u32
+}

@@ -1,0 +1,227 @@
+//! One snapshot with everything that was generated from it.
+//!
+//! Resources are computed when a proxy first needs them, once for each group of proxies that see
+//! the same ([`view`]) and for each proxy what is its own ([`own`]). A world that differs from
+//! its predecessor by endpoints alone takes over everything but load assignments.
+
+mod own;
+mod view;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use mesh_api::snapshot::Snapshot;
+use xds::delta::ResourceMap;
+use xds::envoy::cluster::Cluster;
+use xds::type_url::ResourceType;
+use xds::version::VersionSource;
+
+use self::own::{Own, OwnInputs};
+use self::view::View;
+use crate::cache::{CacheContext, GeneratorCache};
+use crate::eds::MtlsDisabled;
+use crate::node::Node;
+use crate::scope::{ScopeKey, selected_labels};
+use crate::{cds, eds, lds, policy, rds, sds};
+
+/// The caches of all generators, shared by successive worlds.
+#[derive(Debug, Default)]
+pub(crate) struct Generators {
+    pub(crate) clusters: GeneratorCache<cds::Inputs>,
+    pub(crate) static_clusters: GeneratorCache<StaticCluster>,
+    pub(crate) inbound_clusters: GeneratorCache<cds::Inbound>,
+    pub(crate) assignments: GeneratorCache<eds::Inputs>,
+    pub(crate) outbound_listeners: GeneratorCache<lds::outbound::Inputs>,
+    pub(crate) virtual_outbound: GeneratorCache<lds::outbound::VirtualInputs>,
+    pub(crate) virtual_inbound: GeneratorCache<lds::inbound::Inputs>,
+    pub(crate) gateway_listeners: GeneratorCache<lds::gateway::Inputs>,
+    pub(crate) virtual_hosts: GeneratorCache<rds::virtual_host::Inputs>,
+    pub(crate) route_configurations: GeneratorCache<Vec<xds::version::Version>>,
+    pub(crate) secrets: GeneratorCache<sds::Inputs>,
+}
+
+/// A cluster that depends on nothing but mesh-wide settings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StaticCluster {
+    /// How it is made.
+    pub(crate) kind: StaticKind,
+    /// From what.
+    pub(crate) mesh: crate::shared::Shared<mesh_api::mesh_config::MeshConfig>,
+}
+
+/// The clusters that every proxy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StaticKind {
+    Passthrough,
+    BlackHole,
+    InboundPassthrough,
+}
+
+impl StaticCluster {
+    pub(crate) fn generate(&self) -> Cluster {
+        match self.kind {
+            StaticKind::Passthrough => cds::passthrough(&self.mesh),
+            StaticKind::BlackHole => cds::black_hole(&self.mesh),
+            StaticKind::InboundPassthrough => cds::inbound_passthrough(&self.mesh),
+        }
+    }
+}
+
+impl Generators {
+    fn sweep(&self, generation: u64) {
+        self.clusters.sweep(generation);
+        self.static_clusters.sweep(generation);
+        self.inbound_clusters.sweep(generation);
+        self.assignments.sweep(generation);
+        self.outbound_listeners.sweep(generation);
+        self.virtual_outbound.sweep(generation);
+        self.virtual_inbound.sweep(generation);
+        self.gateway_listeners.sweep(generation);
+        self.virtual_hosts.sweep(generation);
+        self.route_configurations.sweep(generation);
+        self.secrets.sweep(generation);
+    }
+}
+
+/// Views by what they see; each is computed by whoever needs it first, while the others wait.
+type Views = HashMap<ScopeKey, Arc<OnceLock<Arc<View>>>>;
+
+/// A snapshot and what was generated from it.
+#[derive(Debug)]
+pub struct World {
+    number: u64,
+    snapshot: Arc<Snapshot>,
+    generators: Arc<Generators>,
+    context: CacheContext,
+    selected_labels: BTreeSet<String>,
+    mtls_disabled: Arc<Vec<MtlsDisabled>>,
+    views: Mutex<Views>,
+    /// The views of the world before, if only endpoints changed since.
+    bases: Views,
+}
+
+impl World {
+    /// The first world.
+    pub fn new(snapshot: Arc<Snapshot>, versions: Arc<VersionSource>) -> Self {
+        Self::build(1, 1, snapshot, Arc::default(), versions, Views::new())
+    }
+
+    /// The world after this one.
+    pub fn next(&self, snapshot: Arc<Snapshot>) -> Self {
+        let successive = snapshot.version == self.snapshot.version + 1;
+        let endpoints_only = successive && snapshot.changes.endpoints_only();
+        let (generation, bases) = if endpoints_only {
+            (self.context.world, self.computed_views())
+        } else {
+            (self.context.world + 1, Views::new())
+        };
+        if !endpoints_only {
+            self.generators.sweep(generation);
+        }
+        let (generators, versions) =
+            (Arc::clone(&self.generators), Arc::clone(&self.context.versions));
+        Self::build(self.number + 1, generation, snapshot, generators, versions, bases)
+    }
+
+    fn build(
+        number: u64,
+        generation: u64,
+        snapshot: Arc<Snapshot>,
+        generators: Arc<Generators>,
+        versions: Arc<VersionSource>,
+        bases: Views,
+    ) -> Self {
+        Self {
+            number,
+            generators,
+            context: CacheContext { world: generation, versions },
+            selected_labels: selected_labels(&snapshot),
+            mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
+            views: Mutex::default(),
+            bases,
+            snapshot,
+        }
+    }
+
+    /// The number of the world, counted from the start of the control plane.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// What a proxy is to have; `before` is what it had in an earlier world.
+    pub fn resources(&self, node: &Node, before: Option<&Arc<ProxyResources>>) -> Arc<ProxyResources> {
+        let key = ScopeKey::of(node, &self.selected_labels);
+        let view = self.view(&key);
+        let inputs = OwnInputs::of(self, node, &view);
+        let own = match before.filter(|before| before.own_inputs == inputs) {
+            Some(before) => Arc::clone(&before.own),
+            None => Arc::new(Own::new(self, &inputs)),
+        };
+        Arc::new(ProxyResources { world: self.number, view, own_inputs: inputs, own })
+    }
+
+    fn view(&self, key: &ScopeKey) -> Arc<View> {
+        let slot = {
+            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(views.entry(key.clone()).or_default())
+        };
+        let view = slot.get_or_init(|| {
+            let base = self.bases.get(key).and_then(|slot| slot.get());
+            Arc::new(match base {
+                Some(base) => View::with_endpoints(self, base),
+                None => View::new(self, key.clone()),
+            })
+        });
+        Arc::clone(view)
+    }
+
+    fn computed_views(&self) -> Views {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.clone()
+    }
+}
+
+/// Everything that one proxy is to have.
+#[derive(Debug)]
+pub struct ProxyResources {
+    world: u64,
+    view: Arc<View>,
+    own_inputs: OwnInputs,
+    own: Arc<Own>,
+}
+
+impl ProxyResources {
+    /// The number of the world that they belong to.
+    pub fn world(&self) -> u64 {
+        self.world
+    }
+
+    /// The resources of a type, in layers of different names.
+    pub fn layers(&self, resource_type: ResourceType) -> Vec<&ResourceMap> {
+        let layers = [self.view.resources(resource_type), self.own.resources(resource_type)];
+        layers.into_iter().flatten().collect()
+    }
+
+    /// Whether a proxy that had `before` may be lacking something of this type.
+    pub fn differ(&self, before: &Self, resource_type: ResourceType) -> bool {
+        let same = |a: Option<&ResourceMap>, b: Option<&ResourceMap>| match (a, b) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        !(same(self.view.resources(resource_type), before.view.resources(resource_type))
+            && same(self.own.resources(resource_type), before.own.resources(resource_type)))
+    }
+
+    /// Names that changed since the world before, if that is all that changed.
+    pub fn changes_since(&self, before: &Self) -> Option<&[Arc<str>]> {
+        let follows = self.world == before.world + 1;
+        let own = Arc::ptr_eq(&self.own, &before.own);
+        if follows && own { self.view.changed_assignments() } else { None }
+    }
+}

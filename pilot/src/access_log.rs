@@ -27,11 +27,17 @@ const DEFAULT_JSON: [(&str, &str); 24] = [
     ("response_code", "%RESPONSE_CODE%"),
     ("response_flags", "%RESPONSE_FLAGS%"),
     ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+    (
+        "connection_termination_details",
+        "%CONNECTION_TERMINATION_DETAILS%",
+    ),
     ("bytes_received", "%BYTES_RECEIVED%"),
     ("bytes_sent", "%BYTES_SENT%"),
     ("duration", "%DURATION%"),
-    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
+    (
+        "upstream_service_time",
+        "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    ),
     ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
     ("user_agent", "%REQ(USER-AGENT)%"),
     ("request_id", "%REQ(X-REQUEST-ID)%"),
@@ -42,7 +48,10 @@ const DEFAULT_JSON: [(&str, &str); 24] = [
     ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
     ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
     ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+    (
+        "upstream_transport_failure_reason",
+        "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    ),
 ];
 
 /// How a line looks.
@@ -73,7 +82,9 @@ impl AccessLog {
     /// never reach a filter with a log.
     pub(crate) fn of_listener(&self) -> accesslog::AccessLog {
         use accesslog::access_log_filter::FilterSpecifier;
-        let no_route = accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] };
+        let no_route = accesslog::ResponseFlagFilter {
+            flags: vec!["NR".to_owned()],
+        };
         self.with_filter(Some(accesslog::AccessLogFilter {
             filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(no_route)),
         }))
@@ -104,9 +115,14 @@ impl Format {
                 DEFAULT_JSON.map(|(name, operator)| (name, structs::string(operator))),
             )),
             Self::Json(fields) => Wire::JsonFormat(structs::object(
-                fields.iter().map(|(name, operator)| (name.as_str(), structs::string(operator))),
+                fields
+                    .iter()
+                    .map(|(name, operator)| (name.as_str(), structs::string(operator))),
             )),
         };
-        core::SubstitutionFormatString { format: Some(format), ..Default::default() }
+        core::SubstitutionFormatString {
+            format: Some(format),
+            ..Default::default()
+        }
     }
 }

@@ -49,7 +49,9 @@ impl AggregatedDiscoveryService for AdsService {
         &self,
         _request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("use DeltaAggregatedResources (api_type: DELTA_GRPC)"))
+        Err(Status::unimplemented(
+            "use DeltaAggregatedResources (api_type: DELTA_GRPC)",
+        ))
     }
 
     async fn delta_aggregated_resources(

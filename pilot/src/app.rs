@@ -51,7 +51,12 @@ impl Pilot {
             shutdown: CancellationToken::new(),
         };
         let (worlds, _) = watch::channel(Arc::new(world));
-        Self { config, snapshots, worlds, shared: Arc::new(shared) }
+        Self {
+            config,
+            snapshots,
+            worlds,
+            shared: Arc::new(shared),
+        }
     }
 
     /// The gRPC service. The listener in front of it must leave a
@@ -101,7 +106,9 @@ impl Pilot {
     fn publish(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
         let world = self.worlds.borrow().next(snapshot);
-        self.shared.metrics.published(world.snapshot().services.len());
+        self.shared
+            .metrics
+            .published(world.snapshot().services.len());
         self.worlds.send_replace(Arc::new(world));
     }
 }
@@ -116,7 +123,8 @@ pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
     let of_type = |resource_type| {
         let layers = resources.layers(resource_type);
         let all = layers.into_iter().flatten();
-        all.map(|(name, resource)| (name.to_string(), resource.body.clone())).collect()
+        all.map(|(name, resource)| (name.to_string(), resource.body.clone()))
+            .collect()
     };
     ResourceType::ALL
         .into_iter()
@@ -127,7 +135,9 @@ pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
 
 /// Tells this run's versions from those of others.
 fn epoch() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     // Unique among runs is all that is asked for, so the lower bits do.
     since.as_secs() as u32
 }

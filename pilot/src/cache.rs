@@ -32,7 +32,9 @@ struct Variant<I> {
 
 impl<I> Default for GeneratorCache<I> {
     fn default() -> Self {
-        Self { by_name: Mutex::default() }
+        Self {
+            by_name: Mutex::default(),
+        }
     }
 }
 
@@ -50,8 +52,13 @@ impl<I: PartialEq> GeneratorCache<I> {
     {
         self.get_encoded(context, name, inputs, |inputs, variants| {
             let message = generate(inputs);
-            let same = variants.iter().find(|known| is_encoding_of(&known.body.value, &message));
-            same.map_or_else(|| context.resource(Any::pack(&message)), |known| (*known).clone())
+            let same = variants
+                .iter()
+                .find(|known| is_encoding_of(&known.body.value, &message));
+            same.map_or_else(
+                || context.resource(Any::pack(&message)),
+                |known| (*known).clone(),
+            )
         })
     }
 
@@ -75,7 +82,11 @@ impl<I: PartialEq> GeneratorCache<I> {
         }
         let known: Vec<_> = variants.iter().map(|variant| &variant.resource).collect();
         let resource = generate(&inputs, &known);
-        variants.push(Variant { inputs, resource: resource.clone(), last_used: context.world });
+        variants.push(Variant {
+            inputs,
+            resource: resource.clone(),
+            last_used: context.world,
+        });
         (key, resource)
     }
 
@@ -101,7 +112,10 @@ pub(crate) struct CacheContext {
 impl CacheContext {
     /// A resource under a new version.
     pub(crate) fn resource(&self, body: Any) -> SharedResource {
-        SharedResource { version: self.versions.next(), body }
+        SharedResource {
+            version: self.versions.next(),
+            body,
+        }
     }
 }
 
@@ -112,18 +126,26 @@ mod tests {
     use super::*;
 
     fn context(world: u64) -> CacheContext {
-        CacheContext { world, versions: Arc::new(VersionSource::new(1)) }
+        CacheContext {
+            world,
+            versions: Arc::new(VersionSource::new(1)),
+        }
     }
 
     fn named(name: &str) -> Cluster {
-        Cluster { name: name.to_owned(), ..Default::default() }
+        Cluster {
+            name: name.to_owned(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn equal_inputs_are_generated_once() {
         let (cache, context) = (GeneratorCache::default(), context(1));
         let (_, first) = cache.get(&context, "a", 1, |_| named("a"));
-        let (_, again) = cache.get(&context, "a", 1, |_| -> Cluster { panic!("generated again") });
+        let (_, again) = cache.get(&context, "a", 1, |_| -> Cluster {
+            panic!("generated again")
+        });
         assert_eq!(first, again);
         let (_, other) = cache.get(&context, "a", 2, |_| named("b"));
         assert_ne!(first.version, other.version);

@@ -24,7 +24,9 @@ use crate::shared::Shared;
 use crate::wire;
 
 pub(crate) use load_balancer::locality_setting;
-pub(crate) use static_clusters::{Inbound, InboundTarget, black_hole, inbound, inbound_passthrough, passthrough};
+pub(crate) use static_clusters::{
+    Inbound, InboundTarget, black_hole, inbound, inbound_passthrough, passthrough,
+};
 
 /// All that an outbound cluster is made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +99,10 @@ impl Inputs {
 
     /// The policy for the cluster's port and subset.
     pub(crate) fn effective_policy(&self) -> PortPolicy {
-        let policy = self.rule.as_ref().map(|rule| rule.effective(self.subset.as_deref()));
+        let policy = self
+            .rule
+            .as_ref()
+            .map(|rule| rule.effective(self.subset.as_deref()));
         policy.unwrap_or_default().for_port(self.port)
     }
 }
@@ -126,7 +131,11 @@ fn discover(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy) {
         .load_balancer
         .as_ref()
         .is_some_and(|balancer| balancer.algorithm == Algorithm::Passthrough);
-    let discovery = if passthrough { Discovery::OriginalDst } else { inputs.discovery() };
+    let discovery = if passthrough {
+        Discovery::OriginalDst
+    } else {
+        inputs.discovery()
+    };
     let wire_type = match discovery {
         Discovery::Eds => wire_cluster::DiscoveryType::Eds,
         Discovery::StrictDns => wire_cluster::DiscoveryType::StrictDns,
@@ -145,8 +154,6 @@ fn discover(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy) {
         Discovery::StrictDns | Discovery::LogicalDns => {
             cluster.load_assignment = Some(eds::generate_embedded(inputs));
             cluster.dns_lookup_family = wire_cluster::DnsLookupFamily::V4Only.into();
-            cluster.dns_refresh_rate = Some(wire::duration(inputs.mesh.dns_refresh_rate));
-            cluster.respect_dns_ttl = true;
         }
         Discovery::OriginalDst => {}
     }

@@ -56,9 +56,15 @@ async fn connections(State(pages): State<Pages>) -> Json<Connections> {
     let status = pages.registry.status();
     let clients: Vec<_> = status
         .into_iter()
-        .map(|proxy| Connection { id: proxy.id, connected_at: proxy.connected_at })
+        .map(|proxy| Connection {
+            id: proxy.id,
+            connected_at: proxy.connected_at,
+        })
         .collect();
-    Json(Connections { total: clients.len(), clients })
+    Json(Connections {
+        total: clients.len(),
+        clients,
+    })
 }
 
 #[derive(Deserialize)]
@@ -72,12 +78,19 @@ async fn config_dump(State(pages): State<Pages>, Query(query): Query<Proxy>) -> 
         let message = format!("proxy is not connected: {}", query.proxy);
         return (StatusCode::NOT_FOUND, message).into_response();
     };
+    let json = xds::json::Json::load();
     let mut dump: BTreeMap<&str, BTreeMap<String, serde_json::Value>> = BTreeMap::new();
-    for resource_type in ResourceType::ALL.into_iter().filter(|t| *t != ResourceType::Secret) {
+    for resource_type in ResourceType::ALL
+        .into_iter()
+        .filter(|t| *t != ResourceType::Secret)
+    {
         let layers = resources.layers(resource_type);
         let bodies = layers.into_iter().flatten().map(|(name, resource)| {
-            let json = xds::json::to_json(&resource.body);
-            (name.to_string(), json.unwrap_or_else(|error| error.to_string().into()))
+            let body = &resource.body;
+            (
+                name.to_string(),
+                json.encode_resource(&body.type_url, &body.value),
+            )
         });
         dump.insert(resource_type.short_name(), bodies.collect());
     }
@@ -140,7 +153,11 @@ async fn registryz(State(pages): State<Pages>) -> Json<Vec<ServiceView>> {
                 mesh_api::service::ServiceAddress::Cidr(net) => net.to_string(),
             })
             .collect(),
-        ports: service.ports.iter().map(|port| (port.number, port.protocol.to_string())).collect(),
+        ports: service
+            .ports
+            .iter()
+            .map(|port| (port.number, port.protocol.to_string()))
+            .collect(),
         resolution: format!("{:?}", service.resolution),
     };
     Json(world.snapshot().services.values().map(view).collect())

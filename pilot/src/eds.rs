@@ -73,16 +73,23 @@ impl MtlsDisabled {
 /// Makes the assignment.
 pub(crate) fn generate(inputs: &Inputs) -> ClusterLoadAssignment {
     let subset = Selector::new(inputs.labels.clone());
-    let endpoints = inputs.endpoints.port(inputs.port).iter().filter(|endpoint| {
-        subset.matches(&endpoint.labels) && is_served(endpoint, inputs.publish_not_ready)
-    });
+    let endpoints = inputs
+        .endpoints
+        .port(inputs.port)
+        .iter()
+        .filter(|endpoint| {
+            subset.matches(&endpoint.labels) && is_served(endpoint, inputs.publish_not_ready)
+        });
     let mtls = |endpoint: &Endpoint| {
         endpoint.mtls_capable && !inputs.mtls_disabled.iter().any(|d| d.covers(endpoint))
     };
     let localities = group(endpoints, mtls);
     let localities = match &inputs.locality {
         Some(client) => locality::arrange(localities, client),
-        None => localities.into_iter().map(LocalityGroup::into_wire).collect(),
+        None => localities
+            .into_iter()
+            .map(LocalityGroup::into_wire)
+            .collect(),
     };
     ClusterLoadAssignment {
         cluster_name: inputs.cluster.clone(),
@@ -95,15 +102,25 @@ pub(crate) fn generate(inputs: &Inputs) -> ClusterLoadAssignment {
 /// The assignment that travels inside of a cluster that resolves names itself.
 pub(crate) fn generate_embedded(inputs: &cds::Inputs) -> ClusterLoadAssignment {
     let labels = inputs.subset.as_deref().and_then(|name| {
-        inputs.rule.as_ref()?.subset(name).map(|subset| subset.labels.clone())
+        inputs
+            .rule
+            .as_ref()?
+            .subset(name)
+            .map(|subset| subset.labels.clone())
     });
     let subset = Selector::new(labels.unwrap_or_default());
-    let endpoints = inputs.embedded_endpoints.iter().flat_map(|e| e.port(inputs.port));
+    let endpoints = inputs
+        .embedded_endpoints
+        .iter()
+        .flat_map(|e| e.port(inputs.port));
     let endpoints = endpoints.filter(|endpoint| subset.matches(&endpoint.labels));
     let localities = group(endpoints, |endpoint| endpoint.mtls_capable);
     ClusterLoadAssignment {
         cluster_name: inputs.name(),
-        endpoints: localities.into_iter().map(LocalityGroup::into_wire).collect(),
+        endpoints: localities
+            .into_iter()
+            .map(LocalityGroup::into_wire)
+            .collect(),
         ..Default::default()
     }
 }
@@ -133,7 +150,10 @@ struct LocalityGroup {
 
 impl LocalityGroup {
     fn weight(&self) -> u32 {
-        let weights = self.endpoints.iter().map(|(e, _)| e.load_balancing_weight.map_or(1, |w| w.value));
+        let weights = self
+            .endpoints
+            .iter()
+            .map(|(e, _)| e.load_balancing_weight.map_or(1, |w| w.value));
         weights.sum()
     }
 
@@ -141,7 +161,11 @@ impl LocalityGroup {
         LocalityLbEndpoints {
             load_balancing_weight: Some(wire::number(self.weight())),
             locality: Some(wire_locality(&self.locality)),
-            lb_endpoints: self.endpoints.into_iter().map(|(endpoint, _)| endpoint).collect(),
+            lb_endpoints: self
+                .endpoints
+                .into_iter()
+                .map(|(endpoint, _)| endpoint)
+                .collect(),
             ..Default::default()
         }
     }
@@ -161,14 +185,21 @@ fn group<'e>(
 ) -> Vec<LocalityGroup> {
     let mut groups: Vec<LocalityGroup> = Vec::new();
     for endpoint in endpoints {
-        let position = groups.iter().position(|group| group.locality == endpoint.locality);
+        let position = groups
+            .iter()
+            .position(|group| group.locality == endpoint.locality);
         let position = position.unwrap_or_else(|| {
             let locality = endpoint.locality.clone();
-            groups.push(LocalityGroup { locality, endpoints: Vec::new() });
+            groups.push(LocalityGroup {
+                locality,
+                endpoints: Vec::new(),
+            });
             groups.len() - 1
         });
         let wire = lb_endpoint(endpoint, mtls(endpoint));
-        groups[position].endpoints.push((wire, endpoint.labels.clone()));
+        groups[position]
+            .endpoints
+            .push((wire, endpoint.labels.clone()));
     }
     groups.sort_by(|a, b| a.locality.cmp(&b.locality));
     groups
@@ -209,7 +240,9 @@ fn metadata(endpoint: &Endpoint, mtls: bool) -> core::Metadata {
             endpoint.canonical_revision
         );
         let istio = structs::object([("workload", structs::string(workload))]);
-        metadata.filter_metadata.insert(names::ISTIO_METADATA.to_owned(), istio);
+        metadata
+            .filter_metadata
+            .insert(names::ISTIO_METADATA.to_owned(), istio);
     }
     if mtls {
         let tls_mode = structs::object([("tlsMode", structs::string("istio"))]);

@@ -84,7 +84,11 @@ impl BoundServer {
     pub(crate) fn hosts_for(&self, namespace: &str, host: &Hostname) -> Vec<Hostname> {
         let servers = self.server.hosts.iter();
         servers
-            .filter(|own| own.namespace.as_deref().is_none_or(|only| only == namespace))
+            .filter(|own| {
+                own.namespace
+                    .as_deref()
+                    .is_none_or(|only| only == namespace)
+            })
             .filter_map(|own| own.host.intersection(host))
             .collect()
     }
@@ -112,10 +116,16 @@ pub(crate) fn ports(snapshot: &Snapshot, key: &ScopeKey) -> Vec<PortServers> {
                 kind: kind(server),
                 port,
             };
-            let entry = ports
-                .entry((ip, port))
-                .or_insert_with(|| PortServers { ip, port, servers: Vec::new() });
-            if entry.servers.iter().all(|earlier| fit_together(earlier, &bound)) {
+            let entry = ports.entry((ip, port)).or_insert_with(|| PortServers {
+                ip,
+                port,
+                servers: Vec::new(),
+            });
+            if entry
+                .servers
+                .iter()
+                .all(|earlier| fit_together(earlier, &bound))
+            {
                 entry.servers.push(bound);
             } else {
                 tracing::warn!(gateway = %gateway.meta.key, port, "server conflicts with an older one");
@@ -132,7 +142,11 @@ fn kind(server: &Server) -> ServerKind {
         Some(_) => true,
     };
     if server.protocol.is_http() {
-        if terminates { ServerKind::TerminatedHttp } else { ServerKind::Http }
+        if terminates {
+            ServerKind::TerminatedHttp
+        } else {
+            ServerKind::Http
+        }
     } else if server.protocol.is_tls() {
         match (terminates, server.protocol) {
             (true, mesh_api::port::Protocol::Https) => ServerKind::TerminatedHttp,
@@ -154,7 +168,12 @@ fn fit_together(earlier: &BoundServer, later: &BoundServer) -> bool {
         (Http | Tcp, _) | (_, Http | Tcp) => false,
         _ => {
             let hosts = |server: &BoundServer| -> Vec<Hostname> {
-                server.server.hosts.iter().map(|host| host.host.clone()).collect()
+                server
+                    .server
+                    .hosts
+                    .iter()
+                    .map(|host| host.host.clone())
+                    .collect()
             };
             let (earlier, later) = (hosts(earlier), hosts(later));
             !later.iter().any(|host| earlier.contains(host))
@@ -167,7 +186,10 @@ fn target_ports(snapshot: &Snapshot, namespace: &str, labels: &Labels) -> BTreeM
     let mut targets = BTreeMap::new();
     for service in snapshot.services.values() {
         let own = service.meta.namespace() == namespace
-            && service.selector.as_ref().is_some_and(|s| !s.is_empty() && s.matches(labels));
+            && service
+                .selector
+                .as_ref()
+                .is_some_and(|s| !s.is_empty() && s.matches(labels));
         if !own {
             continue;
         }

@@ -49,7 +49,12 @@ impl Common {
             position,
             stat_prefix: names::stat_prefix(stat_prefix),
             routes,
-            filters: http_filters::Options { position, weft: self.weft, policy }.build(),
+            filters: http_filters::Options {
+                position,
+                weft: self.weft,
+                policy,
+            }
+            .build(),
             normalization: self.normalization,
             access_logs: self.access_log.iter().map(AccessLog::of_filter).collect(),
             http10: self.http10,
@@ -61,8 +66,16 @@ impl Common {
     /// The network filters of a chain that moves bytes.
     pub(crate) fn tcp(&self, proxy: tcp_proxy::Options) -> Vec<xds::envoy::listener::Filter> {
         let access_logs = self.access_log.iter().map(AccessLog::of_filter).collect();
-        let proxy = tcp_proxy::Options { access_logs, ..proxy }.build();
-        self.weft.then(tcp_proxy::stats).into_iter().chain([proxy]).collect()
+        let proxy = tcp_proxy::Options {
+            access_logs,
+            ..proxy
+        }
+        .build();
+        self.weft
+            .then(tcp_proxy::stats)
+            .into_iter()
+            .chain([proxy])
+            .collect()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What pilot counts, under the names that Istio's control-plane dashboard knows.
 
 use mesh_runtime::metrics::BareCounter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use prometheus_client::metrics::family::Family;
 use xds::resource::DeltaDiscoveryResponse;
 use xds::type_url::ResourceType;
 
@@ -20,7 +20,11 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("pilot_xds_pushes", "Responses sent, by type", self.pushes.clone());
+        registry.register(
+            "pilot_xds_pushes",
+            "Responses sent, by type",
+            self.pushes.clone(),
+        );
         registry.register(
             "pilot_total_xds_rejects",
             "Responses refused by proxies, by type",
@@ -31,17 +35,28 @@ impl Metrics {
             "Bytes of resources sent, by type",
             self.pushed_bytes.clone(),
         );
-        registry.register("pilot_pushes", "Configurations published to proxies", self.worlds.clone());
+        registry.register(
+            "pilot_pushes",
+            "Configurations published to proxies",
+            self.worlds.clone(),
+        );
         registry.register("pilot_services", "Services known", self.services.clone());
     }
 
     /// A response was sent.
     pub fn pushed(&self, response: &DeltaDiscoveryResponse) {
-        let Some(resource_type) = ResourceType::from_url(&response.type_url) else { return };
-        let bodies = response.resources.iter().filter_map(|r| r.resource.as_ref());
+        let Some(resource_type) = ResourceType::from_url(&response.type_url) else {
+            return;
+        };
+        let bodies = response
+            .resources
+            .iter()
+            .filter_map(|r| r.resource.as_ref());
         let bytes: usize = bodies.map(|body| body.value.len()).sum();
         self.pushes.get_or_create(&labels(resource_type)).inc();
-        self.pushed_bytes.get_or_create(&labels(resource_type)).inc_by(bytes as u64);
+        self.pushed_bytes
+            .get_or_create(&labels(resource_type))
+            .inc_by(bytes as u64);
     }
 
     /// A response was refused.
@@ -52,7 +67,8 @@ impl Metrics {
     /// A new configuration with so many services was published.
     pub fn published(&self, services: usize) {
         self.worlds.inc();
-        self.services.set(i64::try_from(services).unwrap_or(i64::MAX));
+        self.services
+            .set(i64::try_from(services).unwrap_or(i64::MAX));
     }
 }
 

@@ -122,28 +122,43 @@ impl Node {
     pub fn from_wire(wire: &core::Node) -> Result<Self, NodeError> {
         let malformed = || NodeError::MalformedId(wire.id.clone());
         let parts: Vec<&str> = wire.id.split('~').collect();
-        let [kind, ip, pod, domain] = parts[..] else { return Err(malformed()) };
+        let [kind, ip, pod, domain] = parts[..] else {
+            return Err(malformed());
+        };
         let kind = match kind {
             "sidecar" => NodeKind::Sidecar,
             "router" => NodeKind::Router,
             other => return Err(NodeError::UnknownKind(other.to_owned())),
         };
         let (id_name, id_namespace) = pod.rsplit_once('.').ok_or_else(malformed)?;
-        let metadata = Metadata(wire.metadata.as_ref().map(structs::to_json).unwrap_or_default());
+        let metadata = Metadata(
+            wire.metadata
+                .as_ref()
+                .map(structs::to_json)
+                .unwrap_or_default(),
+        );
         Ok(Self {
             id: wire.id.clone(),
             kind,
             ips: ips(ip, &metadata),
             name: metadata.text("NAME").unwrap_or_else(|| id_name.to_owned()),
-            namespace: metadata.text("NAMESPACE").unwrap_or_else(|| id_namespace.to_owned()),
-            service_account: metadata.text("SERVICE_ACCOUNT").unwrap_or_else(|| "default".into()),
+            namespace: metadata
+                .text("NAMESPACE")
+                .unwrap_or_else(|| id_namespace.to_owned()),
+            service_account: metadata
+                .text("SERVICE_ACCOUNT")
+                .unwrap_or_else(|| "default".into()),
             labels: metadata.map("LABELS"),
             workload_name: metadata.text("WORKLOAD_NAME").unwrap_or_default(),
-            cluster_id: metadata.text("CLUSTER_ID").unwrap_or_else(|| "Kubernetes".into()),
+            cluster_id: metadata
+                .text("CLUSTER_ID")
+                .unwrap_or_else(|| "Kubernetes".into()),
             domain: mesh_domain(domain),
             locality: locality(wire.locality.as_ref()),
             data_plane: data_plane(&wire.user_agent_name),
-            version: version(wire).or_else(|| metadata.text("ISTIO_VERSION")).unwrap_or_default(),
+            version: version(wire)
+                .or_else(|| metadata.text("ISTIO_VERSION"))
+                .unwrap_or_default(),
             interception_mode: match metadata.text("INTERCEPTION_MODE").as_deref() {
                 Some("TPROXY") => InterceptionMode::Tproxy,
                 Some("NONE") => InterceptionMode::None,
@@ -160,7 +175,11 @@ impl Node {
 
     /// The name that telemetry groups this workload under.
     pub fn canonical_name(&self) -> String {
-        let labels = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
+        let labels = [
+            "service.istio.io/canonical-name",
+            "app.kubernetes.io/name",
+            "app",
+        ];
         let label = labels.iter().find_map(|label| self.labels.get(*label));
         label.cloned().unwrap_or_else(|| self.workload_name.clone())
     }
@@ -171,19 +190,33 @@ struct Metadata(Map<String, Value>);
 
 impl Metadata {
     fn text(&self, field: &str) -> Option<String> {
-        self.0.get(field)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+        self.0
+            .get(field)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(ToOwned::to_owned)
     }
 
     fn map(&self, field: &str) -> BTreeMap<String, String> {
-        let fields = self.0.get(field).and_then(Value::as_object).into_iter().flatten();
-        fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        let fields = self
+            .0
+            .get(field)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        fields
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect()
     }
 }
 
 fn ips(first: &str, metadata: &Metadata) -> Vec<IpAddr> {
     let all = metadata.text("INSTANCE_IPS").unwrap_or_default();
     let mut ips = Vec::new();
-    for ip in std::iter::once(first).chain(all.split(',')).filter_map(|ip| ip.trim().parse().ok()) {
+    for ip in std::iter::once(first)
+        .chain(all.split(','))
+        .filter_map(|ip| ip.trim().parse().ok())
+    {
         if !ips.contains(&ip) {
             ips.push(ip);
         }
@@ -193,12 +226,19 @@ fn ips(first: &str, metadata: &Metadata) -> Vec<IpAddr> {
 
 /// `ns.svc.cluster.local` → `cluster.local`.
 fn mesh_domain(domain: &str) -> String {
-    domain.split_once(".svc.").map_or(domain, |(_, suffix)| suffix).to_owned()
+    domain
+        .split_once(".svc.")
+        .map_or(domain, |(_, suffix)| suffix)
+        .to_owned()
 }
 
 fn locality(wire: Option<&core::Locality>) -> NodeLocality {
     let wire = wire.cloned().unwrap_or_default();
-    NodeLocality { region: wire.region, zone: wire.zone, sub_zone: wire.sub_zone }
+    NodeLocality {
+        region: wire.region,
+        zone: wire.zone,
+        sub_zone: wire.sub_zone,
+    }
 }
 
 fn data_plane(user_agent: &str) -> DataPlane {
@@ -215,7 +255,10 @@ fn version(wire: &core::Node) -> Option<String> {
         UserAgentVersion(version) => Some(version.clone()),
         UserAgentBuildVersion(build) => {
             let number = build.version.as_ref()?;
-            Some(format!("{}.{}.{}", number.major_number, number.minor_number, number.patch))
+            Some(format!(
+                "{}.{}.{}",
+                number.major_number, number.minor_number, number.patch
+            ))
         }
     }
 }
@@ -252,7 +295,11 @@ mod tests {
             name: "reviews-v1-abc".into(),
             namespace: "default".into(),
             service_account: "bookinfo-reviews".into(),
-            labels: [("app".into(), "reviews".into()), ("version".into(), "v1".into())].into(),
+            labels: [
+                ("app".into(), "reviews".into()),
+                ("version".into(), "v1".into()),
+            ]
+            .into(),
             workload_name: "reviews-v1".into(),
             cluster_id: "Kubernetes".into(),
             domain: "cluster.local".into(),
@@ -269,7 +316,13 @@ mod tests {
     fn ids_that_say_too_little_are_refused() {
         let parse = |id: &str| Node::from_wire(&wire(id, &json!({}))).unwrap_err();
         assert_eq!(parse("x"), NodeError::MalformedId("x".into()));
-        assert_eq!(parse("sidecar~1.2.3.4~pod~x"), NodeError::MalformedId("sidecar~1.2.3.4~pod~x".into()));
-        assert_eq!(parse("waypoint~1.2.3.4~a.b~x"), NodeError::UnknownKind("waypoint".into()));
+        assert_eq!(
+            parse("sidecar~1.2.3.4~pod~x"),
+            NodeError::MalformedId("sidecar~1.2.3.4~pod~x".into())
+        );
+        assert_eq!(
+            parse("waypoint~1.2.3.4~a.b~x"),
+            NodeError::UnknownKind("waypoint".into())
+        );
     }
 }

@@ -36,7 +36,10 @@ impl PeerModes {
 pub(crate) fn peer_modes(snapshot: &Snapshot, namespace: &str, labels: &Labels) -> PeerModes {
     let own = Snapshot::of_namespace(&snapshot.peer_authentications, namespace);
     let workload = own.iter().find(|policy| {
-        policy.selector.as_ref().is_some_and(|selector| selector.matches(labels))
+        policy
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(labels))
     });
     let inherited = namespace_mode(snapshot, namespace);
     let mode = workload.and_then(|policy| policy.mode).unwrap_or(inherited);
@@ -44,7 +47,10 @@ pub(crate) fn peer_modes(snapshot: &Snapshot, namespace: &str, labels: &Labels) 
         let of_port = |(port, own): (&u16, &Option<Mode>)| (*port, wire_mode(own.unwrap_or(mode)));
         policy.port_modes.iter().map(of_port).collect()
     });
-    PeerModes { mode: wire_mode(mode), ports: ports.unwrap_or_default() }
+    PeerModes {
+        mode: wire_mode(mode),
+        ports: ports.unwrap_or_default(),
+    }
 }
 
 /// The mode of workloads in a namespace that nothing selects.
@@ -52,7 +58,10 @@ pub(crate) fn namespace_mode(snapshot: &Snapshot, namespace: &str) -> Mode {
     let general = |namespace: &str| -> Option<Mode> {
         let policies: &[Arc<PeerAuthentication>] =
             Snapshot::of_namespace(&snapshot.peer_authentications, namespace);
-        policies.iter().find(|policy| policy.selector.is_none())?.mode
+        policies
+            .iter()
+            .find(|policy| policy.selector.is_none())?
+            .mode
     };
     general(namespace)
         .or_else(|| general(&snapshot.mesh.root_namespace))
@@ -63,7 +72,9 @@ pub(crate) fn namespace_mode(snapshot: &Snapshot, namespace: &str) -> Mode {
 pub(crate) fn mtls_disabled(snapshot: &Snapshot) -> Vec<MtlsDisabled> {
     let mut disabled = Vec::new();
     for policy in snapshot.peer_authentications.values().flatten() {
-        let Some(selector) = &policy.selector else { continue };
+        let Some(selector) = &policy.selector else {
+            continue;
+        };
         let of = |port| MtlsDisabled {
             namespace: Arc::clone(&policy.meta.key.namespace),
             selector: selector.clone(),
@@ -72,7 +83,10 @@ pub(crate) fn mtls_disabled(snapshot: &Snapshot) -> Vec<MtlsDisabled> {
         if policy.mode == Some(Mode::Disable) {
             disabled.push(of(None));
         }
-        let ports = policy.port_modes.iter().filter(|(_, mode)| **mode == Some(Mode::Disable));
+        let ports = policy
+            .port_modes
+            .iter()
+            .filter(|(_, mode)| **mode == Some(Mode::Disable));
         disabled.extend(ports.map(|(port, _)| of(Some(*port))));
     }
     disabled
@@ -93,9 +107,13 @@ pub(crate) fn authorization(
     namespace: &str,
     labels: &Labels,
 ) -> Vec<Arc<AuthorizationPolicy>> {
-    selecting(&snapshot.authorization_policies, snapshot, namespace, labels, |policy| {
-        (&policy.meta, policy.selector.as_ref())
-    })
+    selecting(
+        &snapshot.authorization_policies,
+        snapshot,
+        namespace,
+        labels,
+        |policy| (&policy.meta, policy.selector.as_ref()),
+    )
 }
 
 /// The request authentications of a workload.
@@ -104,9 +122,13 @@ pub(crate) fn request_authentication(
     namespace: &str,
     labels: &Labels,
 ) -> Vec<Arc<RequestAuthentication>> {
-    selecting(&snapshot.request_authentications, snapshot, namespace, labels, |policy| {
-        (&policy.meta, policy.selector.as_ref())
-    })
+    selecting(
+        &snapshot.request_authentications,
+        snapshot,
+        namespace,
+        labels,
+        |policy| (&policy.meta, policy.selector.as_ref()),
+    )
 }
 
 /// The access log of a workload at one of its sides: the most specific Telemetry that says
@@ -119,15 +141,25 @@ pub(crate) fn access_log(
 ) -> Option<AccessLog> {
     let mesh = &snapshot.mesh;
     let mut enabled = None;
-    let objects = selecting(&snapshot.telemetries, snapshot, namespace, labels, |object| {
-        (&object.meta, object.selector.as_ref())
-    });
+    let objects = selecting(
+        &snapshot.telemetries,
+        snapshot,
+        namespace,
+        labels,
+        |object| (&object.meta, object.selector.as_ref()),
+    );
     // From the mesh to the namespace to the workload: later ones override.
-    let (general, selected): (Vec<_>, Vec<_>) =
-        objects.into_iter().partition(|object| object.selector.is_none());
+    let (general, selected): (Vec<_>, Vec<_>) = objects
+        .into_iter()
+        .partition(|object| object.selector.is_none());
     for object in general.iter().chain(&selected) {
-        for logging in object.access_logging.iter().filter(|l| applies(l.mode, position)) {
-            let known = logging.providers.is_empty() || logging.providers.iter().any(|p| &**p == "envoy");
+        for logging in object
+            .access_logging
+            .iter()
+            .filter(|l| applies(l.mode, position))
+        {
+            let known =
+                logging.providers.is_empty() || logging.providers.iter().any(|p| &**p == "envoy");
             if known {
                 enabled = Some(logging.disabled != Some(true));
             }

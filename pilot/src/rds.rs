@@ -44,7 +44,9 @@ impl Upstream {
     /// What a destination means for clients on `listener_port`.
     pub(crate) fn of(scope: &Scope, destination: &Destination, listener_port: u16) -> Self {
         let service = scope.service(&destination.host);
-        let port = destination.port.unwrap_or_else(|| default_port(service, listener_port));
+        let port = destination
+            .port
+            .unwrap_or_else(|| default_port(service, listener_port));
         let subset = destination.subset.as_deref();
         Self {
             cluster: names::outbound_cluster(port, subset.unwrap_or_default(), &destination.host),
@@ -90,7 +92,10 @@ pub(crate) fn compose<'h>(name: &str, virtual_hosts: impl Iterator<Item = &'h An
         encode_varint(host.value.len() as u64, &mut encoded);
         encoded.extend_from_slice(&host.value);
     }
-    Any { type_url: RouteConfiguration::type_url(), value: encoded.into() }
+    Any {
+        type_url: RouteConfiguration::type_url(),
+        value: encoded.into(),
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +106,10 @@ mod tests {
 
     #[test]
     fn composing_is_encoding_the_whole() {
-        let hosts = ["a", "b"].map(|name| VirtualHost { name: name.into(), ..Default::default() });
+        let hosts = ["a", "b"].map(|name| VirtualHost {
+            name: name.into(),
+            ..Default::default()
+        });
         let encoded = hosts.each_ref().map(Any::pack);
         let config: RouteConfiguration = compose("80", encoded.iter()).unpack().unwrap();
         assert_eq!(config.name, "80");

@@ -15,7 +15,7 @@ use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::{MeshConfig, OutboundPolicy};
 use mesh_api::service::{Registry, Service};
-use mesh_api::snapshot::{Snapshot, ServiceKey};
+use mesh_api::snapshot::{ServiceKey, Snapshot};
 
 use self::destination_rules::DestinationRules;
 use self::virtual_services::VirtualServices;
@@ -105,7 +105,9 @@ impl Scope {
 
     /// Whether the proxy's Sidecar lets a port of a service through.
     pub(crate) fn allows_port(&self, service: &Service, port: u16) -> bool {
-        self.sidecar.as_ref().is_none_or(|sidecar| sidecar.allows(service, Some(port)))
+        self.sidecar
+            .as_ref()
+            .is_none_or(|sidecar| sidecar.allows(service, Some(port)))
     }
 
     /// What destination rules say about a service.
@@ -171,7 +173,9 @@ fn visible_services(
         if !visible {
             continue;
         }
-        let best = services.entry(service.hostname.clone()).or_insert_with(|| Arc::clone(service));
+        let best = services
+            .entry(service.hostname.clone())
+            .or_insert_with(|| Arc::clone(service));
         if rank(service, key) < rank(best, key) {
             *best = Arc::clone(service);
         }
@@ -181,7 +185,11 @@ fn visible_services(
 
 fn rank<'s>(service: &'s Service, key: &ScopeKey) -> (bool, bool, (i64, &'s str, &'s str)) {
     let foreign = service.meta.namespace() != key.namespace;
-    (foreign, service.registry != Registry::Kubernetes, service.meta.age_order())
+    (
+        foreign,
+        service.registry != Registry::Kubernetes,
+        service.meta.age_order(),
+    )
 }
 
 /// The key of a service's endpoints.

@@ -56,13 +56,23 @@ pub(crate) fn agent_secret(name: &str) -> tls::SdsSecretConfig {
 /// Without the zero timeout of other sources: a secret that does not exist must not hold back a
 /// whole listener.
 pub(crate) fn ads_secret(name: &str) -> tls::SdsSecretConfig {
-    let source = core::ConfigSource { initial_fetch_timeout: None, ..wire::ads() };
-    tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(source) }
+    let source = core::ConfigSource {
+        initial_fetch_timeout: None,
+        ..wire::ads()
+    };
+    tls::SdsSecretConfig {
+        name: name.to_owned(),
+        sds_config: Some(source),
+    }
 }
 
 /// The name of a credential as a resource: `kubernetes://NAME`.
 pub(crate) fn credential_resource(name: &str) -> String {
-    if name.contains("://") { name.to_owned() } else { format!("kubernetes://{name}") }
+    if name.contains("://") {
+        name.to_owned()
+    } else {
+        format!("kubernetes://{name}")
+    }
 }
 
 /// The name under which a credential's CA certificates are served.
@@ -130,7 +140,9 @@ pub(crate) fn mesh_parameters() -> tls::TlsParameters {
 ///
 /// Clients must be of one of the trust domains.
 pub(crate) fn mutual_server(alpn: &[&str], trust_domains: &[String]) -> tls::DownstreamTlsContext {
-    let names = trust_domains.iter().map(|domain| wire::prefix(&format!("spiffe://{domain}/")));
+    let names = trust_domains
+        .iter()
+        .map(|domain| wire::prefix(&format!("spiffe://{domain}/")));
     tls::DownstreamTlsContext {
         require_client_certificate: Some(wire::boolean(true)),
         common_tls_context: Some(tls::CommonTlsContext {
@@ -151,7 +163,10 @@ pub(crate) fn mutual_client(
     sni: &str,
     identities: &[String],
 ) -> tls::UpstreamTlsContext {
-    let names = identities.iter().map(|identity| wire::exact(identity)).collect();
+    let names = identities
+        .iter()
+        .map(|identity| wire::exact(identity))
+        .collect();
     tls::UpstreamTlsContext {
         sni: sni.to_owned(),
         common_tls_context: Some(tls::CommonTlsContext {
@@ -168,7 +183,9 @@ pub(crate) fn mutual_client(
 /// The trust domains whose workloads are of the mesh, the own one first.
 pub(crate) fn trust_domains(mesh: &MeshConfig) -> Vec<String> {
     let own = std::iter::once(&mesh.trust_domain);
-    own.chain(&mesh.trust_domain_aliases).map(ToString::to_string).collect()
+    own.chain(&mesh.trust_domain_aliases)
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// A TLS transport socket with this context.

@@ -1,6 +1,5 @@
 //! Shorthands for the shapes that recur in Envoy's messages.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -34,13 +33,20 @@ pub(crate) fn address(ip: impl ToString, port: u16) -> core::Address {
         port_specifier: Some(core::socket_address::PortSpecifier::PortValue(port.into())),
         ..Default::default()
     };
-    core::Address { address: Some(core::address::Address::SocketAddress(socket)) }
+    core::Address {
+        address: Some(core::address::Address::SocketAddress(socket)),
+    }
 }
 
 /// A Unix socket address.
 pub(crate) fn unix_address(path: &str) -> core::Address {
-    let pipe = core::Pipe { path: path.to_owned(), mode: 0 };
-    core::Address { address: Some(core::address::Address::Pipe(pipe)) }
+    let pipe = core::Pipe {
+        path: path.to_owned(),
+        mode: 0,
+    };
+    core::Address {
+        address: Some(core::address::Address::Pipe(pipe)),
+    }
 }
 
 /// A network.
@@ -49,11 +55,6 @@ pub(crate) fn cidr(net: IpNet) -> core::CidrRange {
         address_prefix: net.network().to_string(),
         prefix_len: Some(number(net.prefix_len().into())),
     }
-}
-
-/// A network of one address.
-pub(crate) fn host_cidr(ip: IpAddr) -> core::CidrRange {
-    cidr(IpNet::from(ip))
 }
 
 /// "Ask the management server that you got this from."
@@ -85,13 +86,18 @@ pub(crate) fn packed_network_filter(name: &str, config: Any) -> listener::Filter
 pub(crate) fn transport_socket<M: Message + Name>(name: &str, config: &M) -> core::TransportSocket {
     core::TransportSocket {
         name: name.to_owned(),
-        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack(config))),
+        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack(
+            config,
+        ))),
     }
 }
 
 /// An extension with its configuration.
 pub(crate) fn extension<M: Message + Name>(name: &str, config: &M) -> core::TypedExtensionConfig {
-    core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(pack(config)) }
+    core::TypedExtensionConfig {
+        name: name.to_owned(),
+        typed_config: Some(pack(config)),
+    }
 }
 
 /// An access logger.
@@ -109,36 +115,53 @@ pub(crate) fn access_logger<M: Message + Name>(
 
 /// A string that must be equal.
 pub(crate) fn exact(text: &str) -> matcher::StringMatcher {
-    string_matcher(matcher::string_matcher::MatchPattern::Exact(text.to_owned()))
+    string_matcher(matcher::string_matcher::MatchPattern::Exact(
+        text.to_owned(),
+    ))
 }
 
 /// A string that must begin so.
 pub(crate) fn prefix(text: &str) -> matcher::StringMatcher {
-    string_matcher(matcher::string_matcher::MatchPattern::Prefix(text.to_owned()))
+    string_matcher(matcher::string_matcher::MatchPattern::Prefix(
+        text.to_owned(),
+    ))
 }
 
 /// A string that must end so.
 pub(crate) fn suffix(text: &str) -> matcher::StringMatcher {
-    string_matcher(matcher::string_matcher::MatchPattern::Suffix(text.to_owned()))
+    string_matcher(matcher::string_matcher::MatchPattern::Suffix(
+        text.to_owned(),
+    ))
 }
 
 /// A string that must match a whole regular expression.
 pub(crate) fn regex(pattern: &str) -> matcher::StringMatcher {
-    string_matcher(matcher::string_matcher::MatchPattern::SafeRegex(regex_matcher(pattern)))
+    string_matcher(matcher::string_matcher::MatchPattern::SafeRegex(
+        regex_matcher(pattern),
+    ))
 }
 
 /// A regular expression in the default engine.
 pub(crate) fn regex_matcher(pattern: &str) -> matcher::RegexMatcher {
-    matcher::RegexMatcher { regex: pattern.to_owned(), ..Default::default() }
+    matcher::RegexMatcher {
+        regex: pattern.to_owned(),
+        ..Default::default()
+    }
 }
 
 fn string_matcher(pattern: matcher::string_matcher::MatchPattern) -> matcher::StringMatcher {
-    matcher::StringMatcher { match_pattern: Some(pattern), ignore_case: false }
+    matcher::StringMatcher {
+        match_pattern: Some(pattern),
+        ignore_case: false,
+    }
 }
 
 /// A string that must match a pattern, whatever the case of its letters.
 pub(crate) fn ignore_case(matcher: matcher::StringMatcher) -> matcher::StringMatcher {
-    matcher::StringMatcher { ignore_case: true, ..matcher }
+    matcher::StringMatcher {
+        ignore_case: true,
+        ..matcher
+    }
 }
 
 /// A percentage.

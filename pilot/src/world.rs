@@ -118,9 +118,18 @@ impl World {
         if !endpoints_only {
             self.generators.sweep(generation);
         }
-        let (generators, versions) =
-            (Arc::clone(&self.generators), Arc::clone(&self.context.versions));
-        Self::build(self.number + 1, generation, snapshot, generators, versions, bases)
+        let (generators, versions) = (
+            Arc::clone(&self.generators),
+            Arc::clone(&self.context.versions),
+        );
+        Self::build(
+            self.number + 1,
+            generation,
+            snapshot,
+            generators,
+            versions,
+            bases,
+        )
     }
 
     fn build(
@@ -134,7 +143,10 @@ impl World {
         Self {
             number,
             generators,
-            context: CacheContext { world: generation, versions },
+            context: CacheContext {
+                world: generation,
+                versions,
+            },
             selected_labels: selected_labels(&snapshot),
             mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
             views: Mutex::default(),
@@ -154,7 +166,11 @@ impl World {
     }
 
     /// What a proxy is to have; `before` is what it had in an earlier world.
-    pub fn resources(&self, node: &Node, before: Option<&Arc<ProxyResources>>) -> Arc<ProxyResources> {
+    pub fn resources(
+        &self,
+        node: &Node,
+        before: Option<&Arc<ProxyResources>>,
+    ) -> Arc<ProxyResources> {
         let key = ScopeKey::of(node, &self.selected_labels);
         let view = self.view(&key);
         let inputs = OwnInputs::of(self, node, &view);
@@ -162,7 +178,12 @@ impl World {
             Some(before) => Arc::clone(&before.own),
             None => Arc::new(Own::new(self, &inputs)),
         };
-        Arc::new(ProxyResources { world: self.number, view, own_inputs: inputs, own })
+        Arc::new(ProxyResources {
+            world: self.number,
+            view,
+            own_inputs: inputs,
+            own,
+        })
     }
 
     fn view(&self, key: &ScopeKey) -> Arc<View> {
@@ -203,7 +224,10 @@ impl ProxyResources {
 
     /// The resources of a type, in layers of different names.
     pub fn layers(&self, resource_type: ResourceType) -> Vec<&ResourceMap> {
-        let layers = [self.view.resources(resource_type), self.own.resources(resource_type)];
+        let layers = [
+            self.view.resources(resource_type),
+            self.own.resources(resource_type),
+        ];
         layers.into_iter().flatten().collect()
     }
 
@@ -214,14 +238,23 @@ impl ProxyResources {
             (None, None) => true,
             _ => false,
         };
-        !(same(self.view.resources(resource_type), before.view.resources(resource_type))
-            && same(self.own.resources(resource_type), before.own.resources(resource_type)))
+        !(same(
+            self.view.resources(resource_type),
+            before.view.resources(resource_type),
+        ) && same(
+            self.own.resources(resource_type),
+            before.own.resources(resource_type),
+        ))
     }
 
     /// Names that changed since the world before, if that is all that changed.
     pub fn changes_since(&self, before: &Self) -> Option<&[Arc<str>]> {
         let follows = self.world == before.world + 1;
         let own = Arc::ptr_eq(&self.own, &before.own);
-        if follows && own { self.view.changed_assignments() } else { None }
+        if follows && own {
+            self.view.changed_assignments()
+        } else {
+            None
+        }
     }
 }

@@ -62,23 +62,31 @@ pub fn string(text: impl Into<String>) -> Value {
 
 /// A number value.
 pub fn number(value: f64) -> Value {
-    Value { kind: Some(Kind::NumberValue(value)) }
+    Value {
+        kind: Some(Kind::NumberValue(value)),
+    }
 }
 
 /// A boolean value.
 pub fn boolean(value: bool) -> Value {
-    Value { kind: Some(Kind::BoolValue(value)) }
+    Value {
+        kind: Some(Kind::BoolValue(value)),
+    }
 }
 
 /// A list value.
 pub fn list(values: impl IntoIterator<Item = Value>) -> Value {
     let values = values.into_iter().collect();
-    Value { kind: Some(Kind::ListValue(ListValue { values })) }
+    Value {
+        kind: Some(Kind::ListValue(ListValue { values })),
+    }
 }
 
 /// A struct as a value.
 pub fn nested(fields: Struct) -> Value {
-    Value { kind: Some(Kind::StructValue(fields)) }
+    Value {
+        kind: Some(Kind::StructValue(fields)),
+    }
 }
 
 /// A struct of the given fields.

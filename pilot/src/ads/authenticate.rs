@@ -34,7 +34,9 @@ pub enum AuthenticateError {
     #[error("bearer token refused: {0}")]
     TokenRefused(String),
     /// The node claims another identity.
-    #[error("\"{proven}\" may not ask as namespace \"{namespace}\", service account \"{service_account}\"")]
+    #[error(
+        "\"{proven}\" may not ask as namespace \"{namespace}\", service account \"{service_account}\""
+    )]
     OtherIdentity {
         /// The proven identity.
         proven: String,
@@ -64,8 +66,8 @@ pub fn authenticate(peer: Option<&PeerIdentity>, node: &Node) -> Result<(), Auth
         }
         (None, None) => return Err(AuthenticateError::Unauthenticated),
     };
-    let same = *proven.namespace == *node.namespace
-        && *proven.service_account == *node.service_account;
+    let same =
+        *proven.namespace == *node.namespace && *proven.service_account == *node.service_account;
     if same {
         return Ok(());
     }
@@ -83,7 +85,10 @@ mod tests {
     use super::*;
 
     fn node() -> Node {
-        let wire = core::Node { id: "sidecar~10.0.0.1~a.ns~ns.svc.x".into(), ..Default::default() };
+        let wire = core::Node {
+            id: "sidecar~10.0.0.1~a.ns~ns.svc.x".into(),
+            ..Default::default()
+        };
         Node::from_wire(&wire).unwrap()
     }
 
@@ -122,7 +127,10 @@ mod tests {
         };
         for (peer, error) in [
             (None, AuthenticateError::Unauthenticated),
-            (Some(presented(None, None)), AuthenticateError::Unauthenticated),
+            (
+                Some(presented(None, None)),
+                AuthenticateError::Unauthenticated,
+            ),
             (
                 Some(presented(None, Some(Err("expired")))),
                 AuthenticateError::TokenRefused("expired".into()),

@@ -124,12 +124,10 @@ impl Connection {
         if self.proxy.is_none() {
             self.introduce(request).await?;
         }
-        let request = self
+        let accepted = self
             .server
             .on_request(request)
-            .map(|accepted| (accepted, request))
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let (accepted, request) = request;
         if let Some(error) = &request.error_detail {
             self.on_nack(accepted.resource_type, &error.message);
         }
@@ -155,15 +153,27 @@ impl Connection {
         let node = Arc::new(node);
         let world = self.worlds.borrow_and_update().clone();
         let registration = self.shared.registry.register(Arc::clone(&node));
-        tracing::info!(node = node.id, data_plane = node.data_plane.name(), "proxy connected");
-        self.proxy = Some(Proxy { resources: world.resources(&node, None), node, registration });
+        tracing::info!(
+            node = node.id,
+            data_plane = node.data_plane.name(),
+            "proxy connected"
+        );
+        self.proxy = Some(Proxy {
+            resources: world.resources(&node, None),
+            node,
+            registration,
+        });
         Ok(())
     }
 
     async fn on_new_world(&mut self) {
-        let _place = self.shared.push_queue.place().await;
+        let shared = Arc::clone(&self.shared);
+        let _place = shared.push_queue.place().await;
         let world = self.worlds.borrow_and_update().clone();
-        let proxy = self.proxy.as_mut().expect("only introduced streams wait for worlds");
+        let proxy = self
+            .proxy
+            .as_mut()
+            .expect("only introduced streams wait for worlds");
         proxy.resources = world.resources(&proxy.node, Some(&proxy.resources));
         self.push_all();
     }
@@ -178,7 +188,10 @@ impl Connection {
         for resource_type in ResourceType::ALL {
             self.push(resource_type, Pass::Additions);
         }
-        let settled = self.server.states().all(|(_, state)| !state.acks().is_outstanding());
+        let settled = self
+            .server
+            .states()
+            .all(|(_, state)| !state.acks().is_outstanding());
         if settled {
             for resource_type in ResourceType::ALL.into_iter().rev() {
                 self.push(resource_type, Pass::Everything);

@@ -16,7 +16,10 @@ pub struct Debounce {
 
 impl Default for Debounce {
     fn default() -> Self {
-        Self { quiet: Duration::from_millis(20), max: Duration::from_millis(500) }
+        Self {
+            quiet: Duration::from_millis(20),
+            max: Duration::from_millis(500),
+        }
     }
 }
 
@@ -33,13 +36,18 @@ pub struct Debouncer {
 impl Debouncer {
     /// A state in which nothing has happened yet.
     pub fn new(settings: Debounce) -> Self {
-        Self { settings, last: None, waiting_since: None }
+        Self {
+            settings,
+            last: None,
+            waiting_since: None,
+        }
     }
 
     /// Notes a change and says when to act on it: `now` if it is alone.
     pub fn on_change(&mut self, now: Instant) -> Instant {
-        let alone =
-            self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.settings.quiet);
+        let alone = self
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= self.settings.quiet);
         self.last = Some(now);
         if alone && self.waiting_since.is_none() {
             return now;
@@ -59,8 +67,10 @@ impl Debouncer {
 mod tests {
     use super::*;
 
-    const SETTINGS: Debounce =
-        Debounce { quiet: Duration::from_millis(20), max: Duration::from_millis(50) };
+    const SETTINGS: Debounce = Debounce {
+        quiet: Duration::from_millis(20),
+        max: Duration::from_millis(50),
+    };
 
     fn after(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)

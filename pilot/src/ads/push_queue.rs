@@ -14,7 +14,9 @@ pub struct PushQueue {
 impl PushQueue {
     /// A queue that lets `concurrency` pushes run at once, at least one.
     pub fn new(concurrency: usize) -> Self {
-        Self { places: Semaphore::new(concurrency.max(1)) }
+        Self {
+            places: Semaphore::new(concurrency.max(1)),
+        }
     }
 
     /// A queue for the processors of this machine.
@@ -24,7 +26,10 @@ impl PushQueue {
 
     /// Waits for a place; dropping it gives it back.
     pub async fn place(&self) -> SemaphorePermit<'_> {
-        self.places.acquire().await.expect("the semaphore is never closed")
+        self.places
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
     }
 }
 

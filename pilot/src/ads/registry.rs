@@ -94,7 +94,10 @@ impl Registry {
             resources: None,
         };
         streams.by_id.insert(id, stream);
-        Registration { id, registry: self.clone() }
+        Registration {
+            id,
+            registry: self.clone(),
+        }
     }
 
     /// The number of streams.
@@ -115,7 +118,11 @@ impl Registry {
     /// The resources of the proxy whose id, `POD.NAMESPACE` or address is `name`.
     pub fn resources(&self, name: &str) -> Option<(Arc<Node>, Arc<ProxyResources>)> {
         let streams = self.lock();
-        let stream = streams.by_id.values().rev().find(|stream| stream.is_named(name))?;
+        let stream = streams
+            .by_id
+            .values()
+            .rev()
+            .find(|stream| stream.is_named(name))?;
         Some((Arc::clone(&stream.node), stream.resources.clone()?))
     }
 
@@ -129,11 +136,15 @@ impl Registration {
     /// Shows the stream's present state.
     pub fn update(&self, server: &Server, resources: &Arc<ProxyResources>) {
         let mut streams = self.registry.lock();
-        let Some(stream) = streams.by_id.get_mut(&self.id) else { return };
+        let Some(stream) = streams.by_id.get_mut(&self.id) else {
+            return;
+        };
         stream.world = resources.world();
         stream.resources = Some(Arc::clone(resources));
-        stream.types =
-            server.states().map(|(t, state)| (t.short_name(), type_status(state))).collect();
+        stream.types = server
+            .states()
+            .map(|(t, state)| (t.short_name(), type_status(state)))
+            .collect();
     }
 }
 
@@ -159,7 +170,11 @@ impl Stream {
         ProxyStatus {
             proxy: format!("{}.{}", node.name, node.namespace),
             id: node.id.clone(),
-            ip: node.ips.first().map(ToString::to_string).unwrap_or_default(),
+            ip: node
+                .ips
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             kind: match node.kind {
                 crate::node::NodeKind::Sidecar => "sidecar",
                 crate::node::NodeKind::Router => "router",

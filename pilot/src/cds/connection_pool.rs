@@ -36,62 +36,83 @@ pub(super) enum UpstreamProtocol {
 /// Applies a policy's pool to an outbound cluster.
 pub(super) fn apply(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy) {
     let pool = policy.connection_pool.clone().unwrap_or_default();
-    let protocol = inputs.service_port().map_or(Protocol::Tcp, |port| port.protocol);
+    let protocol = inputs
+        .service_port()
+        .map_or(Protocol::Tcp, |port| port.protocol);
     let retry_budget = inputs
         .rule
         .as_ref()
         .and_then(|rule| rule.effective(inputs.subset.as_deref()).retry_budget)
-        .map(|budget| cluster::circuit_breakers::thresholds::RetryBudget {
-            budget_percent: Some(wire::percent(budget.percent)),
-            min_retry_concurrency: Some(wire::number(budget.min_retry_concurrency)),
-            ..Default::default()
-        });
+        .map(
+            |budget| cluster::circuit_breakers::thresholds::RetryBudget {
+                budget_percent: Some(wire::percent(budget.percent)),
+                min_retry_concurrency: Some(wire::number(budget.min_retry_concurrency)),
+                ..Default::default()
+            },
+        );
     apply_pool(cluster, &pool, &inputs.mesh);
     cluster
         .circuit_breakers
         .iter_mut()
         .flat_map(|breakers| &mut breakers.thresholds)
         .for_each(|thresholds| thresholds.retry_budget = retry_budget);
-    set_protocol(cluster, upstream_protocol(protocol, &pool, &inputs.mesh), &pool);
+    set_protocol(
+        cluster,
+        upstream_protocol(protocol, &pool, &inputs.mesh),
+        &pool,
+    );
 }
 
 /// Applies limits and timers.
 pub(super) fn apply_pool(cluster: &mut Cluster, pool: &ConnectionPool, mesh: &MeshConfig) {
     let mut thresholds = unlimited();
-    let limit = |value: Option<u32>, default| value.filter(|v| *v > 0).map(wire::number).or(default);
+    let limit =
+        |value: Option<u32>, default| value.filter(|v| *v > 0).map(wire::number).or(default);
     thresholds.max_connections = limit(pool.max_connections, thresholds.max_connections);
-    thresholds.max_pending_requests =
-        limit(pool.http1_max_pending_requests, thresholds.max_pending_requests);
+    thresholds.max_pending_requests = limit(
+        pool.http1_max_pending_requests,
+        thresholds.max_pending_requests,
+    );
     thresholds.max_requests = limit(pool.http2_max_requests, thresholds.max_requests);
     thresholds.max_retries = limit(pool.max_retries, thresholds.max_retries);
-    cluster.circuit_breakers =
-        Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() });
-    cluster.connect_timeout =
-        Some(wire::duration(pool.connect_timeout.unwrap_or(mesh.connect_timeout)));
-    cluster.upstream_connection_options = pool
-        .tcp_keepalive
-        .or(mesh.tcp_keepalive)
-        .map(|keepalive| cluster::UpstreamConnectionOptions {
-            tcp_keepalive: Some(tcp_keepalive(keepalive)),
-            ..Default::default()
+    cluster.circuit_breakers = Some(CircuitBreakers {
+        thresholds: vec![thresholds],
+        ..Default::default()
+    });
+    cluster.connect_timeout = Some(wire::duration(
+        pool.connect_timeout.unwrap_or(mesh.connect_timeout),
+    ));
+    cluster.upstream_connection_options =
+        pool.tcp_keepalive.or(mesh.tcp_keepalive).map(|keepalive| {
+            cluster::UpstreamConnectionOptions {
+                tcp_keepalive: Some(tcp_keepalive(keepalive)),
+                ..Default::default()
+            }
         });
 }
 
 /// Sets what is spoken, with the timers of HTTP connections.
-pub(super) fn set_protocol(cluster: &mut Cluster, protocol: UpstreamProtocol, pool: &ConnectionPool) {
+pub(super) fn set_protocol(
+    cluster: &mut Cluster,
+    protocol: UpstreamProtocol,
+    pool: &ConnectionPool,
+) {
     let common = common_options(pool);
     if protocol == UpstreamProtocol::Http1 && common.is_none() {
         return;
     }
     let http2 = http2_options(pool);
-    let explicit =
-        |config| UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) });
+    let explicit = |config| {
+        UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(config),
+        })
+    };
     let options = upstream_http::HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_protocol_options: Some(match protocol {
-            UpstreamProtocol::Http1 => {
-                explicit(ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions::default()))
-            }
+            UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(
+                core::Http1ProtocolOptions::default(),
+            )),
             UpstreamProtocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2)),
             UpstreamProtocol::Client => {
                 UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
@@ -103,7 +124,10 @@ pub(super) fn set_protocol(cluster: &mut Cluster, protocol: UpstreamProtocol, po
         }),
         ..Default::default()
     };
-    debug_assert_eq!(upstream_http::HttpProtocolOptions::full_name(), HTTP_PROTOCOL_OPTIONS);
+    debug_assert_eq!(
+        upstream_http::HttpProtocolOptions::full_name(),
+        HTTP_PROTOCOL_OPTIONS
+    );
     cluster
         .typed_extension_protocol_options
         .insert(HTTP_PROTOCOL_OPTIONS.to_owned(), pack(&options));
@@ -148,7 +172,10 @@ fn common_options(pool: &ConnectionPool) -> Option<core::HttpProtocolOptions> {
 
 fn http2_options(pool: &ConnectionPool) -> core::Http2ProtocolOptions {
     core::Http2ProtocolOptions {
-        max_concurrent_streams: pool.max_concurrent_streams.filter(|max| *max > 0).map(wire::number),
+        max_concurrent_streams: pool
+            .max_concurrent_streams
+            .filter(|max| *max > 0)
+            .map(wire::number),
         connection_keepalive: pool.http2_keepalive.map(|(interval, timeout)| {
             core::KeepaliveSettings {
                 interval: Some(wire::duration(interval)),
@@ -161,9 +188,8 @@ fn http2_options(pool: &ConnectionPool) -> core::Http2ProtocolOptions {
 }
 
 fn tcp_keepalive(keepalive: TcpKeepalive) -> core::TcpKeepalive {
-    let seconds = |duration: Duration| {
-        wire::number(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
-    };
+    let seconds =
+        |duration: Duration| wire::number(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX));
     core::TcpKeepalive {
         keepalive_probes: keepalive.probes.map(wire::number),
         keepalive_time: keepalive.time.map(seconds),

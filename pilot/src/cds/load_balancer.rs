@@ -14,15 +14,16 @@ use super::Inputs;
 use crate::wire;
 
 use wire_cluster::{
-    LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
-    RoundRobinLbConfig, SlowStartConfig,
+    LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
+    SlowStartConfig,
     common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
 };
 
 /// Applies a policy's balancer.
 pub(super) fn apply(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy) {
-    let original_dst =
-        Some(wire_cluster::ClusterDiscoveryType::Type(wire_cluster::DiscoveryType::OriginalDst.into()));
+    let original_dst = Some(wire_cluster::ClusterDiscoveryType::Type(
+        wire_cluster::DiscoveryType::OriginalDst.into(),
+    ));
     if cluster.cluster_discovery_type == original_dst {
         cluster.lb_policy = LbPolicy::ClusterProvided.into();
         return;
@@ -33,7 +34,9 @@ pub(super) fn apply(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy)
         common.healthy_panic_threshold = Some(wire::percent(0.0));
     }
     let balancer = policy.load_balancer.as_ref();
-    if let Some(setting) = locality_setting(balancer, &inputs.mesh, inputs.service.traffic_distribution) {
+    if let Some(setting) =
+        locality_setting(balancer, &inputs.mesh, inputs.service.traffic_distribution)
+    {
         if matches!(setting.rule, LocalityRule::Distribute(_)) {
             let weighted = LocalityWeightedLbConfig::default();
             common.locality_config_specifier =
@@ -61,13 +64,11 @@ pub(crate) fn locality_setting(
             Some(LocalityLbSetting::default())
         }
     });
-    own.or_else(|| mesh.locality_lb.clone()).filter(|setting| setting.enabled)
+    own.or_else(|| mesh.locality_lb.clone())
+        .filter(|setting| setting.enabled)
 }
 
-fn algorithm_config(
-    algorithm: &Algorithm,
-    warmup: Option<Warmup>,
-) -> (LbPolicy, Option<LbConfig>) {
+fn algorithm_config(algorithm: &Algorithm, warmup: Option<Warmup>) -> (LbPolicy, Option<LbConfig>) {
     let slow_start = warmup.map(slow_start);
     match algorithm {
         Algorithm::LeastRequest => {
@@ -92,13 +93,17 @@ fn algorithm_config(
         Algorithm::ConsistentHash(hash) => match hash.algorithm {
             HashAlgorithm::RingHash { minimum_ring_size } => {
                 let config = RingHashLbConfig {
-                    minimum_ring_size: Some(UInt64Value { value: minimum_ring_size }),
+                    minimum_ring_size: Some(UInt64Value {
+                        value: minimum_ring_size,
+                    }),
                     ..Default::default()
                 };
                 (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(config)))
             }
             HashAlgorithm::Maglev { table_size } => {
-                let config = MaglevLbConfig { table_size: Some(UInt64Value { value: table_size }) };
+                let config = MaglevLbConfig {
+                    table_size: Some(UInt64Value { value: table_size }),
+                };
                 (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config)))
             }
         },

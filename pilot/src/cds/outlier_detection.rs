@@ -7,7 +7,9 @@ use crate::wire;
 
 /// Applies a policy's outlier detection; without one, nothing is ever ejected.
 pub(super) fn apply(cluster: &mut Cluster, policy: &PortPolicy) {
-    let Some(outlier) = &policy.outlier_detection else { return };
+    let Some(outlier) = &policy.outlier_detection else {
+        return;
+    };
     let enforce = |count: u32| Some(wire::number(if count > 0 { 100 } else { 0 }));
     let positive = |count: u32| (count > 0).then(|| wire::number(count));
     let local = outlier.split_local_origin;

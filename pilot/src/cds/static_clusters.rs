@@ -51,7 +51,11 @@ pub(crate) enum InboundTarget {
 /// Forwards to where the connection was going.
 pub(crate) fn passthrough(mesh: &MeshConfig) -> Cluster {
     let mut cluster = original_dst(names::PASSTHROUGH_CLUSTER, mesh);
-    connection_pool::set_protocol(&mut cluster, UpstreamProtocol::Client, &ConnectionPool::default());
+    connection_pool::set_protocol(
+        &mut cluster,
+        UpstreamProtocol::Client,
+        &ConnectionPool::default(),
+    );
     cluster
 }
 
@@ -73,7 +77,11 @@ pub(crate) fn black_hole(mesh: &MeshConfig) -> Cluster {
 pub(crate) fn inbound_passthrough(mesh: &MeshConfig) -> Cluster {
     let mut cluster = original_dst(names::INBOUND_PASSTHROUGH_CLUSTER, mesh);
     cluster.upstream_bind_config = Some(loopback_source());
-    connection_pool::set_protocol(&mut cluster, UpstreamProtocol::Client, &ConnectionPool::default());
+    connection_pool::set_protocol(
+        &mut cluster,
+        UpstreamProtocol::Client,
+        &ConnectionPool::default(),
+    );
     cluster
 }
 

@@ -38,15 +38,18 @@ fn is_automatic(cluster: &Cluster, inputs: &Inputs) -> bool {
     let original_dst = wire_cluster::DiscoveryType::OriginalDst;
     // An address that the client chose tells nothing about sidecars.
     let known = cluster.cluster_discovery_type
-        != Some(wire_cluster::ClusterDiscoveryType::Type(original_dst.into()));
-    known
-        && inputs.mesh.enable_auto_mtls
-        && !inputs.service.mesh_external
-        && !inputs.mtls_disabled
+        != Some(wire_cluster::ClusterDiscoveryType::Type(
+            original_dst.into(),
+        ));
+    known && inputs.mesh.enable_auto_mtls && !inputs.service.mesh_external && !inputs.mtls_disabled
 }
 
 fn automatic(inputs: &Inputs) -> Vec<wire_cluster::TransportSocketMatch> {
-    let mesh = tls::socket(&tls::mutual_client(alpn(inputs), &mesh_sni(inputs), &identities(inputs)));
+    let mesh = tls::socket(&tls::mutual_client(
+        alpn(inputs),
+        &mesh_sni(inputs),
+        &identities(inputs),
+    ));
     vec![
         wire_cluster::TransportSocketMatch {
             name: "tlsMode-istio".to_owned(),
@@ -65,24 +68,42 @@ fn explicit(inputs: &Inputs, settings: &ClientTls) -> Option<core::TransportSock
     match &settings.mode {
         ClientTlsMode::Disable => None,
         ClientTlsMode::IstioMutual => {
-            let sni = settings.sni.as_deref().map_or_else(|| mesh_sni(inputs), ToOwned::to_owned);
-            let names = settings.subject_alt_names.iter().map(ToString::to_string).collect();
-            let names: Vec<String> =
-                if settings.subject_alt_names.is_empty() { identities(inputs) } else { names };
+            let sni = settings
+                .sni
+                .as_deref()
+                .map_or_else(|| mesh_sni(inputs), ToOwned::to_owned);
+            let names = settings
+                .subject_alt_names
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let names: Vec<String> = if settings.subject_alt_names.is_empty() {
+                identities(inputs)
+            } else {
+                names
+            };
             Some(tls::socket(&tls::mutual_client(alpn(inputs), &sni, &names)))
         }
-        ClientTlsMode::Simple { ca_certificates, credential } => {
+        ClientTlsMode::Simple {
+            ca_certificates,
+            credential,
+        } => {
             let trust = Trust::of(ca_certificates.as_deref(), credential.as_deref());
             Some(tls::socket(&client_context(inputs, settings, &trust, None)))
         }
         ClientTlsMode::Mutual(certificate) => {
             let trust = match certificate {
                 ClientCertificate::Credential(name) => Trust::Credential(name),
-                ClientCertificate::Files { ca_certificates, .. } => {
-                    Trust::of(ca_certificates.as_deref(), None)
-                }
+                ClientCertificate::Files {
+                    ca_certificates, ..
+                } => Trust::of(ca_certificates.as_deref(), None),
             };
-            Some(tls::socket(&client_context(inputs, settings, &trust, Some(certificate))))
+            Some(tls::socket(&client_context(
+                inputs,
+                settings,
+                &trust,
+                Some(certificate),
+            )))
         }
     }
 }
@@ -112,7 +133,10 @@ fn client_context(
 ) -> wire_tls::UpstreamTlsContext {
     let mut common = wire_tls::CommonTlsContext {
         tls_params: Some(tls::mesh_parameters()),
-        alpn_protocols: external_alpn(inputs).iter().map(ToString::to_string).collect(),
+        alpn_protocols: external_alpn(inputs)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         validation_context_type: validation(inputs, settings, trust),
         ..Default::default()
     };
@@ -121,7 +145,11 @@ fn client_context(
             let secret = tls::ads_secret(&tls::credential_resource(name));
             common.tls_certificate_sds_secret_configs = vec![secret];
         }
-        Some(ClientCertificate::Files { certificate, private_key, .. }) => {
+        Some(ClientCertificate::Files {
+            certificate,
+            private_key,
+            ..
+        }) => {
             common.tls_certificates = vec![wire_tls::TlsCertificate {
                 certificate_chain: Some(wire::file(certificate)),
                 private_key: Some(wire::file(private_key)),
@@ -150,9 +178,18 @@ fn validation(
         return None;
     }
     let names: Vec<_> = if settings.subject_alt_names.is_empty() {
-        inputs.service.subject_alt_names.iter().map(|name| wire::exact(name)).collect()
+        inputs
+            .service
+            .subject_alt_names
+            .iter()
+            .map(|name| wire::exact(name))
+            .collect()
     } else {
-        settings.subject_alt_names.iter().map(|name| wire::exact(name)).collect()
+        settings
+            .subject_alt_names
+            .iter()
+            .map(|name| wire::exact(name))
+            .collect()
     };
     let mut context = wire_tls::CertificateValidationContext {
         match_typed_subject_alt_names: tls::subject_matchers(names),
@@ -194,10 +231,17 @@ fn identities(inputs: &Inputs) -> Vec<String> {
     let service = &inputs.service;
     let accounts = service.service_accounts.iter().flat_map(|account| {
         let aliases = inputs.mesh.trust_domain_aliases.iter().map(move |alias| {
-            format!("spiffe://{alias}/ns/{}/sa/{}", account.namespace, account.service_account)
+            format!(
+                "spiffe://{alias}/ns/{}/sa/{}",
+                account.namespace, account.service_account
+            )
         });
         std::iter::once(account.to_string()).chain(aliases)
     });
     let names = service.subject_alt_names.iter().map(ToString::to_string);
-    accounts.chain(names).collect::<BTreeSet<_>>().into_iter().collect()
+    accounts
+        .chain(names)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }

@@ -17,19 +17,33 @@ pub(super) fn arrange(
     match &inputs.setting.rule {
         LocalityRule::Distribute(rules) => distribute(groups, inputs, rules),
         _ if !inputs.failover => groups.into_iter().map(LocalityGroup::into_wire).collect(),
-        LocalityRule::Default => {
-            prioritize(groups.into_iter().map(|g| (distance(&g.locality, inputs, &[]), g)).collect())
-        }
+        LocalityRule::Default => prioritize(
+            groups
+                .into_iter()
+                .map(|g| (distance(&g.locality, inputs, &[]), g))
+                .collect(),
+        ),
         LocalityRule::Failover(pairs) => {
-            let pairs: Vec<(&str, &str)> = pairs.iter().map(|(from, to)| (&**from, &**to)).collect();
+            let pairs: Vec<(&str, &str)> =
+                pairs.iter().map(|(from, to)| (&**from, &**to)).collect();
             prioritize(
-                groups.into_iter().map(|g| (distance(&g.locality, inputs, &pairs), g)).collect(),
+                groups
+                    .into_iter()
+                    .map(|g| (distance(&g.locality, inputs, &pairs), g))
+                    .collect(),
             )
         }
         LocalityRule::FailoverPriority(labels) => {
-            let labels: Vec<_> =
-                labels.iter().map(|(key, value)| (&**key, value.as_deref())).collect();
-            prioritize(groups.into_iter().flat_map(|g| split_by_labels(g, inputs, &labels)).collect())
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|(key, value)| (&**key, value.as_deref()))
+                .collect();
+            prioritize(
+                groups
+                    .into_iter()
+                    .flat_map(|g| split_by_labels(g, inputs, &labels))
+                    .collect(),
+            )
         }
     }
 }
@@ -41,7 +55,10 @@ fn distance(locality: &Locality, inputs: &LocalityInputs, failover: &[(&str, &st
     let same_region = *locality.region == *client.region;
     let same_zone = same_region && *locality.zone == *client.zone;
     let same_sub_zone = same_zone && *locality.subzone == *client.sub_zone;
-    let next = failover.iter().find(|(from, _)| *from == client.region).map(|(_, to)| *to);
+    let next = failover
+        .iter()
+        .find(|(from, _)| *from == client.region)
+        .map(|(_, to)| *to);
     match (same_sub_zone, same_zone, same_region) {
         (true, _, _) => 0,
         (_, true, _) => 1,
@@ -59,9 +76,15 @@ fn prioritize(groups: Vec<(u32, LocalityGroup)>) -> Vec<LocalityLbEndpoints> {
     let mut wire: Vec<_> = groups
         .into_iter()
         .map(|(distance, group)| {
-            let priority = distances.iter().position(|d| *d == distance).unwrap_or_default();
+            let priority = distances
+                .iter()
+                .position(|d| *d == distance)
+                .unwrap_or_default();
             let priority = u32::try_from(priority).unwrap_or(u32::MAX);
-            LocalityLbEndpoints { priority, ..group.into_wire() }
+            LocalityLbEndpoints {
+                priority,
+                ..group.into_wire()
+            }
         })
         .collect();
     wire.sort_by_key(|group| group.priority);
@@ -106,7 +129,11 @@ fn distribute(
     inputs: &LocalityInputs,
     rules: &[Distribute],
 ) -> Vec<LocalityLbEndpoints> {
-    let client = [&*inputs.client.region, &*inputs.client.zone, &*inputs.client.sub_zone];
+    let client = [
+        &*inputs.client.region,
+        &*inputs.client.zone,
+        &*inputs.client.sub_zone,
+    ];
     let Some(rule) = rules.iter().find(|rule| covers(&rule.from, client)) else {
         return groups.into_iter().map(LocalityGroup::into_wire).collect();
     };
@@ -115,7 +142,10 @@ fn distribute(
     for (pattern, share) in &rule.to {
         let (named, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|group| {
             let locality = &group.locality;
-            covers(pattern, [&locality.region, &locality.zone, &locality.subzone])
+            covers(
+                pattern,
+                [&locality.region, &locality.zone, &locality.subzone],
+            )
         });
         rest = others;
         let total: u32 = named.iter().map(LocalityGroup::weight).sum();

@@ -7,14 +7,19 @@
 use mesh_api::port::Protocol;
 
 /// What sidecars offer for HTTP.
-const MTLS_HTTP: [&str; 3] = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+const MTLS_HTTP: &[&str] = &["istio-http/1.0", "istio-http/1.1", "istio-h2"];
 /// What sidecars offer for anything.
-const MTLS_ANY: [&str; 5] =
-    ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
+const MTLS_ANY: &[&str] = &[
+    "istio",
+    "istio-peer-exchange",
+    "istio-http/1.0",
+    "istio-http/1.1",
+    "istio-h2",
+];
 /// What sidecars offer for what is not known to be HTTP.
-const MTLS_TCP: [&str; 2] = ["istio-peer-exchange", "istio"];
+const MTLS_TCP: &[&str] = &["istio-peer-exchange", "istio"];
 /// What the HTTP inspector finds in plaintext.
-const PLAINTEXT_HTTP: [&str; 2] = ["http/1.1", "h2c"];
+const PLAINTEXT_HTTP: &[&str] = &["http/1.1", "h2c"];
 
 /// What a server accepts from its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,34 +93,60 @@ pub(crate) fn chains(kind: PortKind, mode: MtlsMode) -> &'static [ChainMatch] {
     use MtlsMode::{Disable, Permissive, Strict};
     use PortKind::{Http, Sniffed, Tcp};
     match (kind, mode) {
-        (Http, Strict) => &[mtls(&[], true)],
-        (Http, Permissive) => &[mtls(&MTLS_ANY, true), plaintext(&[], true)],
-        (Http, Disable) => &[plaintext(&[], true)],
-        (Tcp, Strict) => &[mtls(&[], false)],
-        (Tcp, Permissive) => &[mtls(&MTLS_ANY, false), OWN_TLS, plaintext(&[], false)],
-        (Tcp, Disable) => &[plaintext(&[], false), OWN_TLS],
-        (Sniffed, Strict) => &[mtls(&MTLS_HTTP, true), mtls(&[], false)],
-        (Sniffed, Permissive) => &[
-            mtls(&MTLS_HTTP, true),
-            plaintext(&PLAINTEXT_HTTP, true),
-            mtls(&MTLS_TCP, false),
-            plaintext(&[], false),
-            OWN_TLS,
-        ],
-        (Sniffed, Disable) => &[plaintext(&PLAINTEXT_HTTP, true), plaintext(&[], false), OWN_TLS],
+        (Http, Strict) => const { &[mtls(&[], true)] },
+        (Http, Permissive) => const { &[mtls(MTLS_ANY, true), plaintext(&[], true)] },
+        (Http, Disable) => const { &[plaintext(&[], true)] },
+        (Tcp, Strict) => const { &[mtls(&[], false)] },
+        (Tcp, Permissive) => const { &[mtls(MTLS_ANY, false), OWN_TLS, plaintext(&[], false)] },
+        (Tcp, Disable) => const { &[plaintext(&[], false), OWN_TLS] },
+        (Sniffed, Strict) => const { &[mtls(MTLS_HTTP, true), mtls(&[], false)] },
+        (Sniffed, Permissive) => {
+            const {
+                &[
+                    mtls(MTLS_HTTP, true),
+                    plaintext(PLAINTEXT_HTTP, true),
+                    mtls(MTLS_TCP, false),
+                    plaintext(&[], false),
+                    OWN_TLS,
+                ]
+            }
+        }
+        (Sniffed, Disable) => {
+            const {
+                &[
+                    plaintext(PLAINTEXT_HTTP, true),
+                    plaintext(&[], false),
+                    OWN_TLS,
+                ]
+            }
+        }
     }
 }
 
 /// TLS of the application's own, passed through.
-const OWN_TLS: ChainMatch =
-    ChainMatch { alpn: &[], transport: Transport::Tls, terminates_tls: false, http: false };
+const OWN_TLS: ChainMatch = ChainMatch {
+    alpn: &[],
+    transport: Transport::Tls,
+    terminates_tls: false,
+    http: false,
+};
 
 const fn mtls(alpn: &'static [&'static str], http: bool) -> ChainMatch {
-    ChainMatch { alpn, transport: Transport::Tls, terminates_tls: true, http }
+    ChainMatch {
+        alpn,
+        transport: Transport::Tls,
+        terminates_tls: true,
+        http,
+    }
 }
 
 const fn plaintext(alpn: &'static [&'static str], http: bool) -> ChainMatch {
-    ChainMatch { alpn, transport: Transport::RawBuffer, terminates_tls: false, http }
+    ChainMatch {
+        alpn,
+        transport: Transport::RawBuffer,
+        terminates_tls: false,
+        http,
+    }
 }
 
 #[cfg(test)]
@@ -125,14 +156,22 @@ mod tests {
     #[test]
     fn strict_ports_take_nothing_but_mesh_tls() {
         for kind in [PortKind::Http, PortKind::Tcp, PortKind::Sniffed] {
-            assert!(chains(kind, MtlsMode::Strict).iter().all(|chain| chain.terminates_tls));
+            assert!(
+                chains(kind, MtlsMode::Strict)
+                    .iter()
+                    .all(|chain| chain.terminates_tls)
+            );
         }
     }
 
     #[test]
     fn disabled_ports_end_no_tls() {
         for kind in [PortKind::Http, PortKind::Tcp, PortKind::Sniffed] {
-            assert!(chains(kind, MtlsMode::Disable).iter().all(|chain| !chain.terminates_tls));
+            assert!(
+                chains(kind, MtlsMode::Disable)
+                    .iter()
+                    .all(|chain| !chain.terminates_tls)
+            );
         }
     }
 
@@ -140,7 +179,14 @@ mod tests {
     fn permissive_sniffed_ports_take_everything() {
         let summary: Vec<_> = chains(PortKind::Sniffed, MtlsMode::Permissive)
             .iter()
-            .map(|c| (c.alpn.first().copied(), c.transport.name(), c.terminates_tls, c.http))
+            .map(|c| {
+                (
+                    c.alpn.first().copied(),
+                    c.transport.name(),
+                    c.terminates_tls,
+                    c.http,
+                )
+            })
             .collect();
         assert_eq!(
             summary,

@@ -70,7 +70,10 @@ impl Inputs {
 
 /// The chains of a listening address; none if nothing can be done with its connections.
 pub(crate) fn chains(scope: &Scope, port: &PortServers) -> Vec<Chain> {
-    let plaintext = port.servers.iter().find(|server| server.kind == ServerKind::Http);
+    let plaintext = port
+        .servers
+        .iter()
+        .find(|server| server.kind == ServerKind::Http);
     if let Some(server) = plaintext {
         return vec![Chain {
             server_names: Vec::new(),
@@ -153,9 +156,15 @@ fn tcp_chains(scope: &Scope, server: &BoundServer, tls: Option<&ServerTls>) -> V
         }
         for rule in &object.tcp {
             let any = L4Match::default();
-            let matches: Vec<&L4Match> =
-                if rule.matches.is_empty() { vec![&any] } else { rule.matches.iter().collect() };
-            for one in matches.into_iter().filter(|one| is_meant(server, &object.gateways, one)) {
+            let matches: Vec<&L4Match> = if rule.matches.is_empty() {
+                vec![&any]
+            } else {
+                rule.matches.iter().collect()
+            };
+            for one in matches
+                .into_iter()
+                .filter(|one| is_meant(server, &object.gateways, one))
+            {
                 chains.push(Chain {
                     server_names: tls.map(|_| own_names(server)).unwrap_or_default(),
                     ranges: one.destination_subnets.clone(),
@@ -175,16 +184,27 @@ fn tcp_chains(scope: &Scope, server: &BoundServer, tls: Option<&ServerTls>) -> V
 }
 
 fn is_meant(server: &BoundServer, object: &[GatewayRef], one: &L4Match) -> bool {
-    let gateways = if one.gateways.is_empty() { object } else { &one.gateways };
-    gateways.contains(&server.reference())
-        && one.port.is_none_or(|port| port == server.server.port)
+    let gateways = if one.gateways.is_empty() {
+        object
+    } else {
+        &one.gateways
+    };
+    gateways.contains(&server.reference()) && one.port.is_none_or(|port| port == server.server.port)
 }
 
 /// The names that clients of a server may ask for; none for any.
 fn own_names(server: &BoundServer) -> Vec<String> {
-    let names: Vec<String> =
-        server.server.hosts.iter().map(|host| server_name(&host.host)).collect();
-    if names.iter().any(|name| name == "*") { Vec::new() } else { names }
+    let names: Vec<String> = server
+        .server
+        .hosts
+        .iter()
+        .map(|host| server_name(&host.host))
+        .collect();
+    if names.iter().any(|name| name == "*") {
+        Vec::new()
+    } else {
+        names
+    }
 }
 
 /// Makes the listener.
@@ -193,10 +213,22 @@ pub(crate) fn generate(inputs: &Inputs) -> Listener {
     Listener {
         name: inputs.name(),
         address: Some(wire::address(inputs.ip, inputs.port)),
-        filter_chains: inputs.chains.iter().map(|chain| filter_chain(inputs, chain)).collect(),
-        listener_filters: tls.then(listener_filters::tls_inspector).into_iter().collect(),
+        filter_chains: inputs
+            .chains
+            .iter()
+            .map(|chain| filter_chain(inputs, chain))
+            .collect(),
+        listener_filters: tls
+            .then(listener_filters::tls_inspector)
+            .into_iter()
+            .collect(),
         traffic_direction: core::TrafficDirection::Outbound.into(),
-        access_log: inputs.common.access_log.iter().map(|log| log.of_listener()).collect(),
+        access_log: inputs
+            .common
+            .access_log
+            .iter()
+            .map(|log| log.of_listener())
+            .collect(),
         ..Default::default()
     }
 }
@@ -206,7 +238,10 @@ fn filter_chain(inputs: &Inputs, chain: &Chain) -> FilterChain {
     let filters = match &chain.content {
         Content::Http(routes) => {
             let mut policy = inputs.request_authentication.clone();
-            policy.extend(rbac::http_filters(&inputs.authorization, &inputs.trust_domains));
+            policy.extend(rbac::http_filters(
+                &inputs.authorization,
+                &inputs.trust_domains,
+            ));
             let routes = Routes::Named(routes.clone());
             let name = format!("outbound_{}", inputs.name());
             vec![inputs.common.http(Position::Gateway, &name, routes, policy)]
@@ -221,7 +256,11 @@ fn filter_chain(inputs: &Inputs, chain: &Chain) -> FilterChain {
         filter_chain_match: (!any).then(|| FilterChainMatch {
             server_names: chain.server_names.clone(),
             prefix_ranges: chain.ranges.iter().copied().map(wire::cidr).collect(),
-            transport_protocol: if chain.tls { "tls".to_owned() } else { String::new() },
+            transport_protocol: if chain.tls {
+                "tls".to_owned()
+            } else {
+                String::new()
+            },
             ..Default::default()
         }),
         transport_socket: chain.terminates.as_ref().and_then(|tls| {
@@ -257,7 +296,11 @@ fn server_context(
             let secret = tls::ads_secret(&tls::credential_resource(name));
             common.tls_certificate_sds_secret_configs = vec![secret];
         }
-        ServerCertificate::Files { certificate, private_key, .. } => {
+        ServerCertificate::Files {
+            certificate,
+            private_key,
+            ..
+        } => {
             common.tls_certificates = vec![wire_tls::TlsCertificate {
                 certificate_chain: Some(wire::file(certificate)),
                 private_key: Some(wire::file(private_key)),
@@ -280,7 +323,11 @@ fn client_validation(
     certificate: &ServerCertificate,
 ) -> wire_tls::common_tls_context::ValidationContextType {
     let owned = |pins: &[std::sync::Arc<str>]| pins.iter().map(ToString::to_string).collect();
-    let names = settings.subject_alt_names.iter().map(|name| wire::exact(name)).collect();
+    let names = settings
+        .subject_alt_names
+        .iter()
+        .map(|name| wire::exact(name))
+        .collect();
     let mut context = wire_tls::CertificateValidationContext {
         match_typed_subject_alt_names: tls::subject_matchers(names),
         verify_certificate_spki: owned(&settings.verify_certificate_spki),
@@ -291,7 +338,9 @@ fn client_validation(
         ServerCertificate::Credential(name) => {
             tls::combined(tls::ads_secret(&tls::credential_ca_resource(name)), context)
         }
-        ServerCertificate::Files { ca_certificates, .. } => {
+        ServerCertificate::Files {
+            ca_certificates, ..
+        } => {
             context.trusted_ca = ca_certificates.as_deref().map(wire::file);
             wire_tls::common_tls_context::ValidationContextType::ValidationContext(context)
         }
@@ -307,7 +356,11 @@ fn parameters(settings: &ServerTls) -> wire_tls::TlsParameters {
     wire_tls::TlsParameters {
         tls_minimum_protocol_version: version(settings.min_version).into(),
         tls_maximum_protocol_version: version(settings.max_version).into(),
-        cipher_suites: settings.cipher_suites.iter().map(ToString::to_string).collect(),
+        cipher_suites: settings
+            .cipher_suites
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         ..Default::default()
     }
 }

@@ -8,9 +8,8 @@ use xds::envoy::{accesslog, core, listener, route};
 use xds::resource::pack;
 
 use hcm::http_connection_manager::{
-    CodecType, ForwardClientCertDetails, InternalAddressConfig,
-    PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
-    SetCurrentClientCertDetails, UpgradeConfig,
+    CodecType, ForwardClientCertDetails, InternalAddressConfig, PathWithEscapedSlashesAction,
+    RouteSpecifier, ServerHeaderTransformation, SetCurrentClientCertDetails, UpgradeConfig,
 };
 
 use crate::wire;
@@ -73,7 +72,10 @@ pub(crate) struct Options {
 impl Options {
     /// The filter.
     pub(crate) fn build(self) -> listener::Filter {
-        wire::network_filter("envoy.filters.network.http_connection_manager", &self.manager())
+        wire::network_filter(
+            "envoy.filters.network.http_connection_manager",
+            &self.manager(),
+        )
     }
 
     fn manager(self) -> hcm::HttpConnectionManager {
@@ -87,9 +89,10 @@ impl Options {
                 ..Default::default()
             }],
             http_filters: self.filters,
-            http_protocol_options: self
-                .http10
-                .then(|| core::Http1ProtocolOptions { accept_http_10: true, ..Default::default() }),
+            http_protocol_options: self.http10.then(|| core::Http1ProtocolOptions {
+                accept_http_10: true,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         manager.route_specifier = Some(match self.routes {

@@ -30,12 +30,21 @@ impl Options {
         }
         filters.extend(self.policy);
         filters.push(grpc_stats());
-        filters.push(http_filter("envoy.filters.http.fault", &http::fault::HttpFault::default()));
-        filters.push(http_filter("envoy.filters.http.cors", &http::cors::Cors::default()));
+        filters.push(http_filter(
+            "envoy.filters.http.fault",
+            &http::fault::HttpFault::default(),
+        ));
+        filters.push(http_filter(
+            "envoy.filters.http.cors",
+            &http::cors::Cors::default(),
+        ));
         if self.weft {
             filters.push(stats(self.position));
         }
-        filters.push(http_filter("envoy.filters.http.router", &http::router::Router::default()));
+        filters.push(http_filter(
+            "envoy.filters.http.router",
+            &http::router::Router::default(),
+        ));
         filters
     }
 }
@@ -78,14 +87,22 @@ fn stats(position: Position) -> HttpFilter {
         Position::Gateway => json!({ "disable_host_header_fallback": true }),
         _ => json!({}),
     };
-    typed_struct("istio.stats", "type.googleapis.com/stats.PluginConfig", config)
+    typed_struct(
+        "istio.stats",
+        "type.googleapis.com/stats.PluginConfig",
+        config,
+    )
 }
 
 /// A filter whose message is not among Envoy's.
 fn typed_struct(name: &str, type_url: &str, config: Value) -> HttpFilter {
-    let Value::Object(fields) = config else { unreachable!("configurations are objects") };
-    let config =
-        TypedStruct { type_url: type_url.to_owned(), value: Some(structs::from_json(&fields)) };
+    let Value::Object(fields) = config else {
+        unreachable!("configurations are objects")
+    };
+    let config = TypedStruct {
+        type_url: type_url.to_owned(),
+        value: Some(structs::from_json(&fields)),
+    };
     HttpFilter {
         name: name.to_owned(),
         config_type: Some(ConfigType::TypedConfig(pack(&config))),

@@ -11,8 +11,10 @@ use mesh_api::authz::AuthorizationPolicy;
 use mesh_api::port::Protocol;
 use xds::envoy::listener::{FilterChain, FilterChainMatch, Listener};
 use xds::envoy::route::{
-    Decorator, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route::Action,
-    route_action::{ClusterSpecifier, MaxStreamDuration}, route_match::PathSpecifier,
+    Decorator, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+    route::Action,
+    route_action::{ClusterSpecifier, MaxStreamDuration},
+    route_match::PathSpecifier,
 };
 use xds::envoy::{core, network::http_connection_manager::HttpFilter};
 
@@ -95,10 +97,17 @@ pub(crate) fn generate(inputs: &Inputs) -> Listener {
         transparent: inputs.common.transparent.then(|| wire::boolean(true)),
         filter_chains,
         listener_filters: filters,
-        listener_filters_timeout: Some(wire::duration(inputs.detection_timeout.unwrap_or_default())),
+        listener_filters_timeout: Some(wire::duration(
+            inputs.detection_timeout.unwrap_or_default(),
+        )),
         continue_on_listener_filters_timeout: true,
         traffic_direction: core::TrafficDirection::Inbound.into(),
-        access_log: inputs.common.access_log.iter().map(|log| log.of_listener()).collect(),
+        access_log: inputs
+            .common
+            .access_log
+            .iter()
+            .map(|log| log.of_listener())
+            .collect(),
         ..Default::default()
     }
 }
@@ -133,14 +142,25 @@ impl<'i> ChainSet<'i> {
     }
 
     fn build(&self, kind: PortKind, mode: MtlsMode) -> Vec<FilterChain> {
-        chains(kind, mode).iter().map(|chain| self.chain(chain)).collect()
+        chains(kind, mode)
+            .iter()
+            .map(|chain| self.chain(chain))
+            .collect()
     }
 
     fn chain(&self, chain: &ChainMatch) -> FilterChain {
-        let alpn = if chain.http { &tls::ALPN_HTTP[..] } else { &tls::ALPN_WITH_PEER_EXCHANGE[..] };
+        let alpn = if chain.http {
+            &tls::ALPN_HTTP[..]
+        } else {
+            &tls::ALPN_WITH_PEER_EXCHANGE[..]
+        };
         let domains = &self.inputs.trust_domains;
         FilterChain {
-            name: if chain.http { self.http_name.clone() } else { self.tcp_name.clone() },
+            name: if chain.http {
+                self.http_name.clone()
+            } else {
+                self.tcp_name.clone()
+            },
             filter_chain_match: Some(FilterChainMatch {
                 destination_port: self.port.map(|port| wire::number(port.into())),
                 transport_protocol: chain.transport.name().to_owned(),
@@ -150,14 +170,21 @@ impl<'i> ChainSet<'i> {
             transport_socket: chain
                 .terminates_tls
                 .then(|| tls::socket(&tls::mutual_server(alpn, domains))),
-            filters: if chain.http { self.http_filters() } else { self.tcp_filters() },
+            filters: if chain.http {
+                self.http_filters()
+            } else {
+                self.tcp_filters()
+            },
             ..Default::default()
         }
     }
 
     fn http_filters(&self) -> Vec<xds::envoy::listener::Filter> {
         let mut policy = self.inputs.request_authentication.clone();
-        policy.extend(rbac::http_filters(&self.inputs.authorization, &self.inputs.trust_domains));
+        policy.extend(rbac::http_filters(
+            &self.inputs.authorization,
+            &self.inputs.trust_domains,
+        ));
         vec![self.inputs.common.http(
             Position::SidecarInbound,
             &self.stat_prefix,
@@ -169,7 +196,11 @@ impl<'i> ChainSet<'i> {
     fn tcp_filters(&self) -> Vec<xds::envoy::listener::Filter> {
         let mut filters =
             rbac::network_filters(&self.inputs.authorization, &self.inputs.trust_domains);
-        filters.extend(self.inputs.common.tcp(tcp_proxy::Options::to(&self.cluster)));
+        filters.extend(
+            self.inputs
+                .common
+                .tcp(tcp_proxy::Options::to(&self.cluster)),
+        );
         filters
     }
 
@@ -191,7 +222,10 @@ impl<'i> ChainSet<'i> {
                 path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
                 ..Default::default()
             }),
-            decorator: Some(Decorator { operation: self.operation.clone(), ..Default::default() }),
+            decorator: Some(Decorator {
+                operation: self.operation.clone(),
+                ..Default::default()
+            }),
             action: Some(Action::Route(action)),
             ..Default::default()
         };

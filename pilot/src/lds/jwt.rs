@@ -11,9 +11,8 @@ use mesh_api::authn::{JwtKeys, JwtRule, RequestAuthentication};
 use xds::envoy::core;
 use xds::envoy::http::jwt_authn::{
     JwtAuthentication, JwtClaimToHeader, JwtHeader, JwtProvider, JwtRequirement,
-    JwtRequirementOrList, RequirementRule,
-    jwt_provider::JwksSourceSpecifier, jwt_requirement::RequiresType,
-    requirement_rule::RequirementType,
+    JwtRequirementOrList, RequirementRule, jwt_provider::JwksSourceSpecifier,
+    jwt_requirement::RequiresType, requirement_rule::RequirementType,
 };
 use xds::envoy::network::http_connection_manager::HttpFilter;
 use xds::envoy::route::{RouteMatch, route_match::PathSpecifier};
@@ -32,14 +31,18 @@ pub(crate) fn filters(objects: &[Arc<RequestAuthentication>]) -> Vec<HttpFilter>
         return Vec::new();
     }
     let name = |index: usize| format!("origins-{index}");
-    let providers: HashMap<_, _> =
-        rules.iter().enumerate().map(|(index, rule)| (name(index), provider(rule))).collect();
+    let providers: HashMap<_, _> = rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| (name(index), provider(rule)))
+        .collect();
     // Any issuer's token will do, and so will none; one that no issuer accepts is refused.
     let accepted = (0..rules.len())
         .map(|index| requirement(RequiresType::ProviderName(name(index))))
         .chain([requirement(RequiresType::AllowMissing(Default::default()))]);
-    let required =
-        requirement(RequiresType::RequiresAny(JwtRequirementOrList { requirements: accepted.collect() }));
+    let required = requirement(RequiresType::RequiresAny(JwtRequirementOrList {
+        requirements: accepted.collect(),
+    }));
     let config = JwtAuthentication {
         providers,
         rules: vec![RequirementRule {
@@ -75,13 +78,18 @@ fn provider(rule: &JwtRule) -> JwtProvider {
         from_params: strings(&rule.from_params),
         from_cookies: strings(&rule.from_cookies),
         forward: rule.forward_original_token,
-        forward_payload_header: rule.output_payload_to_header.as_deref().unwrap_or_default().to_owned(),
+        forward_payload_header: rule
+            .output_payload_to_header
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned(),
         claim_to_headers: rule
             .output_claim_to_headers
             .iter()
             .map(|(header, claim)| JwtClaimToHeader {
                 header_name: header.to_string(),
                 claim_name: claim.to_string(),
+                ..Default::default()
             })
             .collect(),
         payload_in_metadata: PAYLOAD.to_owned(),
@@ -95,5 +103,7 @@ fn provider(rule: &JwtRule) -> JwtProvider {
 }
 
 fn requirement(requires: RequiresType) -> JwtRequirement {
-    JwtRequirement { requires_type: Some(requires) }
+    JwtRequirement {
+        requires_type: Some(requires),
+    }
 }

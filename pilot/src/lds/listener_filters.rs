@@ -44,14 +44,6 @@ pub(crate) fn http_inspector() -> listener::ListenerFilter {
     )
 }
 
-/// The filter that reads a PROXY protocol header.
-pub(crate) fn proxy_protocol() -> listener::ListenerFilter {
-    filter(
-        "envoy.filters.listener.proxy_protocol",
-        &listener_filter::proxy_protocol::ProxyProtocol::default(),
-    )
-}
-
 /// The inspectors that a virtual listener's chains need, each on the ports where it is needed.
 pub(crate) fn inspectors(chains: &[listener::FilterChain]) -> Vec<listener::ListenerFilter> {
     let needs = needs_by_port(chains);
@@ -69,12 +61,16 @@ pub(crate) fn inspectors(chains: &[listener::FilterChain]) -> Vec<listener::List
 fn needs_by_port(chains: &[listener::FilterChain]) -> BTreeMap<u32, Needs> {
     let mut by_port: BTreeMap<u32, Needs> = BTreeMap::new();
     for chain in chains {
-        let Some(chain_match) = &chain.filter_chain_match else { continue };
+        let Some(chain_match) = &chain.filter_chain_match else {
+            continue;
+        };
         let port = chain_match.destination_port.map_or(0, |port| port.value);
         let needs = by_port.entry(port).or_default();
         needs.tls |= chain_match.transport_protocol == "tls";
-        needs.http |=
-            chain_match.application_protocols.iter().any(|alpn| matches!(&**alpn, "http/1.1" | "h2c"));
+        needs.http |= chain_match
+            .application_protocols
+            .iter()
+            .any(|alpn| matches!(&**alpn, "http/1.1" | "h2c"));
     }
     by_port
 }
@@ -102,7 +98,10 @@ fn limited(
 fn any_port_of(ports: &[u32]) -> Option<Predicate> {
     let range = |port: &u32| {
         let start = port.cast_signed();
-        predicate(Rule::DestinationPortRange(types::Int32Range { start, end: start + 1 }))
+        predicate(Rule::DestinationPortRange(types::Int32Range {
+            start,
+            end: start + 1,
+        }))
     };
     match ports {
         [] => None,
@@ -121,7 +120,9 @@ fn predicate(rule: Rule) -> Predicate {
 fn filter<M: Message + Name>(name: &str, config: &M) -> listener::ListenerFilter {
     listener::ListenerFilter {
         name: name.to_owned(),
-        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(pack(config))),
+        config_type: Some(listener::listener_filter::ConfigType::TypedConfig(pack(
+            config,
+        ))),
         ..Default::default()
     }
 }
@@ -153,18 +154,29 @@ mod tests {
         ];
         let filters = inspectors(&chains);
         let port = |port| {
-            let range = types::Int32Range { start: port, end: port + 1 };
+            let range = types::Int32Range {
+                start: port,
+                end: port + 1,
+            };
             predicate(Rule::DestinationPortRange(range))
         };
         assert_eq!(filters[0].filter_disabled, Some(port(9001)));
-        let both = MatchSet { rules: vec![port(9000), port(9001)] };
-        assert_eq!(filters[1].filter_disabled, Some(predicate(Rule::OrMatch(both))));
+        let both = MatchSet {
+            rules: vec![port(9000), port(9001)],
+        };
+        assert_eq!(
+            filters[1].filter_disabled,
+            Some(predicate(Rule::OrMatch(both)))
+        );
     }
 
     #[test]
     fn an_inspector_that_one_port_needs_is_off_elsewhere() {
         let filters = inspectors(&[chain(0, "", &[]), chain(9000, "tls", &[])]);
-        let range = types::Int32Range { start: 9000, end: 9001 };
+        let range = types::Int32Range {
+            start: 9000,
+            end: 9001,
+        };
         let only = predicate(Rule::DestinationPortRange(range));
         assert_eq!(filters.len(), 1);
         assert_eq!(

@@ -69,9 +69,20 @@ impl Inputs {
 pub(crate) fn generate(inputs: &Inputs) -> Listener {
     let name = inputs.name();
     let common = &inputs.common;
-    let chains: Vec<_> = inputs.chains.iter().map(|chain| filter_chain(chain, &name, common)).collect();
-    let http = inputs.chains.iter().any(|chain| matches!(chain, Chain::Http { .. }));
-    let tls = http || inputs.chains.iter().any(|chain| matches!(chain, Chain::Tls { .. }));
+    let chains: Vec<_> = inputs
+        .chains
+        .iter()
+        .map(|chain| filter_chain(chain, &name, common))
+        .collect();
+    let http = inputs
+        .chains
+        .iter()
+        .any(|chain| matches!(chain, Chain::Http { .. }));
+    let tls = http
+        || inputs
+            .chains
+            .iter()
+            .any(|chain| matches!(chain, Chain::Tls { .. }));
     let default = FilterChain {
         name: names::PASSTHROUGH_CHAIN.to_owned(),
         filters: common.tcp(inputs.fallback.clone()),
@@ -87,11 +98,17 @@ pub(crate) fn generate(inputs: &Inputs) -> Listener {
         filter_chains: chains,
         default_filter_chain: Some(default),
         listener_filters: inspectors.into_iter().flatten().collect(),
-        listener_filters_timeout: Some(wire::duration(inputs.detection_timeout.unwrap_or_default())),
+        listener_filters_timeout: Some(wire::duration(
+            inputs.detection_timeout.unwrap_or_default(),
+        )),
         continue_on_listener_filters_timeout: true,
         bind_to_port: Some(wire::boolean(false)),
         traffic_direction: core::TrafficDirection::Outbound.into(),
-        access_log: common.access_log.iter().map(|log| log.of_listener()).collect(),
+        access_log: common
+            .access_log
+            .iter()
+            .map(|log| log.of_listener())
+            .collect(),
         ..Default::default()
     }
 }
@@ -112,7 +129,11 @@ fn filter_chain(chain: &Chain, listener: &str, common: &Common) -> FilterChain {
             )],
             ..Default::default()
         },
-        Chain::Tls { server_names, ranges, proxy } => FilterChain {
+        Chain::Tls {
+            server_names,
+            ranges,
+            proxy,
+        } => FilterChain {
             filter_chain_match: Some(FilterChainMatch {
                 transport_protocol: "tls".to_owned(),
                 server_names: server_names.clone(),
@@ -162,7 +183,11 @@ pub(crate) fn generate_virtual(inputs: &VirtualInputs) -> Listener {
             catch_all,
         ],
         traffic_direction: core::TrafficDirection::Outbound.into(),
-        access_log: common.access_log.iter().map(|log| log.of_listener()).collect(),
+        access_log: common
+            .access_log
+            .iter()
+            .map(|log| log.of_listener())
+            .collect(),
         ..Default::default()
     }
 }

@@ -17,10 +17,10 @@ use mesh_api::traffic_policy::load_balancer::{Algorithm, HashKey};
 
 use super::outbound::{Chain, Inputs, unknown_cluster};
 use super::{Common, tcp_proxy};
+use crate::names;
 use crate::rds::Upstream;
 use crate::rds::sidecar::http_ports;
 use crate::scope::Scope;
-use crate::names;
 
 /// All addresses.
 const WILDCARD: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -32,9 +32,19 @@ pub(crate) fn listeners(
     common: &Common,
     endpoints: impl Fn(&Service) -> Option<Arc<ServiceEndpoints>>,
 ) -> Vec<Inputs> {
-    let mut listeners = Listeners { scope, common, by_address: BTreeMap::new() };
+    let mut listeners = Listeners {
+        scope,
+        common,
+        by_address: BTreeMap::new(),
+    };
     for port in http_ports(scope) {
-        listeners.add(WILDCARD, port, Chain::Http { routes: port.to_string() });
+        listeners.add(
+            WILDCARD,
+            port,
+            Chain::Http {
+                routes: port.to_string(),
+            },
+        );
     }
     for service in scope.services() {
         for port in &service.ports {
@@ -69,7 +79,9 @@ impl Listeners<'_> {
             }
         }
         if service.is_headless() {
-            ips = endpoints(service).map(|e| pod_addresses(&e, port.number)).unwrap_or_default();
+            ips = endpoints(service)
+                .map(|e| pod_addresses(&e, port.number))
+                .unwrap_or_default();
             if ips.is_empty() {
                 return;
             }
@@ -89,7 +101,11 @@ impl Listeners<'_> {
     }
 
     /// The chains of a port at an address of its own, and what takes the rest.
-    fn chains(&self, service: &Arc<Service>, port: &ServicePort) -> (Vec<Chain>, tcp_proxy::Options) {
+    fn chains(
+        &self,
+        service: &Arc<Service>,
+        port: &ServicePort,
+    ) -> (Vec<Chain>, tcp_proxy::Options) {
         let mut chains = Vec::new();
         if port.protocol.is_auto() {
             let routes = format!("{}:{}", service.hostname, port.number);
@@ -100,14 +116,21 @@ impl Listeners<'_> {
             chains.extend(self.tls_chains(object, port.number));
         }
         let tcp = object.and_then(|object| self.tcp_route(object, port.number, &mut chains));
-        (chains, tcp.unwrap_or_else(|| self.to_service(service, port.number)))
+        (
+            chains,
+            tcp.unwrap_or_else(|| self.to_service(service, port.number)),
+        )
     }
 
     /// A rule's chains by server name.
     fn tls_chains(&self, object: &VirtualService, port: u16) -> Vec<Chain> {
         let mut chains = Vec::new();
         for rule in &object.tls {
-            for one in rule.matches.iter().filter(|one| self.is_meant(object, &one.l4, port)) {
+            for one in rule
+                .matches
+                .iter()
+                .filter(|one| self.is_meant(object, &one.l4, port))
+            {
                 chains.push(Chain::Tls {
                     server_names: one.sni_hosts.iter().map(server_name).collect(),
                     ranges: one.l4.destination_subnets.clone(),
@@ -127,29 +150,50 @@ impl Listeners<'_> {
     ) -> Option<tcp_proxy::Options> {
         for rule in &object.tcp {
             let any = L4Match::default();
-            let matches: Vec<&L4Match> =
-                if rule.matches.is_empty() { vec![&any] } else { rule.matches.iter().collect() };
-            for one in matches.into_iter().filter(|one| self.is_meant(object, one, port)) {
+            let matches: Vec<&L4Match> = if rule.matches.is_empty() {
+                vec![&any]
+            } else {
+                rule.matches.iter().collect()
+            };
+            for one in matches
+                .into_iter()
+                .filter(|one| self.is_meant(object, one, port))
+            {
                 let proxy = self.to_destinations(object, &rule.route, port);
                 if one.destination_subnets.is_empty() {
                     return Some(proxy);
                 }
-                chains.push(Chain::Tcp { ranges: one.destination_subnets.clone(), proxy });
+                chains.push(Chain::Tcp {
+                    ranges: one.destination_subnets.clone(),
+                    proxy,
+                });
             }
         }
         None
     }
 
     fn is_meant(&self, object: &VirtualService, one: &L4Match, port: u16) -> bool {
-        let gateways = if one.gateways.is_empty() { &object.gateways } else { &one.gateways };
+        let gateways = if one.gateways.is_empty() {
+            &object.gateways
+        } else {
+            &one.gateways
+        };
         gateways.contains(&GatewayRef::Mesh)
             && one.port.is_none_or(|number| number == port)
-            && self.scope.is_client(&one.source_labels, one.source_namespace.as_deref())
+            && self
+                .scope
+                .is_client(&one.source_labels, one.source_namespace.as_deref())
     }
 
     fn to_service(&self, service: &Service, port: u16) -> tcp_proxy::Options {
         let cluster = names::outbound_cluster(port, "", &service.hostname);
-        with_policy(self.scope, tcp_proxy::Options::to(&cluster), service, None, port)
+        with_policy(
+            self.scope,
+            tcp_proxy::Options::to(&cluster),
+            service,
+            None,
+            port,
+        )
     }
 
     fn to_destinations(
@@ -201,11 +245,17 @@ pub(crate) fn to_destinations(
                 destination: tcp_proxy::Destination::Weighted(
                     weighted.map(|one| (upstream(one), one.weight)).collect(),
                 ),
-                ..tcp_proxy::Options::to(&format!("{}.{}", object.meta.name(), object.meta.namespace()))
+                ..tcp_proxy::Options::to(&format!(
+                    "{}.{}",
+                    object.meta.name(),
+                    object.meta.namespace()
+                ))
             }
         }
     };
-    let Some(first) = destinations.first().map(|one| &one.destination) else { return proxy };
+    let Some(first) = destinations.first().map(|one| &one.destination) else {
+        return proxy;
+    };
     match scope.service(&first.host) {
         Some(service) => with_policy(scope, proxy, service, first.subset.as_deref(), port),
         None => proxy,
@@ -220,7 +270,9 @@ fn with_policy(
     subset: Option<&str>,
     port: u16,
 ) -> tcp_proxy::Options {
-    let Some(rule) = scope.rule(service) else { return proxy };
+    let Some(rule) = scope.rule(service) else {
+        return proxy;
+    };
     let policy = rule.effective(subset).for_port(port);
     let pool = policy.connection_pool.unwrap_or_default();
     let by_source = policy.load_balancer.is_some_and(|balancer| {
@@ -245,15 +297,22 @@ fn wildcard_chains(
 ) -> Vec<Chain> {
     if ranges.is_empty() && (port.protocol.is_tls() || port.protocol.is_auto()) {
         let own = server_name(&service.hostname);
-        let ruled = chains.iter().any(|chain| {
-            matches!(chain, Chain::Tls { server_names, .. } if server_names.contains(&own))
-        });
+        let ruled = chains.iter().any(
+            |chain| matches!(chain, Chain::Tls { server_names, .. } if server_names.contains(&own)),
+        );
         if !ruled {
             let server_names = vec![own];
-            chains.push(Chain::Tls { server_names, ranges: Vec::new(), proxy: fallback });
+            chains.push(Chain::Tls {
+                server_names,
+                ranges: Vec::new(),
+                proxy: fallback,
+            });
         }
     } else {
-        chains.push(Chain::Tcp { ranges: ranges.to_vec(), proxy: fallback });
+        chains.push(Chain::Tcp {
+            ranges: ranges.to_vec(),
+            proxy: fallback,
+        });
     }
     // HTTP on a shared listener is routed by the port's configuration.
     chains.retain(|chain| !matches!(chain, Chain::Http { .. }));
@@ -282,9 +341,19 @@ fn conflicts(earlier: &Chain, later: &Chain) -> bool {
             a == b || a.iter().any(|range| b.contains(range))
         }
         (
-            Chain::Tls { server_names: a, ranges: ra, .. },
-            Chain::Tls { server_names: b, ranges: rb, .. },
-        ) => a.iter().any(|name| b.contains(name)) && (ra == rb || ra.iter().any(|r| rb.contains(r))),
+            Chain::Tls {
+                server_names: a,
+                ranges: ra,
+                ..
+            },
+            Chain::Tls {
+                server_names: b,
+                ranges: rb,
+                ..
+            },
+        ) => {
+            a.iter().any(|name| b.contains(name)) && (ra == rb || ra.iter().any(|r| rb.contains(r)))
+        }
         _ => false,
     }
 }

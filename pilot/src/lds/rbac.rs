@@ -11,7 +11,9 @@ use std::collections::HashMap;
 
 use mesh_api::authz::{AuthorizationPolicy, AuthzAction, AuthzRule};
 use xds::envoy::network::http_connection_manager::HttpFilter;
-use xds::envoy::rbac::{Permission, Policy, Principal, Rbac, permission::Rule, principal::Identifier};
+use xds::envoy::rbac::{
+    Permission, Policy, Principal, Rbac, permission::Rule, principal::Identifier,
+};
 use xds::envoy::{http, listener, network, rbac};
 
 use super::http_connection_manager::http_filter;
@@ -49,13 +51,17 @@ pub(crate) fn http_filters(
     policies: &[Shared<AuthorizationPolicy>],
     trust_domains: &[String],
 ) -> Vec<HttpFilter> {
-    let filters = rules(policies, true, trust_domains).into_iter().map(|rules| http::rbac::Rbac {
-        rules: rules.enforced,
-        shadow_rules: rules.dry_run,
-        shadow_rules_stat_prefix: rules.dry_run_prefix.to_owned(),
-        ..Default::default()
-    });
-    filters.map(|config| http_filter("envoy.filters.http.rbac", &config)).collect()
+    let filters = rules(policies, true, trust_domains)
+        .into_iter()
+        .map(|rules| http::rbac::Rbac {
+            rules: rules.enforced,
+            shadow_rules: rules.dry_run,
+            shadow_rules_stat_prefix: rules.dry_run_prefix.to_owned(),
+            ..Default::default()
+        });
+    filters
+        .map(|config| http_filter("envoy.filters.http.rbac", &config))
+        .collect()
 }
 
 /// The network filters of these policies.
@@ -63,14 +69,18 @@ pub(crate) fn network_filters(
     policies: &[Shared<AuthorizationPolicy>],
     trust_domains: &[String],
 ) -> Vec<listener::Filter> {
-    let filters = rules(policies, false, trust_domains).into_iter().map(|rules| network::rbac::Rbac {
-        rules: rules.enforced,
-        shadow_rules: rules.dry_run,
-        shadow_rules_stat_prefix: rules.dry_run_prefix.to_owned(),
-        stat_prefix: "tcp.".to_owned(),
-        ..Default::default()
-    });
-    filters.map(|config| wire::network_filter("envoy.filters.network.rbac", &config)).collect()
+    let filters = rules(policies, false, trust_domains)
+        .into_iter()
+        .map(|rules| network::rbac::Rbac {
+            rules: rules.enforced,
+            shadow_rules: rules.dry_run,
+            shadow_rules_stat_prefix: rules.dry_run_prefix.to_owned(),
+            stat_prefix: "tcp.".to_owned(),
+            ..Default::default()
+        });
+    filters
+        .map(|config| wire::network_filter("envoy.filters.network.rbac", &config))
+        .collect()
 }
 
 /// DENY, then ALLOW, each if there is any policy of it.
@@ -82,31 +92,54 @@ fn rules(
     trust_domains: &[String],
 ) -> Vec<Rules> {
     let of = |wanted: fn(&AuthzAction) -> bool, allow: bool, dry_run_prefix| {
-        let chosen: Vec<_> = policies.iter().filter(|policy| wanted(&policy.action)).collect();
-        let reading = Reading { http, allow, trust_domains };
+        let chosen: Vec<_> = policies
+            .iter()
+            .filter(|policy| wanted(&policy.action))
+            .collect();
+        let reading = Reading {
+            http,
+            allow,
+            trust_domains,
+        };
         let build = |dry_run: bool| {
-            let chosen: Vec<_> = chosen.iter().filter(|policy| policy.dry_run == dry_run).collect();
+            let chosen: Vec<_> = chosen
+                .iter()
+                .filter(|policy| policy.dry_run == dry_run)
+                .collect();
             if chosen.is_empty() {
                 return None;
             }
-            let named = chosen.iter().flat_map(|policy| named_rules(policy, reading));
-            let action = if allow { rbac::rbac::Action::Allow } else { rbac::rbac::Action::Deny };
+            let named = chosen
+                .iter()
+                .flat_map(|policy| named_rules(policy, reading));
+            let action = if allow {
+                rbac::rbac::Action::Allow
+            } else {
+                rbac::rbac::Action::Deny
+            };
             Some(Rbac {
                 action: action.into(),
                 policies: named.collect::<HashMap<_, _>>(),
                 ..Default::default()
             })
         };
-        let rules = Rules { enforced: build(false), dry_run: build(true), dry_run_prefix };
+        let rules = Rules {
+            enforced: build(false),
+            dry_run: build(true),
+            dry_run_prefix,
+        };
         (rules.enforced.is_some() || rules.dry_run.is_some()).then_some(rules)
     };
     let denies: fn(&AuthzAction) -> bool =
         |action| matches!(action, AuthzAction::Deny | AuthzAction::Custom { .. });
     let allows: fn(&AuthzAction) -> bool = |action| *action == AuthzAction::Allow;
-    [of(denies, false, "istio_dry_run_deny_"), of(allows, true, "istio_dry_run_allow_")]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        of(denies, false, "istio_dry_run_deny_"),
+        of(allows, true, "istio_dry_run_allow_"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// `ns[…]-policy[…]-rule[i]` for every rule that can be read.
@@ -114,11 +147,15 @@ fn named_rules(
     policy: &AuthorizationPolicy,
     reading: Reading<'_>,
 ) -> impl Iterator<Item = (String, Policy)> {
-    policy.rules.iter().enumerate().filter_map(move |(index, rule)| {
-        let (namespace, name) = (policy.meta.namespace(), policy.meta.name());
-        let name = format!("ns[{namespace}]-policy[{name}]-rule[{index}]");
-        Some((name, one_rule(rule, reading)?))
-    })
+    policy
+        .rules
+        .iter()
+        .enumerate()
+        .filter_map(move |(index, rule)| {
+            let (namespace, name) = (policy.meta.namespace(), policy.meta.name());
+            let name = format!("ns[{namespace}]-policy[{name}]-rule[{index}]");
+            Some((name, one_rule(rule, reading)?))
+        })
 }
 
 /// Who and what, each as alternatives; conditions hold for every alternative.
@@ -143,21 +180,38 @@ fn one_rule(rule: &AuthzRule, reading: Reading<'_>) -> Option<Policy> {
         .map(|operation| permission::operation(operation, reading))
         .collect::<Option<Vec<_>>>()?;
     let principals = alternatives(sources, &who).map(all_principals).collect();
-    let permissions = alternatives(operations, &what).map(all_permissions).collect();
-    Some(Policy { principals, permissions, ..Default::default() })
+    let permissions = alternatives(operations, &what)
+        .map(all_permissions)
+        .collect();
+    Some(Policy {
+        principals,
+        permissions,
+        ..Default::default()
+    })
 }
 
 /// Each alternative with the conditions; without alternatives the conditions alone.
-fn alternatives<T: Clone>(alternatives: Vec<Vec<T>>, conditions: &[T]) -> impl Iterator<Item = Vec<T>> {
-    let alternatives = if alternatives.is_empty() { vec![Vec::new()] } else { alternatives };
-    alternatives.into_iter().map(move |one| [one.as_slice(), conditions].concat())
+fn alternatives<T: Clone>(
+    alternatives: Vec<Vec<T>>,
+    conditions: &[T],
+) -> impl Iterator<Item = Vec<T>> {
+    let alternatives = if alternatives.is_empty() {
+        vec![Vec::new()]
+    } else {
+        alternatives
+    };
+    alternatives
+        .into_iter()
+        .map(move |one| [one.as_slice(), conditions].concat())
 }
 
 fn all_principals(ids: Vec<Principal>) -> Principal {
     match ids.len() {
         0 => principal::any(),
         1 => ids.into_iter().next().expect("there is one"),
-        _ => Principal { identifier: Some(Identifier::AndIds(rbac::principal::Set { ids })) },
+        _ => Principal {
+            identifier: Some(Identifier::AndIds(rbac::principal::Set { ids })),
+        },
     }
 }
 
@@ -165,6 +219,8 @@ fn all_permissions(rules: Vec<Permission>) -> Permission {
     match rules.len() {
         0 => permission::any(),
         1 => rules.into_iter().next().expect("there is one"),
-        _ => Permission { rule: Some(Rule::AndRules(rbac::permission::Set { rules })) },
+        _ => Permission {
+            rule: Some(Rule::AndRules(rbac::permission::Set { rules })),
+        },
     }
 }

@@ -55,12 +55,18 @@ impl Options {
     pub(crate) fn build(self) -> listener::Filter {
         let specifier = match self.destination {
             Destination::Cluster(name) => ClusterSpecifier::Cluster(name),
-            Destination::Weighted(clusters) => ClusterSpecifier::WeightedClusters(WeightedCluster {
-                clusters: clusters
-                    .into_iter()
-                    .map(|(name, weight)| ClusterWeight { name, weight, ..Default::default() })
-                    .collect(),
-            }),
+            Destination::Weighted(clusters) => {
+                ClusterSpecifier::WeightedClusters(WeightedCluster {
+                    clusters: clusters
+                        .into_iter()
+                        .map(|(name, weight)| ClusterWeight {
+                            name,
+                            weight,
+                            ..Default::default()
+                        })
+                        .collect(),
+                })
+            }
         };
         let hash_policy = self.hash_source_ip.then(|| HashPolicy {
             policy_specifier: Some(hash_policy::PolicySpecifier::SourceIp(

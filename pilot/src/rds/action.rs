@@ -45,7 +45,12 @@ pub(super) fn default_route(upstream: &Upstream, operation: &str, policy: &Retry
 pub(super) fn to_cluster(upstream: &Upstream) -> RouteAction {
     RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(upstream.cluster.clone())),
-        hash_policy: upstream.hash.as_ref().map(hash_policy::policy).into_iter().collect(),
+        hash_policy: upstream
+            .hash
+            .as_ref()
+            .map(hash_policy::policy)
+            .into_iter()
+            .collect(),
         ..Default::default()
     }
 }
@@ -54,7 +59,10 @@ pub(super) fn to_cluster(upstream: &Upstream) -> RouteAction {
 ///
 /// Differs from Istio, which still sends the deprecated field of the same meaning.
 pub(super) fn grpc_timeout(max: Duration) -> MaxStreamDuration {
-    MaxStreamDuration { grpc_timeout_header_max: Some(wire::duration(max)), ..Default::default() }
+    MaxStreamDuration {
+        grpc_timeout_header_max: Some(wire::duration(max)),
+        ..Default::default()
+    }
 }
 
 /// Puts a rule's action into a route.
@@ -75,9 +83,10 @@ pub(super) fn apply(route: &mut Route, rules: &Rules, rule: &HttpRoute, one: &Ht
         HttpAction::Redirect(target) => Action::Redirect(redirect(target, rules)),
         HttpAction::DirectResponse(answer) => Action::DirectResponse(direct_response(answer)),
         // Resolved when the scope was made; one that is left has no delegate to go to.
-        HttpAction::Delegate { .. } => {
-            Action::DirectResponse(DirectResponseAction { status: 404, ..Default::default() })
-        }
+        HttpAction::Delegate { .. } => Action::DirectResponse(DirectResponseAction {
+            status: 404,
+            ..Default::default()
+        }),
     });
 }
 
@@ -92,17 +101,22 @@ fn forward(
         [only] => {
             headers::apply(route, &only.headers);
             let mut action = to_cluster(&upstream(rules, &only.destination));
-            action.host_rewrite_specifier = headers::host(&only.headers.request)
-                .map(HostRewriteSpecifier::HostRewriteLiteral);
+            action.host_rewrite_specifier =
+                headers::host(&only.headers.request).map(HostRewriteSpecifier::HostRewriteLiteral);
             action
         }
         several => weighted(rules, several),
     };
     set_timeout(&mut action, rule.timeout);
-    action.retry_policy =
-        retry::policy(rule.retries.as_ref().unwrap_or(&rules.retry), !action.hash_policy.is_empty());
-    action.request_mirror_policies =
-        rule.mirrors.iter().map(|mirror| shadow(rules, mirror)).collect();
+    action.retry_policy = retry::policy(
+        rule.retries.as_ref().unwrap_or(&rules.retry),
+        !action.hash_policy.is_empty(),
+    );
+    action.request_mirror_policies = rule
+        .mirrors
+        .iter()
+        .map(|mirror| shadow(rules, mirror))
+        .collect();
     if let Some(host) = headers::host(&rule.headers.request) {
         action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(host));
     }
@@ -114,7 +128,9 @@ fn forward(
 
 /// Several destinations: weight 0 gets nothing. The first that is hashed tells the hash.
 fn weighted(rules: &Rules, destinations: &[WeightedDestination]) -> RouteAction {
-    let positive = destinations.iter().filter(|destination| destination.weight > 0);
+    let positive = destinations
+        .iter()
+        .filter(|destination| destination.weight > 0);
     let mut hash_policy = Vec::new();
     let clusters = positive
         .map(|destination| {
@@ -133,7 +149,10 @@ fn weighted(rules: &Rules, destinations: &[WeightedDestination]) -> RouteAction 
             cluster
         })
         .collect();
-    let clusters = WeightedCluster { clusters, ..Default::default() };
+    let clusters = WeightedCluster {
+        clusters,
+        ..Default::default()
+    };
     RouteAction {
         cluster_specifier: Some(ClusterSpecifier::WeightedClusters(clusters)),
         hash_policy,
@@ -142,8 +161,13 @@ fn weighted(rules: &Rules, destinations: &[WeightedDestination]) -> RouteAction 
 }
 
 fn upstream(rules: &Rules, destination: &Destination) -> Upstream {
-    let known = rules.upstreams.iter().find(|(known, _)| known == destination);
-    known.map(|(_, upstream)| upstream.clone()).expect("inputs resolve every destination")
+    let known = rules
+        .upstreams
+        .iter()
+        .find(|(known, _)| known == destination);
+    known
+        .map(|(_, upstream)| upstream.clone())
+        .expect("inputs resolve every destination")
 }
 
 fn set_timeout(action: &mut RouteAction, timeout: Timeout) {
@@ -175,14 +199,18 @@ fn rewrite(action: &mut RouteAction, changes: &Rewrite, one: &HttpMatch) {
             action.regex_rewrite = Some(substitution(".*", path));
         }
         Some(PathRewrite::Uri(path)) => action.prefix_rewrite = path.to_string(),
-        Some(PathRewrite::Regex { pattern, substitution: with }) => {
+        Some(PathRewrite::Regex {
+            pattern,
+            substitution: with,
+        }) => {
             action.regex_rewrite = Some(substitution(pattern, with));
         }
         None => {}
     }
     if let Some(authority) = &changes.authority {
-        action.host_rewrite_specifier =
-            Some(HostRewriteSpecifier::HostRewriteLiteral(authority.to_string()));
+        action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(
+            authority.to_string(),
+        ));
     }
 }
 
@@ -194,7 +222,11 @@ fn substitution(pattern: &str, with: &str) -> wire_matcher::RegexMatchAndSubstit
 }
 
 fn redirect(target: &Redirect, rules: &Rules) -> RedirectAction {
-    let scheme = target.scheme.unwrap_or(if rules.client.tls { Scheme::Https } else { Scheme::Http });
+    let scheme = target.scheme.unwrap_or(if rules.client.tls {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    });
     // Ports that the scheme implies are not written into the location.
     let implied = match scheme {
         Scheme::Http => 80,

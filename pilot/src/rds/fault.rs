@@ -25,8 +25,13 @@ pub(super) fn fault(fault: &Fault) -> (String, Any) {
             AbortStatus::Http(status) => ErrorType::HttpStatus(status.into()),
             AbortStatus::Grpc(status, _) => ErrorType::GrpcStatus(status.into()),
         }),
+        ..Default::default()
     });
-    let config = HttpFault { delay, abort, ..Default::default() };
+    let config = HttpFault {
+        delay,
+        abort,
+        ..Default::default()
+    };
     ("envoy.filters.http.fault".to_owned(), pack(&config))
 }
 
@@ -37,11 +42,18 @@ pub(super) fn cors(policy: &CorsPolicy) -> (String, Any) {
         ..Default::default()
     };
     let config = WireCors {
-        allow_origin_string_match: policy.allow_origins.iter().filter_map(matcher::string).collect(),
+        allow_origin_string_match: policy
+            .allow_origins
+            .iter()
+            .filter_map(matcher::string)
+            .collect(),
         allow_methods: policy.allow_methods.join(","),
         allow_headers: policy.allow_headers.join(","),
         expose_headers: policy.expose_headers.join(","),
-        max_age: policy.max_age.map(|age| age.as_secs().to_string()).unwrap_or_default(),
+        max_age: policy
+            .max_age
+            .map(|age| age.as_secs().to_string())
+            .unwrap_or_default(),
         allow_credentials: policy.allow_credentials.map(wire::boolean),
         filter_enabled: Some(always),
         forward_not_matching_preflights: Some(wire::boolean(policy.forward_unmatched_preflights)),

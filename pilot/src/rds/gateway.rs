@@ -28,11 +28,16 @@ pub(crate) fn configurations(scope: &Scope, port: &PortServers) -> BTreeMap<Stri
     for server in port.servers.iter().filter(|server| server.is_http()) {
         by_name.entry(server.route_name()).or_default().push(server);
     }
-    by_name.into_iter().map(|(name, servers)| (name, virtual_hosts(scope, &servers))).collect()
+    by_name
+        .into_iter()
+        .map(|(name, servers)| (name, virtual_hosts(scope, &servers)))
+        .collect()
 }
 
 fn virtual_hosts(scope: &Scope, servers: &[&BoundServer]) -> Vec<Inputs> {
-    let Some(first) = servers.first() else { return Vec::new() };
+    let Some(first) = servers.first() else {
+        return Vec::new();
+    };
     let port = first.server.port;
     let tls = first.kind == ServerKind::TerminatedHttp;
     let mut hosts: BTreeMap<Hostname, Host> = BTreeMap::new();
@@ -75,12 +80,20 @@ fn virtual_hosts(scope: &Scope, servers: &[&BoundServer]) -> Vec<Inputs> {
 }
 
 fn collect(scope: &Scope, server: &BoundServer, hosts: &mut BTreeMap<Hostname, Host>) {
-    let redirect = server.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
+    let redirect = server
+        .server
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.https_redirect);
     for object in scope.virtual_services().of_gateway(&server.gateway) {
         if object.http.is_empty() {
             continue;
         }
-        for host in object.hosts.iter().flat_map(|h| server.hosts_for(object.meta.namespace(), h)) {
+        for host in object
+            .hosts
+            .iter()
+            .flat_map(|h| server.hosts_for(object.meta.namespace(), h))
+        {
             let entry = hosts.entry(host).or_default();
             if !entry.objects.iter().any(|known| Arc::ptr_eq(known, object)) {
                 entry.objects.push(Arc::clone(object));

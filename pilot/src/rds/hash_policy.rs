@@ -13,16 +13,22 @@ use crate::wire;
 /// The wire form.
 pub(super) fn policy(hash: &ConsistentHash) -> HashPolicy {
     let specifier = match &hash.key {
-        HashKey::Header(name) => {
-            PolicySpecifier::Header(Header { header_name: name.to_string(), ..Default::default() })
-        }
-        HashKey::QueryParameter(name) => {
-            PolicySpecifier::QueryParameter(QueryParameter { name: name.to_string() })
-        }
+        HashKey::Header(name) => PolicySpecifier::Header(Header {
+            header_name: name.to_string(),
+            ..Default::default()
+        }),
+        HashKey::QueryParameter(name) => PolicySpecifier::QueryParameter(QueryParameter {
+            name: name.to_string(),
+        }),
         HashKey::SourceIp => {
             PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
         }
-        HashKey::Cookie { name, path, ttl, attributes } => PolicySpecifier::Cookie(Cookie {
+        HashKey::Cookie {
+            name,
+            path,
+            ttl,
+            attributes,
+        } => PolicySpecifier::Cookie(Cookie {
             name: name.to_string(),
             path: path.as_deref().unwrap_or_default().to_owned(),
             ttl: ttl.map(wire::duration),
@@ -35,5 +41,8 @@ pub(super) fn policy(hash: &ConsistentHash) -> HashPolicy {
                 .collect(),
         }),
     };
-    HashPolicy { terminal: false, policy_specifier: Some(specifier) }
+    HashPolicy {
+        terminal: false,
+        policy_specifier: Some(specifier),
+    }
 }

@@ -11,23 +11,36 @@ use crate::wire;
 
 /// A match of every request.
 pub(super) fn everything() -> RouteMatch {
-    RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..Default::default() }
+    RouteMatch {
+        path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+        ..Default::default()
+    }
 }
 
 /// A match as the rule says.
 pub(super) fn route_match(rule: &HttpMatch) -> RouteMatch {
-    let pseudo_headers =
-        [(":scheme", &rule.scheme), (":method", &rule.method), (":authority", &rule.authority)];
+    let pseudo_headers = [
+        (":scheme", &rule.scheme),
+        (":method", &rule.method),
+        (":authority", &rule.authority),
+    ];
     let pseudo_headers = pseudo_headers
         .into_iter()
         .filter_map(|(name, value)| Some(header(name, value.as_ref()?)));
     let headers = rule.headers.iter().map(|(name, value)| header(name, value));
-    let without = rule.without_headers.iter().map(|(name, value)| inverted(header(name, value)));
+    let without = rule
+        .without_headers
+        .iter()
+        .map(|(name, value)| inverted(header(name, value)));
     RouteMatch {
         path_specifier: Some(path(rule.uri.as_ref())),
         case_sensitive: rule.ignore_uri_case.then(|| wire::boolean(false)),
         headers: headers.chain(without).chain(pseudo_headers).collect(),
-        query_parameters: rule.query_params.iter().map(|(name, v)| query_parameter(name, v)).collect(),
+        query_parameters: rule
+            .query_params
+            .iter()
+            .map(|(name, v)| query_parameter(name, v))
+            .collect(),
         ..Default::default()
     }
 }
@@ -56,7 +69,11 @@ fn header(name: &str, value: &StringMatch) -> HeaderMatcher {
 /// A missing header has no forbidden value, so it passes.
 fn inverted(header: HeaderMatcher) -> HeaderMatcher {
     let present = header.header_match_specifier == Some(HeaderMatchSpecifier::PresentMatch(true));
-    HeaderMatcher { invert_match: true, treat_missing_header_as_empty: !present, ..header }
+    HeaderMatcher {
+        invert_match: true,
+        treat_missing_header_as_empty: !present,
+        ..header
+    }
 }
 
 fn query_parameter(name: &str, value: &StringMatch) -> QueryParameterMatcher {

@@ -28,7 +28,11 @@ pub(super) fn policy(policy: &RetryPolicy, hashed: bool) -> Option<route::RetryP
         retry_on: policy.retry_on.join(","),
         num_retries: Some(wire::number(policy.attempts)),
         per_try_timeout: policy.per_try_timeout.map(wire::duration),
-        retriable_status_codes: policy.retriable_status_codes.iter().map(|c| (*c).into()).collect(),
+        retriable_status_codes: policy
+            .retriable_status_codes
+            .iter()
+            .map(|c| (*c).into())
+            .collect(),
         retry_host_predicate: avoid_tried.then(previous_hosts).into_iter().collect(),
         host_selection_retry_max_attempts: HOST_SELECTION_ATTEMPTS,
         retry_priority: policy.retry_remote_localities.then(previous_priorities),
@@ -58,7 +62,9 @@ fn previous_priorities() -> RetryPriority {
     RetryPriority {
         name: "envoy.retry_priorities.previous_priorities".to_owned(),
         config_type: Some(retry_priority::ConfigType::TypedConfig(pack(
-            &PreviousPrioritiesConfig { update_frequency: 2 },
+            &PreviousPrioritiesConfig {
+                update_frequency: 2,
+            },
         ))),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mesh_api::hostname::Hostname;
 use mesh_api::mesh_config::OutboundPolicy;
 use mesh_api::route::{Destination, HttpAction, VirtualService};
-use mesh_api::service::{Registry, Service, ServiceAddress};
+use mesh_api::service::{Service, ServiceAddress};
 
 use super::Upstream;
 use super::virtual_host::{Client, Inputs, Rules, Source};
@@ -37,8 +37,9 @@ pub(crate) fn port_hosts(scope: &Scope, port: u16) -> Vec<Inputs> {
 
 /// The virtual hosts of a single service's route configuration.
 pub(crate) fn sniffed_hosts(scope: &Scope, service: &Arc<Service>, port: u16) -> Vec<Inputs> {
-    let mut hosts: Vec<Inputs> =
-        service_host(scope, service, port, &mut BTreeSet::new()).into_iter().collect();
+    let mut hosts: Vec<Inputs> = service_host(scope, service, port, &mut BTreeSet::new())
+        .into_iter()
+        .collect();
     hosts.push(catch_all(scope));
     hosts
 }
@@ -48,7 +49,10 @@ pub(crate) fn http_ports(scope: &Scope) -> BTreeSet<u16> {
     let mut ports = BTreeSet::new();
     for service in scope.services() {
         let http = service.ports.iter().filter(|port| port.protocol.is_http());
-        ports.extend(http.map(|p| p.number).filter(|port| scope.allows_port(service, *port)));
+        ports.extend(
+            http.map(|p| p.number)
+                .filter(|port| scope.allows_port(service, *port)),
+        );
     }
     let unregistered = scope
         .virtual_services()
@@ -76,8 +80,11 @@ fn service_host(
     let source = match object.filter(|object| !object.http.is_empty()) {
         Some(object) => rules(scope, std::slice::from_ref(object), port),
         None => {
-            let destination =
-                Destination { host: service.hostname.clone(), subset: None, port: Some(port) };
+            let destination = Destination {
+                host: service.hostname.clone(),
+                subset: None,
+                port: Some(port),
+            };
             Source::Service {
                 upstream: Upstream::of(scope, &destination, port),
                 operation: name.clone(),
@@ -85,14 +92,21 @@ fn service_host(
             }
         }
     };
-    Some(Inputs { name, domains, source, https_redirect: false })
+    Some(Inputs {
+        name,
+        domains,
+        source,
+        https_redirect: false,
+    })
 }
 
 /// Hosts that only a rule knows.
 fn unregistered_hosts(scope: &Scope, taken: &mut BTreeSet<String>) -> Vec<Inputs> {
     let mut hosts = Vec::new();
     for (host, object) in scope.virtual_services().mesh_hosts() {
-        let registered = scope.services().any(|service| host.covers(&service.hostname));
+        let registered = scope
+            .services()
+            .any(|service| host.covers(&service.hostname));
         if registered || object.http.is_empty() || !taken.insert(host.to_string()) {
             continue;
         }
@@ -174,7 +188,11 @@ fn domains(scope: &Scope, service: &Service) -> Vec<String> {
     }
     for address in &service.addresses {
         if let ServiceAddress::Ip(ip) = address {
-            domains.push(if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
+            domains.push(if ip.is_ipv6() {
+                format!("[{ip}]")
+            } else {
+                ip.to_string()
+            });
         }
     }
     domains
@@ -184,8 +202,10 @@ fn domains(scope: &Scope, service: &Service) -> Vec<String> {
 /// `reviews` in the same namespace.
 fn short_names(scope: &Scope, host: &Hostname) -> Vec<String> {
     let suffix = format!(".svc.{}", scope.mesh.cluster_domain);
-    let Some((name, namespace)) =
-        host.as_str().strip_suffix(&suffix).and_then(|short| short.rsplit_once('.'))
+    let Some((name, namespace)) = host
+        .as_str()
+        .strip_suffix(&suffix)
+        .and_then(|short| short.rsplit_once('.'))
     else {
         return Vec::new();
     };
@@ -211,9 +231,4 @@ pub(crate) fn sniffed_services(scope: &Scope) -> BTreeMap<String, (Arc<Service>,
         }
     }
     sniffed
-}
-
-/// Whether a service came from Kubernetes.
-pub(crate) fn is_kubernetes(service: &Service) -> bool {
-    service.registry == Registry::Kubernetes
 }

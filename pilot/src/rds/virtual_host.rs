@@ -88,11 +88,16 @@ impl Client {
         if self.gateways.is_empty() {
             let by_source = rule.is_none_or(|rule| {
                 Selector::new(rule.source_labels.clone()).matches(&self.labels)
-                    && rule.source_namespace.as_deref().is_none_or(|ns| ns == self.namespace)
+                    && rule
+                        .source_namespace
+                        .as_deref()
+                        .is_none_or(|ns| ns == self.namespace)
             });
             return gateways.contains(&GatewayRef::Mesh) && by_source;
         }
-        self.gateways.iter().any(|gateway| gateways.contains(gateway))
+        self.gateways
+            .iter()
+            .any(|gateway| gateways.contains(gateway))
     }
 }
 
@@ -102,7 +107,11 @@ pub(crate) fn generate(inputs: &Inputs) -> VirtualHost {
         name: inputs.name.clone(),
         domains: inputs.domains.clone(),
         routes: match &inputs.source {
-            Source::Service { upstream, operation, retry } => {
+            Source::Service {
+                upstream,
+                operation,
+                retry,
+            } => {
                 vec![action::default_route(upstream, operation, retry)]
             }
             Source::Rules(rules) => routes(rules),
@@ -148,7 +157,10 @@ fn routes_of_rule(
     if rule.matches.is_empty() {
         let meant = rules.client.is_meant(object, None);
         let anything = HttpMatch::default();
-        return (Vec::new(), meant.then(|| one_route(rules, object, rule, &anything)));
+        return (
+            Vec::new(),
+            meant.then(|| one_route(rules, object, rule, &anything)),
+        );
     }
     let mut specific = Vec::new();
     for one in &rule.matches {
@@ -166,12 +178,7 @@ fn routes_of_rule(
     (specific, None)
 }
 
-fn one_route(
-    rules: &Rules,
-    object: &VirtualService,
-    rule: &HttpRoute,
-    one: &HttpMatch,
-) -> Route {
+fn one_route(rules: &Rules, object: &VirtualService, rule: &HttpRoute, one: &HttpMatch) -> Route {
     let mut route = Route {
         name: route_name(&rule.name, &one.name),
         r#match: Some(matcher::route_match(one)),
@@ -180,7 +187,10 @@ fn one_route(
         ..Default::default()
     };
     if let HttpAction::Route(destinations) = &rule.action {
-        let host = destinations.first().map(|d| d.destination.host.as_str()).unwrap_or_default();
+        let host = destinations
+            .first()
+            .map(|d| d.destination.host.as_str())
+            .unwrap_or_default();
         route.decorator = Some(route::Decorator {
             operation: format!("{host}:{}{}", rules.client.port, path_of(one)),
             ..Default::default()
@@ -221,8 +231,10 @@ fn metadata(object: &VirtualService) -> core::Metadata {
 }
 
 fn allow_any() -> Route {
-    let upstream =
-        Upstream { cluster: names::PASSTHROUGH_CLUSTER.to_owned(), hash: None };
+    let upstream = Upstream {
+        cluster: names::PASSTHROUGH_CLUSTER.to_owned(),
+        hash: None,
+    };
     Route {
         name: names::ALLOW_ANY.to_owned(),
         r#match: Some(matcher::everything()),
@@ -239,10 +251,12 @@ fn block_all() -> Route {
     Route {
         name: names::BLOCK_ALL.to_owned(),
         r#match: Some(matcher::everything()),
-        action: Some(route::route::Action::DirectResponse(route::DirectResponseAction {
-            status: 502,
-            ..Default::default()
-        })),
+        action: Some(route::route::Action::DirectResponse(
+            route::DirectResponseAction {
+                status: 502,
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     }
 }

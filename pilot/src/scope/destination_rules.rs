@@ -80,8 +80,11 @@ impl DestinationRules {
 
     /// The rule for a service.
     pub(super) fn rule(&self, service: &Service) -> Option<Rule> {
-        let namespaces =
-            [self.client_namespace.as_str(), service.meta.namespace(), &self.root_namespace];
+        let namespaces = [
+            self.client_namespace.as_str(),
+            service.meta.namespace(),
+            &self.root_namespace,
+        ];
         namespaces.into_iter().find_map(|namespace| {
             let rules = self.by_namespace.get(namespace)?;
             if let Some(rule) = rules.get(&service.hostname) {
@@ -102,15 +105,20 @@ fn merge<'r>(rules: impl Iterator<Item = &'r Arc<DestinationRule>>) -> BTreeMap<
     for rule in rules {
         by_host.entry(rule.host.clone()).or_default().push(rule);
     }
-    by_host.into_iter().map(|(host, rules)| (host, merge_host(&rules))).collect()
+    by_host
+        .into_iter()
+        .map(|(host, rules)| (host, merge_host(&rules)))
+        .collect()
 }
 
 fn merge_host(rules: &[&Arc<DestinationRule>]) -> Rule {
     if let [only] = rules {
         return Rule(Shared::from(*only));
     }
-    let (selected, general): (Vec<_>, Vec<_>) =
-        rules.iter().partition(|rule| rule.workload_selector.is_some());
+    let (selected, general): (Vec<&Arc<DestinationRule>>, Vec<_>) = rules
+        .iter()
+        .copied()
+        .partition(|rule| rule.workload_selector.is_some());
     let mut ordered = selected.iter().chain(&general);
     let first = ordered.next().expect("a host has at least one rule");
     let mut merged = DestinationRule::clone(first);

@@ -17,13 +17,21 @@ pub(super) fn select(snapshot: &Snapshot, key: &ScopeKey) -> Option<Arc<Sidecar>
     }
     let own = Snapshot::of_namespace(&snapshot.sidecars, &key.namespace);
     let root = Snapshot::of_namespace(&snapshot.sidecars, &snapshot.mesh.root_namespace);
-    let selected = own
-        .iter()
-        .find(|s| s.workload_selector.as_ref().is_some_and(|selector| selector.matches(&key.labels)));
+    let selected = own.iter().find(|s| {
+        s.workload_selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(&key.labels))
+    });
     let general = |objects: &'_ [Arc<Sidecar>]| {
-        objects.iter().find(|s| s.workload_selector.is_none()).cloned()
+        objects
+            .iter()
+            .find(|s| s.workload_selector.is_none())
+            .cloned()
     };
-    selected.cloned().or_else(|| general(own)).or_else(|| general(root))
+    selected
+        .cloned()
+        .or_else(|| general(own))
+        .or_else(|| general(root))
 }
 
 /// What a Sidecar's egress listeners import.
@@ -35,7 +43,9 @@ pub(super) struct Egress {
 impl Egress {
     /// The egress of a Sidecar; `None` if it does not limit anything.
     pub(super) fn of(sidecar: &Sidecar) -> Option<Self> {
-        sidecar.egress.as_ref().map(|listeners| Self { listeners: listeners.clone() })
+        sidecar.egress.as_ref().map(|listeners| Self {
+            listeners: listeners.clone(),
+        })
     }
 
     /// Whether a service is imported, on a port or on any.
@@ -44,7 +54,9 @@ impl Egress {
     /// does not.
     pub(super) fn allows(&self, service: &Service, port: Option<u16>) -> bool {
         let own = port.and_then(|port| {
-            self.listeners.iter().find(|l| l.port.is_some_and(|(number, _)| number == port))
+            self.listeners
+                .iter()
+                .find(|l| l.port.is_some_and(|(number, _)| number == port))
         });
         if let Some(own) = own {
             return imports(own, service);

@@ -30,12 +30,19 @@ impl VirtualServices {
         let mut all: Vec<_> = snapshot.virtual_services.values().flatten().collect();
         all.retain(|object| !object.hosts.is_empty() && object.visibility.includes(&key.namespace));
         all.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
-        let all: Vec<_> = all.into_iter().map(|object| resolve_delegates(snapshot, object)).collect();
+        let all: Vec<_> = all
+            .into_iter()
+            .map(|object| resolve_delegates(snapshot, object))
+            .collect();
 
         let mut mesh = BTreeMap::new();
-        for object in all.iter().filter(|object| mentions(object, &GatewayRef::Mesh)) {
+        for object in all
+            .iter()
+            .filter(|object| mentions(object, &GatewayRef::Mesh))
+        {
             for host in &object.hosts {
-                mesh.entry(host.clone()).or_insert_with(|| Arc::clone(object));
+                mesh.entry(host.clone())
+                    .or_insert_with(|| Arc::clone(object));
             }
         }
         Self { mesh, gateway: all }
@@ -64,26 +71,46 @@ impl VirtualServices {
             namespace: Arc::clone(&gateway.meta.key.namespace),
             name: Arc::clone(&gateway.meta.key.name),
         };
-        self.gateway.iter().filter(move |object| mentions(object, &reference))
+        self.gateway
+            .iter()
+            .filter(move |object| mentions(object, &reference))
     }
 }
 
 /// Whether an object, or a single match in it, applies there.
 fn mentions(object: &VirtualService, reference: &GatewayRef) -> bool {
     object.gateways.contains(reference)
-        || object.http.iter().flat_map(|r| &r.matches).any(|m| m.gateways.contains(reference))
-        || object.tls.iter().flat_map(|r| &r.matches).any(|m| m.l4.gateways.contains(reference))
-        || object.tcp.iter().flat_map(|r| &r.matches).any(|m| m.gateways.contains(reference))
+        || object
+            .http
+            .iter()
+            .flat_map(|r| &r.matches)
+            .any(|m| m.gateways.contains(reference))
+        || object
+            .tls
+            .iter()
+            .flat_map(|r| &r.matches)
+            .any(|m| m.l4.gateways.contains(reference))
+        || object
+            .tcp
+            .iter()
+            .flat_map(|r| &r.matches)
+            .any(|m| m.gateways.contains(reference))
 }
 
 fn resolve_delegates(snapshot: &Snapshot, object: &Arc<VirtualService>) -> Arc<VirtualService> {
-    let delegates =
-        object.http.iter().any(|route| matches!(route.action, HttpAction::Delegate { .. }));
+    let delegates = object
+        .http
+        .iter()
+        .any(|route| matches!(route.action, HttpAction::Delegate { .. }));
     if !delegates {
         return Arc::clone(object);
     }
     let mut resolved = VirtualService::clone(object);
-    resolved.http = object.http.iter().flat_map(|route| delegate(snapshot, route)).collect();
+    resolved.http = object
+        .http
+        .iter()
+        .flat_map(|route| delegate(snapshot, route))
+        .collect();
     Arc::new(resolved)
 }
 
@@ -94,8 +121,12 @@ fn delegate(snapshot: &Snapshot, parent: &HttpRoute) -> Vec<HttpRoute> {
         return vec![parent.clone()];
     };
     let candidates = Snapshot::of_namespace(&snapshot.virtual_services, namespace);
-    let child = candidates.iter().find(|object| object.hosts.is_empty() && object.meta.name() == &**name);
-    let routes = child.map(|object| object.http.as_slice()).unwrap_or_default();
+    let child = candidates
+        .iter()
+        .find(|object| object.hosts.is_empty() && object.meta.name() == &**name);
+    let routes = child
+        .map(|object| object.http.as_slice())
+        .unwrap_or_default();
     routes
         .iter()
         .filter(|route| !matches!(route.action, HttpAction::Delegate { .. }))
@@ -119,14 +150,19 @@ fn merge(parent: &HttpRoute, child: &HttpRoute) -> Option<HttpRoute> {
         merged.mirrors.clone_from(&parent.mirrors);
     }
     let (ours, theirs) = (&mut merged.headers, &parent.headers);
-    for (ours, theirs) in
-        [(&mut ours.request, &theirs.request), (&mut ours.response, &theirs.response)]
-    {
+    for (ours, theirs) in [
+        (&mut ours.request, &theirs.request),
+        (&mut ours.response, &theirs.response),
+    ] {
         for (name, value) in &theirs.set {
-            ours.set.entry(Arc::clone(name)).or_insert_with(|| Arc::clone(value));
+            ours.set
+                .entry(Arc::clone(name))
+                .or_insert_with(|| Arc::clone(value));
         }
         for (name, value) in &theirs.add {
-            ours.add.entry(Arc::clone(name)).or_insert_with(|| Arc::clone(value));
+            ours.add
+                .entry(Arc::clone(name))
+                .or_insert_with(|| Arc::clone(value));
         }
         ours.remove.extend(theirs.remove.iter().cloned());
     }
@@ -151,7 +187,8 @@ fn merge_matches(parents: &[HttpMatch], children: &[HttpMatch]) -> Option<Vec<Ht
 }
 
 fn is_within(child: &HttpMatch, parent: &HttpMatch) -> bool {
-    let narrows = |child: &Option<StringMatch>, parent: &Option<StringMatch>| match (child, parent) {
+    let narrows = |child: &Option<StringMatch>, parent: &Option<StringMatch>| match (child, parent)
+    {
         (_, None) | (None, Some(_)) => true,
         (Some(StringMatch::Exact(c) | StringMatch::Prefix(c)), Some(StringMatch::Prefix(p))) => {
             c.starts_with(&**p)
@@ -164,7 +201,10 @@ fn is_within(child: &HttpMatch, parent: &HttpMatch) -> bool {
         && narrows(&child.authority, &parent.authority)
         && (child.port.is_none() || parent.port.is_none() || child.port == parent.port)
         && child.headers.iter().all(|(name, value)| {
-            parent.headers.get(name).is_none_or(|theirs| theirs == value)
+            parent
+                .headers
+                .get(name)
+                .is_none_or(|theirs| theirs == value)
         })
 }
 
@@ -177,13 +217,22 @@ fn merge_match(parent: &HttpMatch, child: &HttpMatch) -> HttpMatch {
     merged.authority = child.authority.clone().or_else(|| parent.authority.clone());
     merged.port = child.port.or(parent.port);
     for (name, value) in &parent.headers {
-        merged.headers.entry(Arc::clone(name)).or_insert_with(|| value.clone());
+        merged
+            .headers
+            .entry(Arc::clone(name))
+            .or_insert_with(|| value.clone());
     }
     for (name, value) in &parent.without_headers {
-        merged.without_headers.entry(Arc::clone(name)).or_insert_with(|| value.clone());
+        merged
+            .without_headers
+            .entry(Arc::clone(name))
+            .or_insert_with(|| value.clone());
     }
     for (name, value) in &parent.query_params {
-        merged.query_params.entry(Arc::clone(name)).or_insert_with(|| value.clone());
+        merged
+            .query_params
+            .entry(Arc::clone(name))
+            .or_insert_with(|| value.clone());
     }
     if merged.gateways.is_empty() {
         merged.gateways.clone_from(&parent.gateways);
@@ -191,7 +240,10 @@ fn merge_match(parent: &HttpMatch, child: &HttpMatch) -> HttpMatch {
     if merged.source_labels.is_empty() {
         merged.source_labels = parent.source_labels.clone();
     }
-    merged.source_namespace = child.source_namespace.clone().or(parent.source_namespace.clone());
+    merged.source_namespace = child
+        .source_namespace
+        .clone()
+        .or(parent.source_namespace.clone());
     merged
 }
 

@@ -52,8 +52,11 @@ impl OwnInputs {
         }
         let snapshot = &world.snapshot;
         let workload = node.ips.first().and_then(|ip| snapshot.workloads.get(ip));
-        let labels: Labels =
-            node.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let labels: Labels = node
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let modes = policy::peer_modes(snapshot, &node.namespace, &labels);
         let mut targets = targets(snapshot, node, &labels, workload, view);
         for target in targets.values_mut() {
@@ -68,7 +71,10 @@ impl OwnInputs {
             mesh: Shared::from(mesh),
             services: target.services.clone(),
         });
-        let other_ports = modes.ports.iter().filter(|(port, _)| !targets.contains_key(*port));
+        let other_ports = modes
+            .ports
+            .iter()
+            .filter(|(port, _)| !targets.contains_key(*port));
         let position = Position::SidecarInbound;
         let listener = Inputs {
             listen_port: mesh.proxy_inbound_listen_port,
@@ -95,7 +101,10 @@ impl OwnInputs {
                 trusted_hops: 0,
             },
         };
-        Self { clusters: clusters.collect(), listener: Some(listener) }
+        Self {
+            clusters: clusters.collect(),
+            listener: Some(listener),
+        }
     }
 }
 
@@ -104,13 +113,20 @@ impl Own {
         let (generators, context) = (&world.generators, &world.context);
         let listener = inputs.listener.clone().map(|inputs| {
             let name = names::VIRTUAL_INBOUND;
-            generators.virtual_inbound.get(context, name, inputs, lds::inbound::generate)
+            generators
+                .virtual_inbound
+                .get(context, name, inputs, lds::inbound::generate)
         });
         let clusters = inputs.clusters.iter().map(|inputs| {
             let name = names::inbound_cluster(inputs.port);
-            generators.inbound_clusters.get(context, &name, inputs.clone(), cds::inbound)
+            generators
+                .inbound_clusters
+                .get(context, &name, inputs.clone(), cds::inbound)
         });
-        Self { listeners: listener.into_iter().collect(), clusters: clusters.collect() }
+        Self {
+            listeners: listener.into_iter().collect(),
+            clusters: clusters.collect(),
+        }
     }
 
     pub(super) fn resources(&self, resource_type: ResourceType) -> Option<&ResourceMap> {
@@ -137,7 +153,12 @@ fn targets(
         let host = format!("{}.{}", sidecar.meta.name(), sidecar.meta.namespace());
         let ingress = sidecar.ingress.iter();
         return ingress
-            .map(|listener| (listener.port, ingress_target(listener, &host, pool.as_ref())))
+            .map(|listener| {
+                (
+                    listener.port,
+                    ingress_target(listener, &host, pool.as_ref()),
+                )
+            })
             .collect();
     }
     let mut services: Vec<&Arc<Service>> = snapshot
@@ -145,15 +166,24 @@ fn targets(
         .values()
         .filter(|service| {
             service.meta.namespace() == node.namespace
-                && service.selector.as_ref().is_some_and(|s| selects(s, labels))
+                && service
+                    .selector
+                    .as_ref()
+                    .is_some_and(|s| selects(s, labels))
         })
         .collect();
     services.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
 
     let mut targets: BTreeMap<u16, Target> = BTreeMap::new();
     for service in services {
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            let Some(number) = target_port(&port.target, workload) else { continue };
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| port.protocol != Protocol::Udp)
+        {
+            let Some(number) = target_port(&port.target, workload) else {
+                continue;
+            };
             let identity = [
                 service.hostname.to_string(),
                 service.name.to_string(),
@@ -167,7 +197,10 @@ fn targets(
                     protocol: port.protocol,
                     mode: lds::filter_chain::MtlsMode::Permissive,
                 },
-                pool: pool.clone().or_else(|| service_pool(view, service, port.number)).unwrap_or_default(),
+                pool: pool
+                    .clone()
+                    .or_else(|| service_pool(view, service, port.number))
+                    .unwrap_or_default(),
                 target: InboundTarget::Original,
                 services: Vec::new(),
             });
@@ -183,7 +216,11 @@ fn sidecar<'s>(snapshot: &'s Snapshot, node: &Node, labels: &Labels) -> Option<&
     let own = Snapshot::of_namespace(&snapshot.sidecars, &node.namespace);
     let root = Snapshot::of_namespace(&snapshot.sidecars, &snapshot.mesh.root_namespace);
     own.iter()
-        .find(|s| s.workload_selector.as_ref().is_some_and(|selector| selector.matches(labels)))
+        .find(|s| {
+            s.workload_selector
+                .as_ref()
+                .is_some_and(|selector| selector.matches(labels))
+        })
         .or_else(|| own.iter().find(|s| s.workload_selector.is_none()))
         .or_else(|| root.iter().find(|s| s.workload_selector.is_none()))
 }
@@ -198,21 +235,24 @@ fn target_port(target: &TargetPort, workload: Option<&Arc<Workload>>) -> Option<
         TargetPort::Number(number) => Some(number.get()),
         TargetPort::Name(name) => {
             let ports = &workload?.named_ports;
-            ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+            ports
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, number)| *number)
         }
     }
 }
 
 /// The server's side keeps to the pool that clients of its service are given.
 fn service_pool(view: &View, service: &Service, port: u16) -> Option<ConnectionPool> {
-    view.scope.rule(service)?.policy().for_port(port).connection_pool
+    view.scope
+        .rule(service)?
+        .policy()
+        .for_port(port)
+        .connection_pool
 }
 
-fn ingress_target(
-    listener: &IngressListener,
-    host: &str,
-    pool: Option<&ConnectionPool>,
-) -> Target {
+fn ingress_target(listener: &IngressListener, host: &str, pool: Option<&ConnectionPool>) -> Target {
     let target = match listener.default_endpoint.as_deref() {
         None => InboundTarget::Original,
         Some(endpoint) => endpoint_target(endpoint, listener.port),
@@ -225,7 +265,11 @@ fn ingress_target(
             protocol: listener.protocol,
             mode: lds::filter_chain::MtlsMode::Permissive,
         },
-        pool: listener.connection_pool.clone().or_else(|| pool.cloned()).unwrap_or_default(),
+        pool: listener
+            .connection_pool
+            .clone()
+            .or_else(|| pool.cloned())
+            .unwrap_or_default(),
         target,
         services: Vec::new(),
     }

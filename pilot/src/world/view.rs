@@ -34,7 +34,10 @@ impl View {
     /// Computes everything.
     pub(super) fn new(world: &World, key: ScopeKey) -> Self {
         let scope = Arc::new(Scope::new(&world.snapshot, key));
-        let generate = Generate { world, scope: &scope };
+        let generate = Generate {
+            world,
+            scope: &scope,
+        };
         let (clusters, assignments) = generate.clusters();
         let (listeners, routes, secrets) = match scope.key.kind {
             NodeKind::Sidecar => (generate.listeners(), generate.routes(), ResourceMap::new()),
@@ -126,7 +129,9 @@ impl Generate<'_> {
                     assignments.insert(name, assignment);
                 }
                 let name = inputs.name();
-                clusters.extend([generators.clusters.get(context, &name, inputs, cds::generate)]);
+                clusters.extend([generators
+                    .clusters
+                    .get(context, &name, inputs, cds::generate)]);
             }
         }
         let mut kinds = vec![StaticKind::BlackHole];
@@ -134,7 +139,10 @@ impl Generate<'_> {
             kinds.extend([StaticKind::Passthrough, StaticKind::InboundPassthrough]);
         }
         for kind in kinds {
-            let inputs = StaticCluster { kind, mesh: Shared::from(&self.scope.mesh) };
+            let inputs = StaticCluster {
+                kind,
+                mesh: Shared::from(&self.scope.mesh),
+            };
             let name = inputs.generate().name;
             clusters.extend([generators.static_clusters.get(
                 context,
@@ -160,7 +168,10 @@ impl Generate<'_> {
             gateway,
             mtls_disabled: namespace_mode == mesh_api::authn::MtlsMode::Disable,
             weft: self.scope.key.weft,
-            embedded_endpoints: embedded.then(|| self.endpoints(service)).flatten().map(Shared),
+            embedded_endpoints: embedded
+                .then(|| self.endpoints(service))
+                .flatten()
+                .map(Shared),
             rule,
         };
         let mut clusters = Vec::new();
@@ -169,24 +180,33 @@ impl Generate<'_> {
                 && self.scope.allows_port(service, port.number)
         });
         for port in ports {
-            let whole = cds::Inputs { port: port.number, ..base.clone() };
+            let whole = cds::Inputs {
+                port: port.number,
+                ..base.clone()
+            };
             let subsets = base.rule.iter().flat_map(Rule::subsets);
-            clusters.extend(
-                subsets.map(|s| cds::Inputs { subset: Some(Arc::clone(&s.name)), ..whole.clone() }),
-            );
+            clusters.extend(subsets.map(|s| cds::Inputs {
+                subset: Some(Arc::clone(&s.name)),
+                ..whole.clone()
+            }));
             clusters.push(whole);
         }
         clusters
     }
 
     fn endpoints(&self, service: &Service) -> Option<Arc<ServiceEndpoints>> {
-        self.world.snapshot.endpoints.get(&service_key(service)).cloned()
+        self.world
+            .snapshot
+            .endpoints
+            .get(&service_key(service))
+            .cloned()
     }
 
     fn assignment(&self, cluster: &cds::Inputs) -> (Arc<str>, xds::delta::SharedResource) {
         let rule = cluster.rule.as_ref();
         let labels = cluster.subset.as_deref().and_then(|subset| {
-            rule.and_then(|rule| rule.subset(subset)).map(|subset| subset.labels.clone())
+            rule.and_then(|rule| rule.subset(subset))
+                .map(|subset| subset.labels.clone())
         });
         let inputs = eds::Inputs {
             cluster: cluster.name(),
@@ -199,7 +219,9 @@ impl Generate<'_> {
         };
         let name = inputs.cluster.clone();
         let (generators, context) = (&self.world.generators, &self.world.context);
-        generators.assignments.get(context, &name, inputs, eds::generate)
+        generators
+            .assignments
+            .get(context, &name, inputs, eds::generate)
     }
 
     /// Where the client is, if that plays a role for a cluster.
@@ -219,7 +241,11 @@ impl Generate<'_> {
         let by_labels = matches!(setting.rule, LocalityRule::FailoverPriority(_));
         Some(eds::LocalityInputs {
             client: self.scope.key.locality.clone(),
-            client_labels: if by_labels { self.scope.key.labels.clone() } else { Default::default() },
+            client_labels: if by_labels {
+                self.scope.key.labels.clone()
+            } else {
+                Default::default()
+            },
             setting,
             failover,
         })
@@ -249,7 +275,9 @@ impl Generate<'_> {
         };
         let name = crate::names::VIRTUAL_OUTBOUND;
         let generate = lds::outbound::generate_virtual;
-        listeners.extend([generators.virtual_outbound.get(context, name, inputs, generate)]);
+        listeners.extend([generators
+            .virtual_outbound
+            .get(context, name, inputs, generate)]);
         listeners
     }
 
@@ -284,9 +312,11 @@ impl Generate<'_> {
             })
             .collect();
         let versions = hosts.iter().map(|host| host.version).collect();
-        generators.route_configurations.get_encoded(context, name, versions, |_, _| {
-            context.resource(rds::compose(name, hosts.iter().map(|host| &host.body)))
-        })
+        generators
+            .route_configurations
+            .get_encoded(context, name, versions, |_, _| {
+                context.resource(rds::compose(name, hosts.iter().map(|host| &host.body)))
+            })
     }
 
     fn gateway(&self) -> (ResourceMap, ResourceMap, ResourceMap) {
@@ -313,7 +343,9 @@ impl Generate<'_> {
             }
             let name = inputs.name();
             let generate = lds::gateway::generate;
-            listeners.extend([generators.gateway_listeners.get(context, &name, inputs, generate)]);
+            listeners.extend([generators
+                .gateway_listeners
+                .get(context, &name, inputs, generate)]);
             for (name, hosts) in rds::gateway::configurations(self.scope, &port) {
                 routes.extend([self.route_configuration(&name, hosts)]);
             }
@@ -332,12 +364,20 @@ impl Generate<'_> {
             let credential = Shared::from(credential);
             if credential.certificate_chain.is_some() && credential.private_key.is_some() {
                 let name = tls::credential_resource(name);
-                let inputs = sds::Inputs { name: name.clone(), credential: credential.clone() };
-                secrets.extend([generators.secrets.get(context, &name, inputs, sds::certificate)]);
+                let inputs = sds::Inputs {
+                    name: name.clone(),
+                    credential: credential.clone(),
+                };
+                secrets.extend([generators
+                    .secrets
+                    .get(context, &name, inputs, sds::certificate)]);
             }
             if credential.ca_certificates.is_some() {
                 let name = tls::credential_ca_resource(name);
-                let inputs = sds::Inputs { name: name.clone(), credential };
+                let inputs = sds::Inputs {
+                    name: name.clone(),
+                    credential,
+                };
                 secrets.extend([generators.secrets.get(context, &name, inputs, sds::trust)]);
             }
         }

@@ -30,14 +30,17 @@ pub(super) fn is_about(key: &ConditionKey) -> bool {
 
 /// All fields of an operation; `None` if the rule falls.
 pub(super) fn operation(operation: &Operation, reading: Reading<'_>) -> Option<Vec<Permission>> {
-    let mut all = field(&operation.ports, |port| permission(Rule::DestinationPort((*port).into())));
+    let mut all = field(&operation.ports, |port| {
+        permission(Rule::DestinationPort((*port).into()))
+    });
     if operation.needs_http() {
         all.extend(if reading.http {
             let hosts = field(&operation.hosts, |host| {
                 header(":authority", wire::ignore_case(principal::string(host)))
             });
-            let methods =
-                field(&operation.methods, |method| header(":method", principal::string(method)));
+            let methods = field(&operation.methods, |method| {
+                header(":method", principal::string(method))
+            });
             [hosts, methods, field(&operation.paths, path)].concat()
         } else {
             reading.without_http()?
@@ -53,7 +56,9 @@ pub(super) fn condition(condition: &Condition) -> Option<Vec<Permission>> {
         ConditionKey::DestinationIp => field(values, |value| destination_ip(value)),
         ConditionKey::DestinationPort => field(values, |value| destination_port(value)),
         ConditionKey::ConnectionSni => field(values, |value| {
-            permission(Rule::RequestedServerName(principal::string(&AuthzString::parse(value))))
+            permission(Rule::RequestedServerName(principal::string(
+                &AuthzString::parse(value),
+            )))
         }),
         _ => return None,
     })
@@ -61,7 +66,9 @@ pub(super) fn condition(condition: &Condition) -> Option<Vec<Permission>> {
 
 fn path(path: &AuthzPath) -> Permission {
     let template = |template: &Arc<str>| {
-        let config = UriTemplateMatchConfig { path_template: envoy_template(template) };
+        let config = UriTemplateMatchConfig {
+            path_template: envoy_template(template),
+        };
         permission(Rule::UriTemplate(wire::extension(
             "envoy.path.match.uri_template.uri_template_matcher",
             &config,
@@ -81,13 +88,21 @@ fn envoy_template(template: &str) -> String {
 }
 
 fn destination_ip(text: &str) -> Permission {
-    let net = text.parse().or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)));
-    net.map_or_else(|_| nothing(), |net: IpNet| permission(Rule::DestinationIp(wire::cidr(net))))
+    let net = text
+        .parse()
+        .or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)));
+    net.map_or_else(
+        |_| nothing(),
+        |net: IpNet| permission(Rule::DestinationIp(wire::cidr(net))),
+    )
 }
 
 fn destination_port(text: &str) -> Permission {
     let port = text.parse::<u16>();
-    port.map_or_else(|_| nothing(), |port| permission(Rule::DestinationPort(port.into())))
+    port.map_or_else(
+        |_| nothing(),
+        |port| permission(Rule::DestinationPort(port.into())),
+    )
 }
 
 fn header(name: &str, value: StringMatcher) -> Permission {

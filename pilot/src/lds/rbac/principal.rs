@@ -32,7 +32,9 @@ pub(super) fn source(source: &Source, reading: Reading<'_>) -> Option<Vec<Princi
     let identities = |text: &AuthzString| identity(text, reading);
     let mut all = field(&source.principals, identities);
     all.extend(field(&source.namespaces, namespace));
-    all.extend(field(&source.service_accounts, |(namespace, name)| account(namespace, name)));
+    all.extend(field(&source.service_accounts, |(namespace, name)| {
+        account(namespace, name)
+    }));
     all.extend(field(&source.ip_blocks, |net| direct_ip(*net)));
     all.extend(field(&source.remote_ip_blocks, |net| remote_ip(*net)));
     if !source.request_principals.is_empty() {
@@ -71,8 +73,12 @@ pub(super) fn condition(condition: &Condition, reading: Reading<'_>) -> Option<V
             None => nobody(),
         }),
         ConditionKey::RequestPrincipal => field(values, |value| request_principal(&text(value))),
-        ConditionKey::RequestAudiences => field(values, |value| claim(&["aud".into()], &text(value))),
-        ConditionKey::RequestPresenter => field(values, |value| claim(&["azp".into()], &text(value))),
+        ConditionKey::RequestAudiences => {
+            field(values, |value| claim(&["aud".into()], &text(value)))
+        }
+        ConditionKey::RequestPresenter => {
+            field(values, |value| claim(&["azp".into()], &text(value)))
+        }
         ConditionKey::RequestClaim(path) => field(values, |value| claim(path, &text(value))),
         ConditionKey::DestinationIp
         | ConditionKey::DestinationPort
@@ -102,9 +108,14 @@ fn identity(text: &AuthzString, reading: Reading<'_>) -> Principal {
     };
     let under = |text: &str, build: fn(&str) -> StringMatcher| {
         let (domain, rest) = text.split_once('/').unwrap_or((text, ""));
-        let known = reading.trust_domains.iter().any(|own| own == domain) || domain == "cluster.local";
+        let known =
+            reading.trust_domains.iter().any(|own| own == domain) || domain == "cluster.local";
         let names = if known && text.contains('/') {
-            reading.trust_domains.iter().map(|own| format!("spiffe://{own}/{rest}")).collect()
+            reading
+                .trust_domains
+                .iter()
+                .map(|own| format!("spiffe://{own}/{rest}"))
+                .collect()
         } else {
             vec![format!("spiffe://{text}")]
         };
@@ -147,7 +158,9 @@ fn remote_ip(net: IpNet) -> Principal {
 }
 
 fn ip(text: &str, build: fn(IpNet) -> Principal) -> Principal {
-    let net = text.parse().or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)));
+    let net = text
+        .parse()
+        .or_else(|_| text.parse().map(|ip: std::net::IpAddr| IpNet::from(ip)));
     net.map_or_else(|_| nobody(), build)
 }
 
@@ -188,12 +201,19 @@ fn payload_value(path: &[Arc<str>], value: StringMatcher) -> Principal {
     };
     let matcher = |pattern| MetadataMatcher {
         filter: JWT_FILTER.to_owned(),
-        path: std::iter::once(JWT_PAYLOAD).chain(path.iter().map(|p| &**p)).map(segment).collect(),
-        value: Some(ValueMatcher { match_pattern: Some(pattern) }),
+        path: std::iter::once(JWT_PAYLOAD)
+            .chain(path.iter().map(|p| &**p))
+            .map(segment)
+            .collect(),
+        value: Some(ValueMatcher {
+            match_pattern: Some(pattern),
+        }),
         ..Default::default()
     };
     let one = value_matcher::MatchPattern::StringMatch(value.clone());
-    let member = ValueMatcher { match_pattern: Some(value_matcher::MatchPattern::StringMatch(value)) };
+    let member = ValueMatcher {
+        match_pattern: Some(value_matcher::MatchPattern::StringMatch(value)),
+    };
     let list = value_matcher::MatchPattern::ListMatch(Box::new(ListMatcher {
         match_pattern: Some(list_matcher::MatchPattern::OneOf(Box::new(member))),
     }));
@@ -250,5 +270,7 @@ fn nobody() -> Principal {
 }
 
 fn principal(identifier: Identifier) -> Principal {
-    Principal { identifier: Some(identifier) }
+    Principal {
+        identifier: Some(identifier),
+    }
 }

@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{client::ClientArgs, echo::EchoArgs, httpbin::HttpbinArgs, tcp_echo::TcpEchoArgs};
+use crate::{
+    capture::CaptureArgs, client::ClientArgs, echo::EchoArgs, httpbin::HttpbinArgs,
+    tcp_echo::TcpEchoArgs,
+};
 
 /// The application of the test suites.
 #[derive(Debug, Parser)]
@@ -24,6 +27,8 @@ pub enum Command {
     Echo(EchoArgs),
     /// Send requests and print one JSON report.
     Client(Box<ClientArgs>),
+    /// Look at the TCP segments of this network namespace and print one JSON object.
+    Capture(CaptureArgs),
     /// Do nothing until told to end: a place to run clients in.
     Pause,
 }

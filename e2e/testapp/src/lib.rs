@@ -8,6 +8,7 @@
 //! This crate does not know that a mesh exists, and it imports nothing from the workspace.
 
 pub mod args;
+pub mod capture;
 pub mod client;
 pub mod echo;
 pub mod grpc;

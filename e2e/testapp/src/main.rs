@@ -3,7 +3,7 @@
 use clap::Parser;
 use testapp::{
     args::{Args, Command},
-    client, echo, httpbin, serve, tcp_echo,
+    capture, client, echo, httpbin, serve, tcp_echo,
 };
 
 #[tokio::main]
@@ -13,6 +13,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Httpbin(args) => httpbin::run(&args).await,
         Command::Echo(args) => echo::run(&args).await,
         Command::Client(args) => client::print(args).await,
+        Command::Capture(args) => capture::run(&args),
         Command::Pause => {
             serve::end_signal()?.await;
             Ok(())

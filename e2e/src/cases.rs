@@ -1,0 +1,158 @@
+//! The cases, in the order they run.
+
+mod authorization;
+mod bad_input;
+mod bookinfo;
+mod disruption;
+mod egress;
+mod fault;
+mod load_balancing;
+mod mixed;
+mod mtls;
+mod protocols;
+mod routing;
+mod telemetry;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    case::{Case, EACH, MIXED, WEFT},
+    mesh::Mesh,
+    poll,
+    traffic::Report,
+};
+
+/// Every case.
+pub const ALL: &[Case] = &[
+    Case {
+        name: "bookinfo",
+        about: "the product page through the ingress gateway, with all versions of reviews",
+        data_planes: EACH,
+        run: bookinfo::run,
+    },
+    Case {
+        name: "request-routing",
+        about: "requests go to the version that route and user say, not one elsewhere",
+        data_planes: EACH,
+        run: routing::request_routing,
+    },
+    Case {
+        name: "traffic-shifting",
+        about: "versions get their shares by weight",
+        data_planes: EACH,
+        run: routing::traffic_shifting,
+    },
+    Case {
+        name: "fault-injection",
+        about: "delays, aborts, timeouts and retries",
+        data_planes: EACH,
+        run: fault::run,
+    },
+    Case {
+        name: "mutual-tls",
+        about: "automatic mTLS, PERMISSIVE, STRICT and per-port modes",
+        data_planes: EACH,
+        run: mtls::run,
+    },
+    Case {
+        name: "mixed-fleet",
+        about: "our proxy and Envoy talk to each other over mTLS, in both directions",
+        data_planes: MIXED,
+        run: mixed::run,
+    },
+    Case {
+        name: "authorization",
+        about: "ALLOW and DENY by identity, namespace, method, path, port and header",
+        data_planes: WEFT,
+        run: authorization::run,
+    },
+    Case {
+        name: "protocols",
+        about: "TCP, HTTP/1.0 to HTTP/2, gRPC, WebSocket, large bodies, trailers, 1xx",
+        data_planes: WEFT,
+        run: protocols::run,
+    },
+    Case {
+        name: "load-balancing",
+        about: "balancers, circuit breakers and outlier detection",
+        data_planes: WEFT,
+        run: load_balancing::run,
+    },
+    Case {
+        name: "egress",
+        about: "unknown destinations, REGISTRY_ONLY and ServiceEntry",
+        data_planes: WEFT,
+        run: egress::run,
+    },
+    Case {
+        name: "disruption",
+        about: "no request fails while configuration, pods, control plane and certificates change",
+        data_planes: WEFT,
+        run: disruption::run,
+    },
+    Case {
+        name: "bad-input",
+        about: "bad objects are refused or quarantined, and their neighbours are not affected",
+        data_planes: WEFT,
+        run: bad_input::run,
+    },
+    Case {
+        name: "telemetry",
+        about: "metrics with all labels, access logs, request ids and trace headers",
+        data_planes: WEFT,
+        run: telemetry::run,
+    },
+];
+
+/// Bookinfo's networking files that cases use, by name.
+pub const BOOKINFO_FILES: &[&str] = &[
+    "bookinfo-gateway",
+    "destination-rule-all",
+    "virtual-service-all-v1",
+    "virtual-service-reviews-test-v2",
+    "virtual-service-reviews-v3",
+    "virtual-service-reviews-jason-v2-v3",
+    "virtual-service-reviews-v2-v3",
+    "virtual-service-reviews-90-10",
+    "virtual-service-reviews-80-20",
+    "virtual-service-reviews-50-v3",
+    "virtual-service-ratings-test-delay",
+    "virtual-service-ratings-test-abort",
+    "fault-injection-details-v1",
+];
+
+/// Files of tcp-echo that cases use, by name.
+pub const TCP_ECHO_FILES: &[&str] = &["tcp-echo-services", "tcp-echo-all-v1", "tcp-echo-20-v2"];
+
+/// The version of reviews in an answer that names the pod.
+const REVIEWS_VERSION: &str = r#"body:podname": ?"reviews-(v[0-9])"#;
+/// The version of the echo server in its answers.
+const ECHO_VERSION: &str = "header:x-version";
+/// The header that signs jason in at the product page.
+const JASON: &str = "cookie: session=jason";
+/// How many answers in a row show that a configuration is in force.
+const PROBES: u64 = 20;
+
+/// Opens bookinfo to the ingress gateway and waits until it answers.
+fn open_bookinfo(mesh: &mut Mesh) -> Result<()> {
+    mesh.apply_bookinfo("bookinfo-gateway")?;
+    in_force("the product page through the gateway", || {
+        let report = mesh.ingress("/productpage").count(3).send()?;
+        crate::assert::all(&report, "200")
+    })
+}
+
+/// Waits until `probe` finds what it wants.
+fn in_force(what: &str, probe: impl FnMut() -> Result<()>) -> Result<()> {
+    poll::until(what, poll::IN_FORCE, probe)
+}
+
+/// Every request failed without an HTTP answer, as when the other side resets the connection.
+fn all_reset(report: &Report) -> Result<()> {
+    let statuses = &report.statuses;
+    ensure!(
+        report.answered == 0 && report.sent > 0,
+        "some were answered: {statuses:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Case 11: under steady load through the gateway nothing fails, whatever changes.
+
+use std::{collections::BTreeSet, fs, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{REVIEWS_VERSION, in_force, open_bookinfo};
+use crate::{
+    assert,
+    mesh::{Mesh, PROXY},
+    poll,
+};
+
+/// Requests for each second.
+const RATE: u64 = 500;
+const CONCURRENCY: u64 = 64;
+/// A bound for each run; it is ended earlier.
+const LOAD_SECONDS_MAX: u64 = 180;
+const WITHOUT_CONTROL_PLANE: Duration = Duration::from_secs(60);
+const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+const REVIEWS: &str = "/api/v1/products/0/reviews";
+
+pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
+    open_bookinfo(mesh)?;
+    mesh.apply_bookinfo("destination-rule-all")?;
+    let steps: [(&str, fn(&mut Mesh) -> Result<()>); 4] = [
+        ("route changes", route_changes),
+        ("a rolling replacement", rolling_replacement),
+        ("rotation of certificates", rotation),
+        ("loss of the control plane", control_plane_loss),
+    ];
+    for (name, step) in steps {
+        under_load(mesh, step).context(name)?;
+    }
+    Ok(())
+}
+
+/// Makes `change` while requests arrive at a steady rate, then asks that none failed.
+fn under_load(mesh: &mut Mesh, change: impl FnOnce(&mut Mesh) -> Result<()>) -> Result<()> {
+    let load = mesh
+        .ingress(REVIEWS)
+        .with("--rate", RATE)
+        .with("--duration", LOAD_SECONDS_MAX)
+        .concurrency(CONCURRENCY)
+        .start()?;
+    let changed = change(mesh);
+    let report = load.finish()?;
+    changed?;
+    assert::all(&report, "200")?;
+    let rate = report.sent as f64 * 1000.0 / report.elapsed_ms as f64;
+    ensure!(
+        rate > RATE as f64 * 0.8,
+        "only {rate:.0} requests per second were sent"
+    );
+    Ok(())
+}
+
+fn route_changes(mesh: &mut Mesh) -> Result<()> {
+    for _ in 0..3 {
+        for (file, versions) in [
+            ("virtual-service-all-v1", &["v1"][..]),
+            ("virtual-service-reviews-v3", &["v3"]),
+            ("virtual-service-reviews-v2-v3", &["v2", "v3"]),
+        ] {
+            mesh.apply_bookinfo(file)?;
+            in_force(file, || answered_by(mesh, versions))?;
+        }
+        let rollback = mesh
+            .samples()
+            .bookinfo_networking("virtual-service-reviews-v2-v3")?;
+        mesh.cluster().delete(&rollback)?;
+        in_force("no route", || answered_by(mesh, &["v1", "v2", "v3"]))?;
+    }
+    Ok(())
+}
+
+fn answered_by(mesh: &Mesh, versions: &[&str]) -> Result<()> {
+    let report = mesh
+        .ingress(REVIEWS)
+        .count(30)
+        .group_by(REVIEWS_VERSION)
+        .send()?;
+    assert::only(&report, versions)
+}
+
+/// Every pod of reviews is replaced by another one.
+fn rolling_replacement(mesh: &mut Mesh) -> Result<()> {
+    let names = |mesh: &Mesh| -> Result<BTreeSet<String>> {
+        let pods = mesh.pods("default/reviews-")?;
+        Ok(pods.into_iter().map(|pod| pod.name).collect())
+    };
+    let before = names(mesh)?;
+    let bookinfo = fs::read_to_string(mesh.samples().bookinfo()?)?;
+    let replaced = mesh.scratch_file(&with_new_templates(&bookinfo))?;
+    // What `up` started stays until `down`; this is not the case's to delete.
+    mesh.cluster().apply(&replaced)?;
+    poll::until("new pods of reviews", REPLACEMENT_TIMEOUT, || {
+        let pods = mesh.pods("default/reviews-")?;
+        let old = pods.iter().filter(|pod| before.contains(&pod.name)).count();
+        let ready = pods.iter().filter(|pod| pod.ready).count();
+        ensure!(
+            old == 0 && ready == before.len(),
+            "{old} old ones, {ready} ready ones"
+        );
+        Ok(())
+    })?;
+    in_force("answers of the new pods", || {
+        answered_by(mesh, &["v1", "v2", "v3"])
+    })
+}
+
+/// The deployments of reviews with another label on their pods, which replaces them.
+fn with_new_templates(bookinfo: &str) -> String {
+    bookinfo
+        .split("---\n")
+        .filter(|document| {
+            document.contains("kind: Deployment") && document.contains("name: reviews-")
+        })
+        .map(|deployment| {
+            let template = "    metadata:\n      labels:\n";
+            let replaced = format!("{template}        replaced: \"true\"\n");
+            format!("{}---\n", deployment.replace(template, &replaced))
+        })
+        .collect()
+}
+
+/// SIGKILL, a minute without, and the return; afterwards changes are taken again.
+fn control_plane_loss(mesh: &mut Mesh) -> Result<()> {
+    mesh.cluster().stop_control_plane()?;
+    thread::sleep(WITHOUT_CONTROL_PLANE);
+    mesh.cluster().start_control_plane()?;
+    poll::until("the control plane's return", REPLACEMENT_TIMEOUT, || {
+        mesh.pod("istio-system/istiod")
+    })?;
+    mesh.apply_bookinfo("virtual-service-reviews-v3")?;
+    poll::until("a change after the return", REPLACEMENT_TIMEOUT, || {
+        answered_by(mesh, &["v3"])
+    })
+}
+
+/// Every workload gets another certificate.
+fn rotation(mesh: &mut Mesh) -> Result<()> {
+    let serial = |mesh: &Mesh, pod: &str| -> Result<String> {
+        let pod = mesh.pod(pod)?;
+        let name = format!("{}.{}", pod.name, pod.namespace);
+        let out = mesh
+            .cluster()
+            .meshctl(&["proxy-config", "secrets", &name, "-o", "json"])?
+            .ok()?;
+        let secrets: serde_json::Value = serde_json::from_str(&out)?;
+        find_serial(&secrets).with_context(|| format!("no serial number in {secrets}"))
+    };
+    let rotated = [
+        "default/productpage",
+        "default/reviews-v1",
+        "default/reviews-v2",
+        "default/reviews-v3",
+    ];
+    let before = rotated.map(|pod| serial(mesh, pod));
+    for pod in mesh.cluster().pods()? {
+        if pod.containers.iter().any(|name| name == PROXY) {
+            rotate(mesh, &pod)?;
+        }
+    }
+    for (pod, before) in rotated.iter().zip(before) {
+        let before = before?;
+        poll::until("another certificate", REPLACEMENT_TIMEOUT, || {
+            ensure!(serial(mesh, pod)? != before, "{pod} still has {before}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Asks a pod's agent for a new certificate at once.
+fn rotate(mesh: &Mesh, pod: &crate::cluster::Pod) -> Result<()> {
+    let name = format!("{}/{}", pod.namespace, pod.name);
+    let report = mesh
+        .from(&name, "http://127.0.0.1:15020/debug/rotate")?
+        .with("--method", "POST")
+        .send()?;
+    assert::all(&report, "200").with_context(|| format!("the agent of {name}"))
+}
+
+/// The first "serialNumber" anywhere in a document.
+fn find_serial(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let named = |name: &str| fields.get(name).and_then(|value| value.as_str());
+            let serial = named("serialNumber")
+                .or_else(|| named("serial_number"))
+                .or_else(|| named("serial"));
+            serial
+                .map(str::to_owned)
+                .or_else(|| fields.values().find_map(find_serial))
+        }
+        serde_json::Value::Array(items) => items.iter().find_map(find_serial),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Samples;
+
+    #[test]
+    fn only_reviews_are_replaced() {
+        let bookinfo = fs::read_to_string(Samples::find(None).bookinfo().unwrap()).unwrap();
+        let replaced = with_new_templates(&bookinfo);
+        assert_eq!(replaced.matches("kind: Deployment").count(), 3);
+        assert_eq!(replaced.matches("replaced: \"true\"").count(), 3);
+    }
+
+    #[test]
+    fn serial_numbers_are_found_at_any_depth() {
+        let secrets = serde_json::json!([{"a": {"certs": [{"serialNumber": "07"}]}}]);
+        assert_eq!(find_serial(&secrets).as_deref(), Some("07"));
+    }
+}

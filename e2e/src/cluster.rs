@@ -1,0 +1,136 @@
+//! Where a mesh runs: the few things that the suite asks of it.
+
+pub mod local;
+
+use std::{path::Path, process::Child};
+
+use anyhow::{Context, Result, ensure};
+
+/// A mesh's surroundings.
+pub trait Cluster {
+    /// Applies a manifest.
+    fn apply(&self, manifest: &Path) -> Result<()>;
+    /// Tries to apply a manifest, and returns what was said about it.
+    fn try_apply(&self, manifest: &Path) -> Result<Said>;
+    /// What the analysis of all objects of the mesh says.
+    fn analyze(&self) -> Result<Said>;
+    /// Deletes what a manifest names; what is not there is no error.
+    fn delete(&self, manifest: &Path) -> Result<()>;
+    /// Pods of all namespaces.
+    fn pods(&self) -> Result<Vec<Pod>>;
+    /// Starts a command in a pod's application container, with pipes for its output.
+    fn exec(&self, pod: &Pod, command: &[String]) -> Result<Child>;
+    /// Starts a client on this machine, with pipes for its output.
+    fn here(&self, command: &[String]) -> Result<Child>;
+    /// The log of a container.
+    fn logs(&self, pod: &Pod, container: &str) -> Result<String>;
+    /// Runs `meshctl` and returns its output whatever its exit status.
+    fn meshctl(&self, args: &[&str]) -> Result<Said>;
+    /// Ends the control plane's process at once, with SIGKILL, and keeps it from coming back.
+    fn stop_control_plane(&self) -> Result<()>;
+    /// Lets the control plane come back.
+    fn start_control_plane(&self) -> Result<()>;
+    /// Where the ingress gateway is reached from this machine, without a path.
+    fn ingress(&self) -> String;
+    /// Ends the mesh.
+    fn down(&self) -> Result<()>;
+}
+
+/// One pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: String,
+    /// Whether all its containers are ready.
+    pub ready: bool,
+    /// Whether it is on its way out.
+    pub terminating: bool,
+    /// Its containers' names, the application's first.
+    pub containers: Vec<String>,
+}
+
+/// What a command said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// Standard output, if the command succeeded.
+    pub fn ok(self) -> Result<String> {
+        ensure!(self.success, "{}{}", self.err, self.out);
+        Ok(self.out)
+    }
+
+    /// Both outputs, if the command failed.
+    pub fn refused(self) -> Result<String> {
+        ensure!(!self.success, "it should be refused: {}", self.out);
+        Ok(format!("{}{}", self.err, self.out))
+    }
+}
+
+/// The pods of a Kubernetes list in JSON.
+pub fn pods_from_json(text: &str) -> Result<Vec<Pod>> {
+    let list: serde_json::Value = serde_json::from_str(text).context("pods are not JSON")?;
+    let items = match &list {
+        serde_json::Value::Array(items) => items,
+        list => list["items"].as_array().context("pods are not a list")?,
+    };
+    Ok(items.iter().map(pod_from_json).collect())
+}
+
+fn pod_from_json(pod: &serde_json::Value) -> Pod {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let conditions = pod["status"]["conditions"].as_array();
+    let is_ready = |condition: &serde_json::Value| {
+        condition["type"] == "Ready" && condition["status"] == "True"
+    };
+    let mut containers: Vec<String> = pod["spec"]["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|container| text(&container["name"]))
+        .collect();
+    // The injector may put the proxy first.
+    containers.sort_by_key(|name| name == "istio-proxy");
+    Pod {
+        namespace: text(&pod["metadata"]["namespace"]),
+        name: text(&pod["metadata"]["name"]),
+        ip: text(&pod["status"]["podIP"]),
+        ready: conditions.into_iter().flatten().any(is_ready),
+        terminating: !pod["metadata"]["deletionTimestamp"].is_null(),
+        containers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_read_from_a_list() {
+        let text = r#"{"items": [{
+            "metadata": {"namespace": "apps", "name": "echo-v1-1"},
+            "spec": {"containers": [{"name": "istio-proxy"}, {"name": "echo"}]},
+            "status": {"podIP": "10.244.0.7", "conditions": [{"type": "Ready", "status": "True"}]}
+        }]}"#;
+        let expected = Pod {
+            namespace: "apps".to_owned(),
+            name: "echo-v1-1".to_owned(),
+            ip: "10.244.0.7".to_owned(),
+            ready: true,
+            terminating: false,
+            containers: vec!["echo".to_owned(), "istio-proxy".to_owned()],
+        };
+        assert_eq!(pods_from_json(text).unwrap(), [expected]);
+    }
+}

@@ -8,5 +8,24 @@
 //! know xDS.
 
 pub mod manifest;
+pub mod source;
 
+pub mod crd;
 pub mod decode;
+pub mod kind;
+pub mod object;
+
+pub mod normalize;
+pub mod store;
+
+pub mod snapshot;
+
+mod analyze;
+mod check;
+mod galley;
+mod metrics;
+mod pipeline;
+mod validate;
+
+pub use self::check::{analyze, check_documents, check_files, load};
+pub use self::galley::{Config, Galley, StartError};

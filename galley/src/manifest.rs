@@ -10,6 +10,7 @@ pub mod path;
 mod files;
 mod split;
 
+pub(crate) use self::files::list_files;
 pub use self::files::{is_manifest, read_all, read_file};
 
 use std::sync::Arc;
@@ -86,6 +87,17 @@ pub fn parse(file: &str, text: &str) -> (Vec<Document>, Vec<Diagnostic>) {
         }
     }
     (documents, diagnostics)
+}
+
+/// Reads text that is one value, such as a document inside of a ConfigMap. Errors
+/// name the line within the text.
+pub(crate) fn parse_value(text: &str) -> Result<Node, String> {
+    let part = split::Part {
+        line_offset: 0,
+        text,
+    };
+    parse_part(&part)
+        .map_err(|finding| format!("line {}: {}", finding.position.line, finding.message))
 }
 
 fn parse_part(part: &split::Part<'_>) -> Result<Node, Finding> {

@@ -1,0 +1,76 @@
+//! Wire structs: Istio's kinds as users write them.
+//!
+//! Everything is optional here and nothing is checked beyond its type; meaning
+//! begins in `validate` and `normalize`. Field names and types are those of the
+//! `istio.io/api` messages, whose reference documents them; one file per kind.
+//! Kubernetes' own kinds come from `k8s-openapi`.
+
+#![allow(
+    missing_docs,
+    reason = "fields mirror Istio's reference one to one; the model in mesh-api documents their meaning"
+)]
+
+pub mod authorization_policy;
+pub mod destination_rule;
+pub mod gateway;
+pub mod mesh_config;
+pub mod peer_authentication;
+pub mod request_authentication;
+pub mod service_entry;
+pub mod sidecar;
+pub mod telemetry;
+pub mod traffic_policy;
+pub mod virtual_service;
+
+use std::collections::BTreeMap;
+
+/// Declares wire structs: camelCase, every field optional.
+macro_rules! wire {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+        }
+    )*};
+}
+use wire;
+
+wire! {
+    /// `WorkloadSelector` of the networking kinds.
+    WorkloadSelector {
+        labels: BTreeMap<String, String>,
+    }
+
+    /// `WorkloadSelector` of the security and telemetry kinds.
+    LabelSelector {
+        match_labels: BTreeMap<String, String>,
+    }
+
+    /// `PolicyTargetReference`.
+    TargetRef {
+        group: String,
+        kind: String,
+        name: String,
+        namespace: String,
+    }
+
+    /// `Percent`.
+    Percent {
+        value: f64,
+    }
+
+    /// `Port` of Gateway, Sidecar and ServiceEntry.
+    Port {
+        number: u32,
+        name: String,
+        protocol: String,
+        target_port: u32,
+    }
+
+    /// `PortSelector`.
+    PortSelector {
+        number: u32,
+    }
+}

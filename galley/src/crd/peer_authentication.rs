@@ -1,0 +1,28 @@
+//! `PeerAuthentication`, security.istio.io.
+
+use std::collections::BTreeMap;
+
+use super::{LabelSelector, wire};
+use crate::decode::jsonpb::wire_enum;
+
+wire! {
+    PeerAuthentication {
+        selector: Option<LabelSelector>,
+        mtls: Option<MutualTls>,
+        port_level_mtls: BTreeMap<u32, MutualTls>,
+    }
+
+    MutualTls {
+        mode: MtlsMode,
+    }
+}
+
+wire_enum!(
+    MtlsMode {
+        #[default]
+        Unset = "UNSET" / 0,
+        Disable = "DISABLE" / 1,
+        Permissive = "PERMISSIVE" / 2,
+        Strict = "STRICT" / 3,
+    }
+);

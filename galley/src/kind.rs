@@ -1,0 +1,213 @@
+//! Which kinds galley knows, and what becomes of each.
+
+/// What is done with objects of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Decoded, validated and part of the model.
+    Model(Kind),
+    /// Someone else's business: Deployments, roles, definitions and the like.
+    PassedOver,
+    /// A kind of the mesh that is not supported yet.
+    NotSupported,
+    /// The group is ours, the version is not served: the served ones.
+    UnknownVersion(&'static [&'static str]),
+    /// The group is ours, the kind does not exist; perhaps another was meant.
+    UnknownKind(Option<&'static str>),
+}
+
+/// The kinds behind the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Kubernetes.
+    ConfigMap,
+    /// Kubernetes.
+    Namespace,
+    /// Kubernetes.
+    Node,
+    /// Kubernetes.
+    Secret,
+    /// Kubernetes.
+    ServiceAccount,
+    /// Kubernetes.
+    Pod,
+    /// Kubernetes.
+    Service,
+    /// Kubernetes.
+    EndpointSlice,
+    /// networking.istio.io.
+    ServiceEntry,
+    /// networking.istio.io.
+    WorkloadEntry,
+    /// networking.istio.io.
+    Gateway,
+    /// networking.istio.io.
+    VirtualService,
+    /// networking.istio.io.
+    DestinationRule,
+    /// networking.istio.io.
+    Sidecar,
+    /// security.istio.io.
+    PeerAuthentication,
+    /// security.istio.io.
+    RequestAuthentication,
+    /// security.istio.io.
+    AuthorizationPolicy,
+    /// telemetry.istio.io.
+    Telemetry,
+}
+
+const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const SECURITY: &[&str] = &["v1", "v1beta1"];
+const TELEMETRY: &[&str] = &["v1", "v1alpha1"];
+const V1: &[&str] = &["v1"];
+
+/// Group, kind, versions, and the kind in the model.
+const MODEL: &[(&str, &str, &[&str], Kind)] = &[
+    ("", "ConfigMap", V1, Kind::ConfigMap),
+    ("", "Namespace", V1, Kind::Namespace),
+    ("", "Node", V1, Kind::Node),
+    ("", "Secret", V1, Kind::Secret),
+    ("", "ServiceAccount", V1, Kind::ServiceAccount),
+    ("", "Pod", V1, Kind::Pod),
+    ("", "Service", V1, Kind::Service),
+    ("discovery.k8s.io", "EndpointSlice", V1, Kind::EndpointSlice),
+    (
+        "networking.istio.io",
+        "ServiceEntry",
+        NETWORKING,
+        Kind::ServiceEntry,
+    ),
+    (
+        "networking.istio.io",
+        "WorkloadEntry",
+        NETWORKING,
+        Kind::WorkloadEntry,
+    ),
+    ("networking.istio.io", "Gateway", NETWORKING, Kind::Gateway),
+    (
+        "networking.istio.io",
+        "VirtualService",
+        NETWORKING,
+        Kind::VirtualService,
+    ),
+    (
+        "networking.istio.io",
+        "DestinationRule",
+        NETWORKING,
+        Kind::DestinationRule,
+    ),
+    ("networking.istio.io", "Sidecar", NETWORKING, Kind::Sidecar),
+    (
+        "security.istio.io",
+        "PeerAuthentication",
+        SECURITY,
+        Kind::PeerAuthentication,
+    ),
+    (
+        "security.istio.io",
+        "RequestAuthentication",
+        SECURITY,
+        Kind::RequestAuthentication,
+    ),
+    (
+        "security.istio.io",
+        "AuthorizationPolicy",
+        SECURITY,
+        Kind::AuthorizationPolicy,
+    ),
+    (
+        "telemetry.istio.io",
+        "Telemetry",
+        TELEMETRY,
+        Kind::Telemetry,
+    ),
+];
+
+/// Groups and kinds of the mesh without support yet; an empty kind is the whole group.
+const NOT_SUPPORTED: &[(&str, &str)] = &[
+    ("networking.istio.io", "EnvoyFilter"),
+    ("networking.istio.io", "WorkloadGroup"),
+    ("networking.istio.io", "ProxyConfig"),
+    ("extensions.istio.io", ""),
+    ("authentication.istio.io", ""),
+    ("rbac.istio.io", ""),
+    ("config.istio.io", ""),
+    ("gateway.networking.k8s.io", ""),
+    ("gateway.networking.x-k8s.io", ""),
+    ("networking.k8s.io", "Ingress"),
+    ("networking.k8s.io", "IngressClass"),
+];
+
+/// Looks a kind up.
+pub fn handling(api_version: &str, kind: &str) -> Handling {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    if let Some((_, _, versions, model)) = MODEL.iter().find(|row| (row.0, row.1) == (group, kind))
+    {
+        return match versions.contains(&version) {
+            true => Handling::Model(*model),
+            false => Handling::UnknownVersion(versions),
+        };
+    }
+    if NOT_SUPPORTED
+        .iter()
+        .any(|(g, k)| *g == group && (k.is_empty() || *k == kind))
+    {
+        return Handling::NotSupported;
+    }
+    if group.ends_with(".istio.io") {
+        let kinds = MODEL.iter().filter(|row| row.0 == group).map(|row| row.1);
+        return Handling::UnknownKind(crate::decode::suggest::nearest(kind, kinds));
+    }
+    Handling::PassedOver
+}
+
+impl Kind {
+    /// The kind's name.
+    pub fn name(self) -> &'static str {
+        let row = MODEL.iter().find(|row| row.3 == self);
+        row.map(|row| row.1).expect("every kind has a row")
+    }
+
+    /// True for kinds without namespace.
+    pub fn is_cluster_wide(self) -> bool {
+        matches!(self, Self::Namespace | Self::Node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_served_versions() {
+        for version in ["v1", "v1beta1", "v1alpha3"] {
+            let api_version = format!("networking.istio.io/{version}");
+            assert_eq!(
+                handling(&api_version, "VirtualService"),
+                Handling::Model(Kind::VirtualService)
+            );
+        }
+        assert_eq!(handling("v1", "Service"), Handling::Model(Kind::Service));
+    }
+
+    #[test]
+    fn what_is_not_in_the_model() {
+        assert_eq!(handling("apps/v1", "Deployment"), Handling::PassedOver);
+        assert_eq!(
+            handling("networking.istio.io/v1alpha3", "EnvoyFilter"),
+            Handling::NotSupported
+        );
+        assert_eq!(
+            handling("gateway.networking.k8s.io/v1", "Gateway"),
+            Handling::NotSupported
+        );
+        assert_eq!(
+            handling("networking.istio.io/v2", "Gateway"),
+            Handling::UnknownVersion(NETWORKING)
+        );
+        assert_eq!(
+            handling("networking.istio.io/v1", "VirtualServices"),
+            Handling::UnknownKind(Some("VirtualService"))
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! From the wire structs to the model: names expanded, defaults applied, text parsed.
+//!
+//! Objects arrive validated, so a failure here is an object that `validate` let
+//! through although the model cannot hold it; it is refused like any other.
+//! One file per kind.
+
+mod authorization_policy;
+mod destination_rule;
+mod endpoint_slice;
+mod gateway;
+mod mesh_config;
+mod peer_authentication;
+mod pod;
+mod request_authentication;
+mod secret;
+mod service;
+mod service_entry;
+mod sidecar;
+mod telemetry;
+mod traffic_policy;
+mod virtual_service;
+
+pub(crate) use self::authorization_policy::condition_key;
+pub(crate) use self::service::external_name;
+pub(crate) use self::virtual_service::grpc_status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mesh_api::authn::{PeerAuthentication, RequestAuthentication};
+use mesh_api::authz::AuthorizationPolicy;
+use mesh_api::hostname::Hostname;
+use mesh_api::labels::{Labels, Selector};
+use mesh_api::mesh_config::MeshConfig;
+use mesh_api::resource::{Meta, Origin, Visibility};
+use mesh_api::route::VirtualService;
+use mesh_api::service::Service;
+use mesh_api::snapshot::Credential;
+use mesh_api::telemetry::Telemetry;
+use mesh_api::traffic_policy::DestinationRule;
+
+pub use self::endpoint_slice::{Slice, SliceEndpoint};
+pub use self::pod::Pod;
+pub use self::service_entry::{Machine, ServiceEntry};
+
+use crate::crd::{LabelSelector, WorkloadSelector};
+use crate::manifest::Document;
+use crate::manifest::node::Position;
+use crate::manifest::path::FieldPath;
+use crate::object::Spec;
+
+/// What normalising depends on besides the object.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Mesh-wide settings.
+    pub mesh: &'a MeshConfig,
+}
+
+/// An object as meant. Kinds that become part of the snapshot only together with
+/// others (pods, slices) have types of their own.
+#[derive(Debug, Clone)]
+pub enum Model {
+    /// Mesh-wide settings (ConfigMap `istio` of the root namespace).
+    MeshConfig(Arc<MeshConfig>),
+    /// A Kubernetes Service.
+    Service(Arc<Service>),
+    /// An external or manual service: one model service for each host.
+    ServiceEntry(Arc<ServiceEntry>),
+    /// A WorkloadEntry.
+    Machine(Arc<Machine>),
+    /// An EndpointSlice.
+    Slice(Arc<Slice>),
+    /// A pod.
+    Pod(Arc<Pod>),
+    /// A node: its labels.
+    Node(Labels),
+    /// A namespace: its labels.
+    Namespace(Labels),
+    /// A Secret with a certificate.
+    Credential(Arc<Credential>),
+    /// Itself.
+    VirtualService(Arc<VirtualService>),
+    /// Itself.
+    DestinationRule(Arc<DestinationRule>),
+    /// Itself.
+    Gateway(Arc<mesh_api::gateway::Gateway>),
+    /// Itself.
+    Sidecar(Arc<mesh_api::sidecar::Sidecar>),
+    /// Itself.
+    PeerAuthentication(Arc<PeerAuthentication>),
+    /// Itself.
+    RequestAuthentication(Arc<RequestAuthentication>),
+    /// Itself.
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
+    /// Itself.
+    Telemetry(Arc<Telemetry>),
+    /// Of no concern to the mesh: other ConfigMaps and Secrets, service accounts.
+    Nothing,
+}
+
+/// Why the model cannot hold an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct Fault {
+    /// The field.
+    pub path: String,
+    /// Where it stands.
+    pub position: Position,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What one object is normalised with.
+#[derive(Debug, Clone, Copy)]
+struct Scope<'a> {
+    meta: &'a Meta,
+    mesh: &'a MeshConfig,
+    document: &'a Document,
+}
+
+/// The meaning of an object.
+pub(crate) fn normalize(
+    meta: &Meta,
+    spec: &Spec,
+    document: &Document,
+    context: &Context<'_>,
+) -> Result<Model, Fault> {
+    let scope = Scope {
+        meta,
+        mesh: context.mesh,
+        document,
+    };
+    Ok(match spec {
+        Spec::ConfigMap(map) => mesh_config::normalize(map, &scope)?,
+        Spec::Namespace(_) => Model::Namespace(meta.labels.clone()),
+        Spec::Node(_) => Model::Node(meta.labels.clone()),
+        Spec::Secret(secret) => secret::normalize(secret, &scope)?,
+        Spec::ServiceAccount(_) => Model::Nothing,
+        Spec::Pod(pod) => Model::Pod(Arc::new(pod::normalize(pod, &scope)?)),
+        Spec::Service(service) => Model::Service(Arc::new(service::normalize(service, &scope)?)),
+        Spec::EndpointSlice(slice) => {
+            Model::Slice(Arc::new(endpoint_slice::normalize(slice, &scope)?))
+        }
+        Spec::ServiceEntry(spec) => {
+            Model::ServiceEntry(Arc::new(service_entry::normalize(spec, &scope)?))
+        }
+        Spec::WorkloadEntry(spec) => {
+            Model::Machine(Arc::new(service_entry::normalize_workload(spec, &scope)?))
+        }
+        Spec::Gateway(spec) => Model::Gateway(Arc::new(gateway::normalize(spec, &scope)?)),
+        Spec::VirtualService(spec) => {
+            Model::VirtualService(Arc::new(virtual_service::normalize(spec, &scope)?))
+        }
+        Spec::DestinationRule(spec) => {
+            Model::DestinationRule(Arc::new(destination_rule::normalize(spec, &scope)?))
+        }
+        Spec::Sidecar(spec) => Model::Sidecar(Arc::new(sidecar::normalize(spec, &scope)?)),
+        Spec::PeerAuthentication(spec) => {
+            Model::PeerAuthentication(Arc::new(peer_authentication::normalize(spec, &scope)?))
+        }
+        Spec::RequestAuthentication(spec) => {
+            Model::RequestAuthentication(Arc::new(request_authentication::normalize(spec, &scope)))
+        }
+        Spec::AuthorizationPolicy(spec) => {
+            Model::AuthorizationPolicy(Arc::new(authorization_policy::normalize(spec, &scope)?))
+        }
+        Spec::Telemetry(spec) => Model::Telemetry(Arc::new(telemetry::normalize(spec, &scope))),
+    })
+}
+
+impl Scope<'_> {
+    fn fault(&self, path: &FieldPath<'_>, message: impl ToString) -> Fault {
+        Fault {
+            path: path.to_string(),
+            position: path.position_in(&self.document.node),
+            message: message.to_string(),
+        }
+    }
+
+    /// Where a part of the object stands.
+    fn origin(&self, path: &FieldPath<'_>) -> Origin {
+        let position = path.position_in(&self.document.node);
+        match self.document.origin() {
+            Origin::File { path, .. } if position.line > 0 => Origin::File {
+                path,
+                line: position.line,
+                column: position.column,
+            },
+            other => other,
+        }
+    }
+
+    /// A host; a short name is one of the rule's own namespace, never of the
+    /// namespace that the service is in.
+    fn host(&self, text: &str, path: &FieldPath<'_>) -> Result<Hostname, Fault> {
+        let short = !text.contains(['.', '*']) && !text.is_empty();
+        let full = match short {
+            true => format!(
+                "{text}.{}.svc.{}",
+                self.meta.namespace(),
+                self.mesh.cluster_domain
+            ),
+            false => text.to_owned(),
+        };
+        full.parse().map_err(|error| self.fault(path, error))
+    }
+
+    fn hosts(&self, texts: &[String], path: &FieldPath<'_>) -> Result<Vec<Hostname>, Fault> {
+        texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| self.host(text, &path.index(index)))
+            .collect()
+    }
+
+    fn port(&self, number: u32, path: &FieldPath<'_>) -> Result<u16, Fault> {
+        u16::try_from(number)
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(|| self.fault(path, format!("port {number} is not between 1 and 65535")))
+    }
+
+    /// `exportTo`, with the mesh's default for an empty list.
+    fn visibility(&self, export_to: &[String], default: &Visibility) -> Visibility {
+        visibility(export_to, self.meta.namespace()).unwrap_or_else(|| self.own(default))
+    }
+
+    /// A default of `.` means the object's namespace, wherever the object is.
+    fn own(&self, default: &Visibility) -> Visibility {
+        match default {
+            Visibility::Namespaces(names) if names.contains(".") => {
+                let own = names.iter().map(|name| match &**name {
+                    "." => self.meta.key.namespace.clone(),
+                    _ => name.clone(),
+                });
+                Visibility::Namespaces(own.collect())
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+/// `exportTo`; nothing if the list is empty. `.` is replaced by `own`.
+fn visibility(export_to: &[String], own: &str) -> Option<Visibility> {
+    if export_to.is_empty() {
+        return None;
+    }
+    if export_to.iter().any(|value| value == "*") {
+        return Some(Visibility::Public);
+    }
+    if export_to.iter().any(|value| value == "~") {
+        return Some(Visibility::None);
+    }
+    let names = export_to
+        .iter()
+        .map(|value| if value == "." { own } else { value.as_str() });
+    Some(Visibility::Namespaces(names.map(Arc::from).collect()))
+}
+
+fn labels(map: &BTreeMap<String, String>) -> Labels {
+    map.iter().collect()
+}
+
+fn label_selector(selector: Option<&LabelSelector>) -> Option<Selector> {
+    let selector = selector.filter(|selector| !selector.match_labels.is_empty())?;
+    Some(Selector::new(labels(&selector.match_labels)))
+}
+
+fn workload_selector(selector: Option<&WorkloadSelector>) -> Option<Selector> {
+    let selector = selector.filter(|selector| !selector.labels.is_empty())?;
+    Some(Selector::new(labels(&selector.labels)))
+}
+
+/// Empty text is an unset field.
+fn some(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn shared(texts: &[String]) -> Vec<Arc<str>> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}

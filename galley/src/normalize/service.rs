@@ -1,0 +1,155 @@
+//! The Kubernetes Service. Source: Istio `kube.ConvertService`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use mesh_api::labels::Selector;
+use mesh_api::port::{Port, Protocol, TargetPort};
+use mesh_api::resource::Visibility;
+use mesh_api::service::{
+    Registry, Resolution, Service, ServiceAddress, ServicePort, TrafficDistribution,
+};
+
+use super::{Fault, Scope, visibility};
+use crate::manifest::path::FieldPath;
+
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+pub(super) fn normalize(service: &core::Service, scope: &Scope<'_>) -> Result<Service, Fault> {
+    let root = FieldPath::ROOT;
+    let path = root.field("spec");
+    let default = core::ServiceSpec::default();
+    let spec = service.spec.as_ref().unwrap_or(&default);
+    let external = spec.type_.as_deref() == Some("ExternalName");
+    let headless = spec.cluster_ip.as_deref() == Some("None");
+    let list = path.field("ports");
+    let ports = spec.ports.iter().flatten().enumerate();
+    Ok(Service {
+        meta: scope.meta.clone(),
+        hostname: scope.host(scope.meta.name(), &root.field("metadata"))?,
+        name: scope.meta.key.name.clone(),
+        registry: Registry::Kubernetes,
+        addresses: addresses(spec, &path, scope)?,
+        ports: ports
+            .map(|(index, port)| service_port(port, external, &list.index(index), scope))
+            .collect::<Result<_, _>>()?,
+        resolution: match (external, headless) {
+            // Istio looks the target up among its services first; DNS leads there too.
+            (true, _) => Resolution::Dns,
+            (_, true) => Resolution::Passthrough,
+            _ => Resolution::Static,
+        },
+        mesh_external: external,
+        visibility: service_visibility(scope),
+        selector: spec
+            .selector
+            .as_ref()
+            .filter(|labels| !labels.is_empty())
+            .map(|labels| Selector::new(labels.iter().collect())),
+        subject_alt_names: Default::default(),
+        service_accounts: Default::default(),
+        aliases: Vec::new(),
+        publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        node_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        traffic_distribution: distribution(spec, scope),
+    })
+}
+
+fn addresses(
+    spec: &core::ServiceSpec,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Vec<ServiceAddress>, Fault> {
+    let listed = spec.cluster_ips.iter().flatten();
+    let mut texts: Vec<&String> = spec.cluster_ip.iter().chain(listed).collect();
+    texts.retain(|text| !text.is_empty() && *text != "None");
+    let mut addresses = Vec::new();
+    for text in texts {
+        let address: IpAddr = text.parse().map_err(|_| {
+            let message = format!("\"{text}\" is not an address");
+            scope.fault(&path.field("clusterIP"), message)
+        })?;
+        if !addresses.contains(&ServiceAddress::Ip(address)) {
+            addresses.push(ServiceAddress::Ip(address));
+        }
+    }
+    Ok(addresses)
+}
+
+fn service_port(
+    port: &core::ServicePort,
+    external: bool,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<ServicePort, Fault> {
+    let at = path.field("port");
+    let number = scope.port(u32::try_from(port.port).unwrap_or(0), &at)?;
+    let name = port.name.as_deref().unwrap_or_default();
+    let datagrams = matches!(port.protocol.as_deref(), Some("UDP" | "SCTP"));
+    let app = port.app_protocol.as_deref();
+    let protocol = match Protocol::of_service_port(number, name, app, datagrams) {
+        // An alias leads out of the mesh, where first bytes say nothing about the other side.
+        Protocol::Auto if external => Protocol::Tcp,
+        protocol => protocol,
+    };
+    let target_path = path.field("targetPort");
+    let target = match &port.target_port {
+        Some(IntOrString::Int(0)) | None => TargetPort::Number(non_zero(number)),
+        Some(IntOrString::Int(target)) => {
+            let target = scope.port(u32::try_from(*target).unwrap_or(0), &target_path)?;
+            TargetPort::Number(non_zero(target))
+        }
+        Some(IntOrString::String(name)) => match name.parse::<Port>() {
+            Ok(number) => TargetPort::Number(number),
+            Err(_) => TargetPort::Name(name.as_str().into()),
+        },
+    };
+    Ok(ServicePort {
+        number,
+        name: name.into(),
+        protocol,
+        target,
+    })
+}
+
+fn non_zero(number: u16) -> Port {
+    Port::new(number).expect("ports were checked to be above 0")
+}
+
+/// Annotation `networking.istio.io/exportTo`, a comma-separated list.
+fn service_visibility(scope: &Scope<'_>) -> Visibility {
+    let default = &scope.mesh.default_service_export_to;
+    let Some(text) = scope.meta.annotations.get(EXPORT_TO) else {
+        return scope.own(default);
+    };
+    let names: Vec<String> = text
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    visibility(&names, scope.meta.namespace()).unwrap_or_else(|| scope.own(default))
+}
+
+fn distribution(spec: &core::ServiceSpec, scope: &Scope<'_>) -> TrafficDistribution {
+    let annotation = scope
+        .meta
+        .annotations
+        .get("networking.istio.io/traffic-distribution");
+    match annotation.or(spec.traffic_distribution.as_deref()) {
+        Some("PreferClose" | "PreferSameZone") => TrafficDistribution::PreferSameZone,
+        Some("PreferSameNode") => TrafficDistribution::PreferSameNode,
+        _ => TrafficDistribution::Any,
+    }
+}
+
+/// The target of an ExternalName service.
+pub(crate) fn external_name(service: &core::Service) -> Option<Arc<str>> {
+    let spec = service.spec.as_ref()?;
+    let external = spec.type_.as_deref() == Some("ExternalName");
+    spec.external_name
+        .as_deref()
+        .filter(|_| external)
+        .map(Arc::from)
+}

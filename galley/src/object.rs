@@ -1,0 +1,292 @@
+//! One object between its text and the model: identified, decoded, checked.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mesh_api::diagnostic::Diagnostic;
+use mesh_api::resource::{Meta, ResourceKey};
+use serde::de::DeserializeOwned;
+
+use crate::crd;
+use crate::decode::decode;
+use crate::decode::finding::{Finding, code};
+use crate::decode::suggest::did_you_mean;
+use crate::kind::{Handling, Kind, handling};
+use crate::manifest::Document;
+use crate::manifest::node::Value;
+use crate::manifest::path::FieldPath;
+use crate::normalize::{Context, Model, normalize};
+use crate::validate::{Findings, validate};
+
+/// A decoded object of a kind that is part of the model.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Name, place, age, labels.
+    pub meta: Meta,
+    /// As written.
+    pub spec: Spec,
+    /// As meant.
+    pub model: Model,
+    /// The text, for positions of later findings.
+    pub document: Arc<Document>,
+}
+
+/// The wire struct of an object.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the variants are the kinds")]
+pub enum Spec {
+    ConfigMap(Arc<core::ConfigMap>),
+    Namespace(Arc<core::Namespace>),
+    Node(Arc<core::Node>),
+    Secret(Arc<core::Secret>),
+    ServiceAccount(Arc<core::ServiceAccount>),
+    Pod(Arc<core::Pod>),
+    Service(Arc<core::Service>),
+    EndpointSlice(Arc<EndpointSlice>),
+    ServiceEntry(Arc<crd::service_entry::ServiceEntry>),
+    WorkloadEntry(Arc<crd::service_entry::WorkloadEntry>),
+    Gateway(Arc<crd::gateway::Gateway>),
+    VirtualService(Arc<crd::virtual_service::VirtualService>),
+    DestinationRule(Arc<crd::destination_rule::DestinationRule>),
+    Sidecar(Arc<crd::sidecar::Sidecar>),
+    PeerAuthentication(Arc<crd::peer_authentication::PeerAuthentication>),
+    RequestAuthentication(Arc<crd::request_authentication::RequestAuthentication>),
+    AuthorizationPolicy(Arc<crd::authorization_policy::AuthorizationPolicy>),
+    Telemetry(Arc<crd::telemetry::Telemetry>),
+}
+
+/// What reading one document gave.
+#[derive(Debug)]
+pub struct Reading {
+    /// The object's name, if it has one and its kind is part of the model.
+    pub key: Option<ResourceKey>,
+    /// The object, if nothing is wrong with it.
+    pub object: Option<Object>,
+    /// Everything there is to say.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a document. `context` is the mesh that defaults are taken from.
+pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
+    let kind = match handling(document.api_version(), document.kind()) {
+        Handling::Model(kind) => kind,
+        Handling::PassedOver => {
+            return Reading {
+                key: None,
+                object: None,
+                diagnostics: Vec::new(),
+            };
+        }
+        refused => return refuse(document, refused),
+    };
+    let (meta, mut findings) = metadata(document, kind);
+    let key = meta.as_ref().map(|meta| meta.key.clone());
+    let (spec, faults) = decode_spec(document, kind);
+    findings.extend(faults);
+    let object = match (meta, spec) {
+        (Some(meta), Some(spec)) => check(meta, spec, document, context, &mut findings),
+        _ => None,
+    };
+    let object = object.filter(|_| !findings.iter().any(Finding::is_error));
+    let diagnostics = findings
+        .into_iter()
+        .map(|f| document.diagnostic(f, key.clone()))
+        .collect();
+    Reading {
+        key,
+        object,
+        diagnostics,
+    }
+}
+
+/// Validates, and normalises what is valid.
+fn check(
+    meta: Meta,
+    spec: Spec,
+    document: &Arc<Document>,
+    context: &Context<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<Object> {
+    let mut checked = Findings::new(&document.node);
+    validate(&meta, &spec, &mut checked);
+    let valid = !checked.has_errors();
+    findings.extend(checked.into_vec());
+    if !valid {
+        return None;
+    }
+    match normalize(&meta, &spec, document, context) {
+        Ok(model) => Some(Object {
+            meta,
+            spec,
+            model,
+            document: document.clone(),
+        }),
+        Err(fault) => {
+            findings
+                .push(Finding::error(code::SCHEMA, fault.path, fault.message).at(fault.position));
+            None
+        }
+    }
+}
+
+fn metadata(document: &Document, kind: Kind) -> (Option<Meta>, Vec<Finding>) {
+    let path = FieldPath::ROOT.field("metadata");
+    let Some(node) = document.node.get("metadata") else {
+        return (None, vec![missing_name(document)]);
+    };
+    let (decoded, mut findings) = decode::<ObjectMeta>(node, &path);
+    let name = document.name();
+    if name.is_empty() {
+        findings.push(missing_name(document));
+        return (None, findings);
+    }
+    let namespace = match kind.is_cluster_wide() {
+        true => "",
+        false => document.namespace().unwrap_or("default"),
+    };
+    // An object whose metadata has faults still needs its name: it is the key
+    // under which its last good version is kept.
+    let decoded = decoded.unwrap_or_default();
+    let meta = Meta {
+        key: ResourceKey::new(kind.name(), namespace, name),
+        origin: document.origin(),
+        creation_seconds: decoded
+            .creation_timestamp
+            .map_or(0, |time| time.0.as_second()),
+        labels: decoded.labels.unwrap_or_default().into_iter().collect(),
+        annotations: decoded
+            .annotations
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+    };
+    (Some(meta), findings)
+}
+
+fn missing_name(document: &Document) -> Finding {
+    let path = FieldPath::ROOT.field("metadata");
+    let position = path.position_in(&document.node);
+    Finding::error(
+        code::SCHEMA,
+        path.field("name").to_string(),
+        "an object needs a name",
+    )
+    .at(position)
+}
+
+fn decode_spec(document: &Document, kind: Kind) -> (Option<Spec>, Vec<Finding>) {
+    match kind {
+        Kind::ConfigMap => kubernetes(document, Spec::ConfigMap),
+        Kind::Namespace => kubernetes(document, Spec::Namespace),
+        Kind::Node => kubernetes(document, Spec::Node),
+        Kind::Secret => kubernetes(document, Spec::Secret),
+        Kind::ServiceAccount => kubernetes(document, Spec::ServiceAccount),
+        Kind::Pod => kubernetes(document, Spec::Pod),
+        Kind::Service => kubernetes(document, Spec::Service),
+        Kind::EndpointSlice => kubernetes(document, Spec::EndpointSlice),
+        Kind::ServiceEntry => istio(document, Spec::ServiceEntry),
+        Kind::WorkloadEntry => istio(document, Spec::WorkloadEntry),
+        Kind::Gateway => istio(document, Spec::Gateway),
+        Kind::VirtualService => istio(document, Spec::VirtualService),
+        Kind::DestinationRule => istio(document, Spec::DestinationRule),
+        Kind::Sidecar => istio(document, Spec::Sidecar),
+        Kind::PeerAuthentication => istio(document, Spec::PeerAuthentication),
+        Kind::RequestAuthentication => istio(document, Spec::RequestAuthentication),
+        Kind::AuthorizationPolicy => istio(document, Spec::AuthorizationPolicy),
+        Kind::Telemetry => istio(document, Spec::Telemetry),
+    }
+}
+
+/// Kubernetes kinds have their fields at the top, and metadata was read before.
+fn kubernetes<T: DeserializeOwned>(
+    document: &Document,
+    wrap: fn(Arc<T>) -> Spec,
+) -> (Option<Spec>, Vec<Finding>) {
+    let (value, mut findings) = decode::<T>(&document.node, &FieldPath::ROOT);
+    let valid = findings.is_empty();
+    findings.retain(|finding| !finding.path.starts_with("metadata."));
+    (
+        value.filter(|_| valid).map(|value| wrap(Arc::new(value))),
+        findings,
+    )
+}
+
+/// Istio kinds are `metadata`, `spec` and a `status` that is not ours to read.
+fn istio<T: DeserializeOwned + Default>(
+    document: &Document,
+    wrap: fn(Arc<T>) -> Spec,
+) -> (Option<Spec>, Vec<Finding>) {
+    const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let mut findings = Vec::new();
+    if let Value::Map(entries) = &document.node.value {
+        for entry in entries
+            .iter()
+            .filter(|entry| !FIELDS.contains(&entry.key.as_str()))
+        {
+            let message = format!("unknown field \"{}\"", entry.key);
+            let mut finding =
+                Finding::error(code::SCHEMA, entry.key.clone(), message).at(entry.key_position);
+            finding.suggestion = did_you_mean(&entry.key, &FIELDS)
+                .or_else(|| Some("fields of the kind belong under \"spec\"".to_owned()));
+            findings.push(finding);
+        }
+    }
+    let path = FieldPath::ROOT.field("spec");
+    let value = match document.node.get("spec") {
+        Some(node) if node.value != Value::Null => {
+            let (value, faults) = decode::<T>(node, &path);
+            findings.extend(faults);
+            value
+        }
+        _ => Some(T::default()),
+    };
+    (value.map(|value| wrap(Arc::new(value))), findings)
+}
+
+fn refuse(document: &Document, handling: Handling) -> Reading {
+    let kind = document.kind();
+    let api_version = document.api_version();
+    let at = |field: &'static str| FieldPath::ROOT.field(field).position_in(&document.node);
+    let error = |field: &'static str, code, message| {
+        Finding::error(code, field.to_owned(), message).at(at(field))
+    };
+    let finding = match handling {
+        Handling::NotSupported => {
+            let message = format!("kind {kind} of {api_version} is not supported yet");
+            let mut finding = error("kind", code::NOT_SUPPORTED, message);
+            finding.severity = mesh_api::diagnostic::Severity::Warning;
+            finding
+        }
+        Handling::UnknownVersion(served) => error(
+            "apiVersion",
+            code::UNKNOWN_KIND,
+            format!("kind {kind} is not served as {api_version}"),
+        )
+        .suggest(format!("served versions: {}", served.join(", "))),
+        Handling::UnknownKind(meant) => {
+            let finding = error(
+                "kind",
+                code::UNKNOWN_KIND,
+                format!("there is no kind {kind} in {api_version}"),
+            );
+            match meant {
+                Some(meant) => finding.suggest(format!("did you mean \"{meant}\"?")),
+                None => finding,
+            }
+        }
+        Handling::Model(_) | Handling::PassedOver => {
+            return Reading {
+                key: None,
+                object: None,
+                diagnostics: Vec::new(),
+            };
+        }
+    };
+    Reading {
+        key: None,
+        object: None,
+        diagnostics: vec![document.diagnostic(finding, None)],
+    }
+}

@@ -1,0 +1,114 @@
+//! One step from changed files to a new snapshot: scan, apply, build, analyze.
+
+use std::sync::Arc;
+
+use mesh_api::diagnostic::Diagnostic;
+use mesh_api::mesh_config::MeshConfig;
+use mesh_api::snapshot::Snapshot;
+
+use crate::analyze::analyze;
+use crate::manifest::Document;
+use crate::snapshot::Builder;
+use crate::source::Delta;
+use crate::source::directory::Directories;
+use crate::store::Store;
+
+/// What a step gave.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// The next snapshot, if something changed.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// All findings in force.
+    pub(crate) diagnostics: Arc<Vec<Diagnostic>>,
+    /// Objects that are in force with an older version than the newest.
+    pub(crate) quarantined: usize,
+    /// Objects in force.
+    pub(crate) objects: usize,
+}
+
+/// The synchronous core of galley.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    directories: Directories,
+    store: Store,
+    builder: Builder,
+    diagnostics: Arc<Vec<Diagnostic>>,
+    /// Findings across objects, computed only if something but endpoints changed.
+    analysis: Vec<Diagnostic>,
+}
+
+impl Pipeline {
+    pub(crate) fn new(directories: Directories, mesh: MeshConfig) -> Self {
+        Self {
+            directories,
+            store: Store::new(mesh),
+            builder: Builder::default(),
+            diagnostics: Arc::default(),
+            analysis: Vec::new(),
+        }
+    }
+
+    /// Reads what changed.
+    pub(crate) fn step(&mut self) -> Output {
+        let delta = self.directories.scan();
+        self.apply(delta)
+    }
+
+    fn apply(&mut self, delta: Delta) -> Output {
+        for key in &delta.deleted {
+            self.store.delete(key);
+        }
+        for document in delta.applied {
+            self.store.apply(document);
+        }
+        let snapshot = self.builder.build(&mut self.store);
+        if snapshot
+            .as_ref()
+            .is_some_and(|snapshot| !snapshot.changes.endpoints_only())
+        {
+            self.analysis = analyze(&self.store);
+        }
+        let mut diagnostics = self.directories.diagnostics().to_vec();
+        diagnostics.extend(self.store.diagnostics());
+        diagnostics.extend(self.analysis.iter().cloned());
+        sort(&mut diagnostics);
+        if *self.diagnostics != diagnostics {
+            self.diagnostics = Arc::new(diagnostics);
+        }
+        Output {
+            snapshot,
+            diagnostics: self.diagnostics.clone(),
+            quarantined: self.store.quarantined().count(),
+            objects: self.store.objects().count(),
+        }
+    }
+}
+
+/// One pass over documents that are all there at once.
+pub(crate) fn once(
+    documents: Vec<Document>,
+    mut diagnostics: Vec<Diagnostic>,
+    mesh: MeshConfig,
+    across: bool,
+) -> (Arc<Snapshot>, Vec<Diagnostic>) {
+    let mut store = Store::new(mesh);
+    for document in documents {
+        store.apply(Arc::new(document));
+    }
+    let snapshot = Builder::default()
+        .build(&mut store)
+        .expect("the first snapshot is a change");
+    diagnostics.extend(store.diagnostics());
+    if across {
+        diagnostics.extend(analyze(&store));
+    }
+    sort(&mut diagnostics);
+    (snapshot, diagnostics)
+}
+
+/// In the order in which one reads files.
+fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by(|a, b| {
+        (&a.origin, a.severity, &a.field, a.code).cmp(&(&b.origin, b.severity, &b.field, b.code))
+    });
+}

@@ -1,0 +1,294 @@
+//! Joining addresses with what is known about the pod or machine behind them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mesh_api::endpoint::{Endpoint, EndpointAddress, EndpointHealth, ServiceEndpoints};
+use mesh_api::labels::{Labels, Selector};
+use mesh_api::locality::Locality;
+use mesh_api::port::TargetPort;
+use mesh_api::resource::ResourceKey;
+use mesh_api::service::{Service, ServicePort};
+use mesh_api::workload::Workload;
+
+use super::index::SliceIndex;
+use crate::normalize::{Machine, Model, Pod, ServiceEntry, Slice, SliceEndpoint, external_name};
+use crate::object::{Object, Spec};
+use crate::store::Store;
+
+const REGION: &str = "topology.kubernetes.io/region";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const SUBZONE: &str = "topology.istio.io/subzone";
+
+/// The endpoints of one service of an object.
+pub(super) fn endpoints(
+    object: &Object,
+    service: &Service,
+    slices: &SliceIndex,
+    store: &Store,
+) -> ServiceEndpoints {
+    let mut endpoints = match (&object.model, &object.spec) {
+        (Model::ServiceEntry(entry), _) => of_entry(entry, service, store),
+        (_, Spec::Service(spec)) => match external_name(spec) {
+            Some(name) => of_alias(&name, service),
+            None => of_slices(&object.meta.key, service, slices, store),
+        },
+        _ => ServiceEndpoints::default(),
+    };
+    for list in endpoints.by_port.values_mut() {
+        // The same address may stand in two slices while it moves between them.
+        list.sort_by(|a, b| (&a.address, a.port).cmp(&(&b.address, b.port)));
+        list.dedup_by(|a, b| a.address == b.address && a.port == b.port);
+    }
+    endpoints
+}
+
+/// ServiceEntries that choose their endpoints by labels.
+pub(super) fn selecting<'a>(
+    namespace: &'a str,
+    store: &'a Store,
+) -> impl Iterator<Item = ResourceKey> + 'a {
+    let entries = store.of_namespace("ServiceEntry", namespace);
+    entries
+        .filter(|object| matches!(&object.model, Model::ServiceEntry(e) if e.selector.is_some()))
+        .map(|object| object.meta.key.clone())
+}
+
+/// A pod or machine as a workload; nothing for pods that have ended.
+pub(super) fn workload(object: &Object, store: &Store) -> Option<Workload> {
+    match &object.model {
+        Model::Pod(pod) if !pod.finished => {
+            let mut workload = pod.workload.clone();
+            workload.locality = locality(pod, store);
+            Some(workload)
+        }
+        Model::Machine(machine) => machine_workload(machine, object, store),
+        _ => None,
+    }
+}
+
+fn machine_workload(machine: &Machine, object: &Object, store: &Store) -> Option<Workload> {
+    let Some(EndpointAddress::Ip(address)) = machine.address else {
+        return None;
+    };
+    let namespace = object.meta.namespace();
+    let identity = match &machine.identity {
+        Some(identity) => identity.clone(),
+        None => {
+            let domain = store.mesh().trust_domain.clone();
+            mesh_api::identity::SpiffeId::new(domain, namespace, "default").ok()?
+        }
+    };
+    Some(Workload {
+        name: machine.name.clone(),
+        namespace: namespace.into(),
+        addresses: vec![address],
+        labels: machine.labels.clone(),
+        identity,
+        node: "".into(),
+        locality: machine.locality.clone(),
+        workload_name: machine.name.clone(),
+        canonical_name: machine.canonical_name(),
+        canonical_revision: machine.canonical_revision(),
+        mtls_capable: machine.mtls_capable(),
+        named_ports: Vec::new(),
+        host_network: false,
+        ready: true,
+    })
+}
+
+fn of_slices(
+    key: &ResourceKey,
+    service: &Service,
+    slices: &SliceIndex,
+    store: &Store,
+) -> ServiceEndpoints {
+    let mut by_port: BTreeMap<u16, Vec<Arc<Endpoint>>> = service
+        .ports
+        .iter()
+        .map(|port| (port.number, Vec::new()))
+        .collect();
+    for slice in slices.of_service(key) {
+        for entry in &slice.endpoints {
+            let health = match entry.health {
+                EndpointHealth::Unhealthy if service.publish_not_ready => EndpointHealth::Healthy,
+                EndpointHealth::Unhealthy => continue,
+                health => health,
+            };
+            let pod = pod_of(slice, entry, store);
+            for port in &service.ports {
+                let Some(number) = slice_port(slice, port) else {
+                    continue;
+                };
+                let list = by_port.entry(port.number).or_default();
+                let make =
+                    |address| Arc::new(endpoint(address, number, health, entry, pod, slice, store));
+                list.extend(entry.addresses.iter().copied().map(make));
+            }
+        }
+    }
+    ServiceEndpoints { by_port }
+}
+
+/// Ports are joined by name, as kube-proxy does.
+fn slice_port(slice: &Slice, port: &ServicePort) -> Option<u16> {
+    slice
+        .ports
+        .iter()
+        .find(|(name, _)| *name == port.name)
+        .map(|(_, number)| *number)
+}
+
+fn pod_of<'a>(slice: &Slice, entry: &SliceEndpoint, store: &'a Store) -> Option<&'a Pod> {
+    let key = ResourceKey::new("Pod", &slice.namespace, entry.pod.as_deref()?);
+    match &store.get(&key)?.model {
+        Model::Pod(pod) => Some(pod),
+        _ => None,
+    }
+}
+
+fn endpoint(
+    address: IpAddr,
+    port: u16,
+    health: EndpointHealth,
+    entry: &SliceEndpoint,
+    pod: Option<&Pod>,
+    slice: &Slice,
+    store: &Store,
+) -> Endpoint {
+    let workload = pod.map(|pod| &pod.workload);
+    let text = |value: Option<&Arc<str>>| value.cloned().unwrap_or_else(|| "".into());
+    Endpoint {
+        address: EndpointAddress::Ip(address),
+        port,
+        labels: workload.map(|w| w.labels.clone()).unwrap_or_default(),
+        locality: match pod {
+            Some(pod) => locality(pod, store),
+            None => node_locality(&entry.node, &entry.zone, store),
+        },
+        weight: 1,
+        health,
+        mtls_capable: workload.is_some_and(|w| w.mtls_capable),
+        identity: workload.map(|w| w.identity.clone()),
+        workload: text(workload.map(|w| &w.name)),
+        namespace: slice.namespace.clone(),
+        workload_name: text(workload.map(|w| &w.workload_name)),
+        canonical_name: text(workload.map(|w| &w.canonical_name)),
+        canonical_revision: text(workload.map(|w| &w.canonical_revision)),
+        node: entry.node.clone(),
+        network: pod.map(|pod| pod.network.clone()).unwrap_or_default(),
+    }
+}
+
+fn locality(pod: &Pod, store: &Store) -> Locality {
+    match &pod.own_locality {
+        Some(own) => own.clone(),
+        None => node_locality(&pod.workload.node, "", store),
+    }
+}
+
+fn node_locality(node: &str, zone: &str, store: &Store) -> Locality {
+    let object = store.get(&ResourceKey::new("Node", "", node));
+    let labels = match object.map(|object| &object.model) {
+        Some(Model::Node(labels)) => labels.clone(),
+        _ => Labels::default(),
+    };
+    let part = |name| labels.get(name).unwrap_or_default().into();
+    let mut locality = Locality {
+        region: part(REGION),
+        zone: part(ZONE),
+        subzone: part(SUBZONE),
+    };
+    if locality.zone.is_empty() {
+        locality.zone = zone.into();
+    }
+    locality
+}
+
+/// An alias leads to a name that DNS knows.
+fn of_alias(name: &str, service: &Service) -> ServiceEndpoints {
+    let Ok(host) = name.parse() else {
+        return ServiceEndpoints::default();
+    };
+    let machine = Machine {
+        address: Some(EndpointAddress::Name(host)),
+        ..Machine::nameless(service.meta.key.namespace.clone())
+    };
+    let by_port = service.ports.iter().map(|port| {
+        (
+            port.number,
+            machine.endpoint(port).map(Arc::new).into_iter().collect(),
+        )
+    });
+    ServiceEndpoints {
+        by_port: by_port.collect(),
+    }
+}
+
+fn of_entry(entry: &ServiceEntry, service: &Service, store: &Store) -> ServiceEndpoints {
+    let mut endpoints = entry.own_endpoints(service);
+    if let Some(selector) = &entry.selector {
+        for port in &service.ports {
+            let list = endpoints.by_port.entry(port.number).or_default();
+            list.extend(selected(selector, port, &service.meta.key.namespace, store));
+        }
+    }
+    endpoints
+}
+
+/// Pods and machines of the namespace that a ServiceEntry selects.
+fn selected(
+    selector: &Selector,
+    port: &ServicePort,
+    namespace: &str,
+    store: &Store,
+) -> Vec<Arc<Endpoint>> {
+    let mut endpoints = Vec::new();
+    for object in store.of_namespace("WorkloadEntry", namespace) {
+        if let Model::Machine(machine) = &object.model {
+            if selector.matches(&machine.labels) {
+                endpoints.extend(machine.endpoint(port).map(Arc::new));
+            }
+        }
+    }
+    for object in store.of_namespace("Pod", namespace) {
+        let Model::Pod(pod) = &object.model else {
+            continue;
+        };
+        let workload = &pod.workload;
+        if pod.finished || !workload.ready || !selector.matches(&workload.labels) {
+            continue;
+        }
+        let number = match &port.target {
+            TargetPort::Number(number) => number.get(),
+            TargetPort::Name(_) => port.number,
+        };
+        let entry = SliceEndpoint {
+            addresses: workload.addresses.clone(),
+            health: EndpointHealth::Healthy,
+            pod: Some(workload.name.clone()),
+            node: workload.node.clone(),
+            zone: "".into(),
+        };
+        let slice = Slice {
+            namespace: workload.namespace.clone(),
+            service: None,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+        };
+        let make = |address: &IpAddr| {
+            Arc::new(endpoint(
+                *address,
+                number,
+                entry.health,
+                &entry,
+                Some(pod),
+                &slice,
+                store,
+            ))
+        };
+        endpoints.extend(workload.addresses.first().map(make));
+    }
+    endpoints
+}

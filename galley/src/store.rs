@@ -1,0 +1,219 @@
+//! All objects by name, each with its last good version.
+//!
+//! Synchronous and without clock: sources push documents in, the snapshot builder
+//! takes changes out. A bad version of an object is quarantined: the version
+//! before stays in force, the findings say why, and nothing else is held up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mesh_api::diagnostic::Diagnostic;
+use mesh_api::mesh_config::MeshConfig;
+use mesh_api::resource::ResourceKey;
+
+use crate::manifest::Document;
+use crate::normalize::{Context, Model};
+use crate::object::{self, Object};
+
+/// Where a document is kept in its source; documents without a usable name have
+/// findings too, and those go when the document goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentKey {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind, namespace as written, name as written.
+    pub object: ResourceKey,
+}
+
+impl DocumentKey {
+    /// The key of a document: everything it says about its identity.
+    pub fn of(document: &Document) -> Self {
+        let api_version = document.api_version();
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let namespace = document.namespace().unwrap_or("default");
+        Self {
+            group: group.into(),
+            object: ResourceKey::new(document.kind(), namespace, document.name()),
+        }
+    }
+}
+
+/// One object's place in the store.
+#[derive(Debug, Default)]
+struct Entry {
+    /// The version in force.
+    good: Option<Arc<Object>>,
+    /// The newest version, if it was refused.
+    refused: Option<Arc<Document>>,
+    /// What there is to say about the newest version.
+    diagnostics: Vec<Diagnostic>,
+    /// The document's name in the model; set once it was readable.
+    key: Option<ResourceKey>,
+}
+
+/// Objects, findings and what changed.
+#[derive(Debug)]
+pub struct Store {
+    base: MeshConfig,
+    mesh: Arc<MeshConfig>,
+    entries: BTreeMap<DocumentKey, Entry>,
+    objects: BTreeMap<ResourceKey, Arc<Object>>,
+    changed: BTreeSet<ResourceKey>,
+    mesh_changed: bool,
+}
+
+impl Store {
+    /// An empty store; `base` is what the mesh configuration starts from.
+    pub fn new(base: MeshConfig) -> Self {
+        Self {
+            mesh: Arc::new(base.clone()),
+            base,
+            entries: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            mesh_changed: true,
+        }
+    }
+
+    /// Takes a new version of a document. Returns true if it was accepted.
+    pub fn apply(&mut self, document: Arc<Document>) -> bool {
+        let reading = object::read(&document, &Context { mesh: &self.mesh });
+        let entry = self.entries.entry(DocumentKey::of(&document)).or_default();
+        entry.diagnostics = reading.diagnostics;
+        match reading.object {
+            Some(object) => {
+                let object = Arc::new(object);
+                entry.good = Some(object.clone());
+                entry.refused = None;
+                entry.key = reading.key;
+                self.put(object);
+                true
+            }
+            None => {
+                entry.refused = reading.key.map(|_| document);
+                false
+            }
+        }
+    }
+
+    /// Removes a document and the object it stood for.
+    pub fn delete(&mut self, key: &DocumentKey) {
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
+        let Some(object) = entry.good else {
+            return;
+        };
+        self.objects.remove(&object.meta.key);
+        self.changed.insert(object.meta.key.clone());
+        if matches!(object.model, Model::MeshConfig(_)) {
+            self.set_mesh(Arc::new(self.base.clone()));
+        }
+    }
+
+    fn put(&mut self, object: Arc<Object>) {
+        if let Model::MeshConfig(mesh) = &object.model {
+            self.set_mesh(mesh.clone());
+        }
+        self.changed.insert(object.meta.key.clone());
+        self.objects.insert(object.meta.key.clone(), object);
+    }
+
+    /// Defaults of every object may have changed, so each is normalised again.
+    fn set_mesh(&mut self, mesh: Arc<MeshConfig>) {
+        if *mesh == *self.mesh {
+            return;
+        }
+        self.mesh = mesh;
+        self.mesh_changed = true;
+        let documents: Vec<_> = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.good.as_ref())
+            .filter(|object| !matches!(object.model, Model::MeshConfig(_)))
+            .map(|object| object.document.clone())
+            .collect();
+        for document in documents {
+            let reading = object::read(&document, &Context { mesh: &self.mesh });
+            let Some(object) = reading.object.map(Arc::new) else {
+                continue;
+            };
+            if let Some(entry) = self.entries.get_mut(&DocumentKey::of(&document)) {
+                entry.good = Some(object.clone());
+            }
+            self.changed.insert(object.meta.key.clone());
+            self.objects.insert(object.meta.key.clone(), object);
+        }
+    }
+
+    /// The object in force under a name.
+    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// All objects in force.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// All objects of a kind that are in force, by namespace and name.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+        let first = ResourceKey::new(kind, "", "");
+        let rest = self.objects.range(first..);
+        rest.take_while(move |(key, _)| &*key.kind == kind)
+            .map(|(_, object)| object)
+    }
+
+    /// Objects of a kind in one namespace.
+    pub fn of_namespace<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Object>> {
+        let first = ResourceKey::new(kind, namespace, "");
+        let rest = self.objects.range(first..);
+        rest.take_while(move |(key, _)| &*key.kind == kind && &*key.namespace == namespace)
+            .map(|(_, object)| object)
+    }
+
+    /// Mesh-wide settings in force.
+    pub fn mesh(&self) -> &Arc<MeshConfig> {
+        &self.mesh
+    }
+
+    /// Names of objects that are in force with an older version than the newest.
+    pub fn quarantined(&self) -> impl Iterator<Item = &ResourceKey> {
+        let refused = self
+            .entries
+            .values()
+            .filter(|entry| entry.refused.is_some());
+        refused.filter_map(|entry| entry.key.as_ref())
+    }
+
+    /// Everything there is to say about single objects. An error of an object whose
+    /// last good version is in force says so.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut diagnostics = Vec::new();
+        for entry in self.entries.values() {
+            let quarantined = entry.good.is_some() && entry.refused.is_some();
+            for diagnostic in &entry.diagnostics {
+                let mut diagnostic = diagnostic.clone();
+                if quarantined && diagnostic.severity == mesh_api::diagnostic::Severity::Error {
+                    diagnostic
+                        .message
+                        .push_str("; the last good version stays in force");
+                }
+                diagnostics.push(diagnostic);
+            }
+        }
+        diagnostics
+    }
+
+    /// What changed since the last call: names, and whether the mesh's settings did.
+    pub fn take_changes(&mut self) -> (BTreeSet<ResourceKey>, bool) {
+        (
+            std::mem::take(&mut self.changed),
+            std::mem::take(&mut self.mesh_changed),
+        )
+    }
+}

@@ -1,0 +1,145 @@
+//! Rules on a single object: everything that can be said without looking at others.
+//!
+//! An error refuses the object, a warning admits it. Messages quote the offending
+//! value; suggestions say what to write instead. One file per kind.
+
+mod authorization_policy;
+mod destination_rule;
+mod gateway;
+mod metadata;
+mod peer_authentication;
+mod request_authentication;
+mod rules;
+mod service_entry;
+mod sidecar;
+mod telemetry;
+mod traffic_policy;
+mod virtual_service;
+
+pub(crate) use self::rules::parse_subnet;
+
+use mesh_api::diagnostic::Severity;
+use mesh_api::resource::Meta;
+
+use crate::decode::finding::{Finding, code};
+use crate::manifest::node::Node;
+use crate::manifest::path::FieldPath;
+use crate::object::Spec;
+
+/// Checks an object.
+pub(crate) fn validate(meta: &Meta, spec: &Spec, findings: &mut Findings<'_>) {
+    let root = FieldPath::ROOT;
+    let path = root.field("spec");
+    metadata::validate(meta, findings);
+    match spec {
+        // The API server's own validation has passed these, and `normalize` reports
+        // what it cannot use.
+        Spec::ConfigMap(_)
+        | Spec::Namespace(_)
+        | Spec::Node(_)
+        | Spec::Secret(_)
+        | Spec::ServiceAccount(_)
+        | Spec::Pod(_)
+        | Spec::Service(_)
+        | Spec::EndpointSlice(_) => {}
+        Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),
+        Spec::WorkloadEntry(spec) => service_entry::validate_workload(spec, true, &path, findings),
+        Spec::Gateway(spec) => gateway::validate(spec, &path, findings),
+        Spec::VirtualService(spec) => virtual_service::validate(spec, meta, &path, findings),
+        Spec::DestinationRule(spec) => destination_rule::validate(spec, meta, &path, findings),
+        Spec::Sidecar(spec) => sidecar::validate(spec, &path, findings),
+        Spec::PeerAuthentication(spec) => peer_authentication::validate(spec, &path, findings),
+        Spec::RequestAuthentication(spec) => {
+            request_authentication::validate(spec, &path, findings);
+        }
+        Spec::AuthorizationPolicy(spec) => {
+            authorization_policy::validate(spec, meta, &path, findings);
+        }
+        Spec::Telemetry(spec) => telemetry::validate(spec, &path, findings),
+    }
+}
+
+/// Collects what the rules find, with positions looked up in the object's text.
+#[derive(Debug)]
+pub(crate) struct Findings<'a> {
+    root: &'a Node,
+    found: Vec<Finding>,
+}
+
+impl<'a> Findings<'a> {
+    /// Nothing found yet in the object `root`.
+    pub(crate) fn new(root: &'a Node) -> Self {
+        Self {
+            root,
+            found: Vec::new(),
+        }
+    }
+
+    /// A reason to refuse the object.
+    pub(crate) fn error(&mut self, path: &FieldPath<'_>, message: impl Into<String>) -> Remark<'_> {
+        self.push(code::SCHEMA, Severity::Error, path, message.into())
+    }
+
+    /// Admitted, but probably not what was meant.
+    pub(crate) fn warn(&mut self, path: &FieldPath<'_>, message: impl Into<String>) -> Remark<'_> {
+        self.push(code::SCHEMA, Severity::Warning, path, message.into())
+    }
+
+    /// A field that still works and has a successor.
+    pub(crate) fn deprecated(&mut self, path: &FieldPath<'_>, instead: &str) {
+        let message = "the field is deprecated".to_owned();
+        self.push(code::DEPRECATED, Severity::Warning, path, message)
+            .suggest(format!("use \"{instead}\""));
+    }
+
+    /// A field that Istio knows and that has no effect here.
+    pub(crate) fn not_supported(&mut self, path: &FieldPath<'_>) {
+        let message = "not supported yet: the field has no effect".to_owned();
+        self.push(code::NOT_SUPPORTED, Severity::Warning, path, message);
+    }
+
+    /// A field that Istio knows, and without which the object would do harm.
+    pub(crate) fn refuse_unsupported(&mut self, path: &FieldPath<'_>, message: &str) {
+        self.push(
+            code::NOT_SUPPORTED,
+            Severity::Error,
+            path,
+            message.to_owned(),
+        );
+    }
+
+    /// True once something refuses the object.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(Finding::is_error)
+    }
+
+    /// All findings in the order of the rules.
+    pub(crate) fn into_vec(self) -> Vec<Finding> {
+        self.found
+    }
+
+    fn push(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        path: &FieldPath<'_>,
+        message: String,
+    ) -> Remark<'_> {
+        let mut finding =
+            Finding::error(code, path.to_string(), message).at(path.position_in(self.root));
+        finding.severity = severity;
+        self.found.push(finding);
+        Remark(self.found.last_mut().expect("a finding was just pushed"))
+    }
+}
+
+/// A finding that may still be given advice.
+#[derive(Debug)]
+pub(crate) struct Remark<'a>(&'a mut Finding);
+
+impl Remark<'_> {
+    /// Says what to write instead.
+    pub(crate) fn suggest(self, suggestion: impl Into<String>) {
+        self.0.suggestion = Some(suggestion.into());
+    }
+}

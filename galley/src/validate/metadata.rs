@@ -1,0 +1,40 @@
+//! Names and labels, by Kubernetes' rules.
+
+use mesh_api::resource::Meta;
+
+use super::Findings;
+use super::rules::is_dns_label;
+use crate::manifest::path::FieldPath;
+
+pub(super) fn validate(meta: &Meta, findings: &mut Findings<'_>) {
+    let root = FieldPath::ROOT;
+    let path = root.field("metadata");
+    let name = meta.name();
+    let subdomain = name.len() <= 253 && name.split('.').all(is_dns_segment);
+    if !subdomain {
+        findings
+            .error(
+                &path.field("name"),
+                format!("\"{name}\" is not a legal name"),
+            )
+            .suggest("use lower-case letters, digits, '-' and '.'");
+    }
+    let namespace = meta.namespace();
+    if !namespace.is_empty() && !is_dns_label(namespace) {
+        findings
+            .error(
+                &path.field("namespace"),
+                format!("\"{namespace}\" is not a legal namespace"),
+            )
+            .suggest("use at most 63 lower-case letters, digits and '-'");
+    }
+}
+
+fn is_dns_segment(segment: &str) -> bool {
+    !segment.is_empty()
+        && !segment.starts_with('-')
+        && !segment.ends_with('-')
+        && segment
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}

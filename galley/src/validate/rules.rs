@@ -1,0 +1,245 @@
+//! Rules that several kinds share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mesh_api::hostname::Hostname;
+use mesh_api::resource::Meta;
+
+use super::Findings;
+use crate::crd::{LabelSelector, TargetRef};
+use crate::decode::jsonpb::GoDuration;
+use crate::manifest::path::FieldPath;
+
+/// RFC 1123 label, as Kubernetes names namespaces and Istio subsets.
+pub(super) fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// A host that a rule names: FQDN, short name or wildcard.
+pub(super) fn host(
+    text: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Hostname> {
+    match Hostname::from_str(text) {
+        Ok(host) => Some(host),
+        Err(error) => {
+            findings.error(path, error.to_string());
+            None
+        }
+    }
+}
+
+/// 1 to 65535.
+pub(super) fn port(number: u32, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if !(1..=65535).contains(&number) {
+        findings.error(path, format!("port {number} is not between 1 and 65535"));
+    }
+}
+
+/// Istio's CRDs refuse durations under a millisecond.
+pub(super) fn duration(
+    duration: Option<GoDuration>,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) {
+    if let Some(GoDuration(duration)) = duration {
+        if duration < Duration::from_millis(1) {
+            findings.error(path, "the duration must be at least 1ms");
+        }
+    }
+}
+
+/// The same, with 0 for "off".
+pub(super) fn duration_or_zero(
+    duration_: Option<GoDuration>,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) {
+    if duration_ != Some(GoDuration(Duration::ZERO)) {
+        duration(duration_, path, findings);
+    }
+}
+
+/// 0 to 100.
+pub(super) fn percent(value: f64, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if !(0.0..=100.0).contains(&value) {
+        findings.error(
+            path,
+            format!("{value} is not a percentage between 0 and 100"),
+        );
+    }
+}
+
+/// An address or a range.
+pub(crate) fn parse_subnet(text: &str) -> Option<IpNet> {
+    match text.contains('/') {
+        true => text.parse::<IpNet>().ok(),
+        false => text.parse::<std::net::IpAddr>().ok().map(IpNet::from),
+    }
+}
+
+pub(super) fn subnet(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if parse_subnet(text).is_none() {
+        findings
+            .error(
+                path,
+                format!("\"{text}\" is neither an address nor a range"),
+            )
+            .suggest("write for example \"10.1.0.0/16\"");
+    }
+}
+
+/// RE2 by way of the `regex` crate, which has the same syntax but for a few escapes.
+pub(super) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if pattern.len() > 1024 {
+        findings.error(
+            path,
+            "the regular expression is longer than 1024 characters",
+        );
+        return;
+    }
+    if let Err(error) = regex::Regex::new(pattern) {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        findings
+            .error(
+                path,
+                format!("\"{pattern}\" is not a regular expression: {reason}"),
+            )
+            .suggest("RE2 syntax, see https://github.com/google/re2/wiki/Syntax");
+    }
+}
+
+/// `exportTo`: `.`, `*`, `~` or namespaces.
+pub(super) fn export_to(
+    values: &[String],
+    meta: &Meta,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let mut seen = BTreeSet::new();
+    for (index, value) in values.iter().enumerate() {
+        let path = path.index(index);
+        match value.as_str() {
+            "*" | "~" if values.len() > 1 => {
+                findings.error(
+                    &path,
+                    format!("\"{value}\" cannot stand beside other namespaces"),
+                );
+            }
+            "*" | "~" | "." => {}
+            namespace if is_dns_label(namespace) => {}
+            other => {
+                findings
+                    .error(&path, format!("\"{other}\" is not a namespace"))
+                    .suggest("write \".\", \"*\", \"~\" or the name of a namespace");
+            }
+        }
+        let namespace = if value == "." {
+            meta.namespace()
+        } else {
+            value
+        };
+        if !seen.insert(namespace) {
+            findings.error(&path, format!("\"{value}\" names a namespace twice"));
+        }
+    }
+}
+
+/// Labels that something is selected by.
+pub(super) fn labels(
+    labels: &BTreeMap<String, String>,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) {
+    for (key, value) in labels {
+        let path = path.field(key);
+        let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let ends = |text: &str| {
+            text.bytes()
+                .next()
+                .is_none_or(|b| b.is_ascii_alphanumeric())
+                && text
+                    .bytes()
+                    .last()
+                    .is_none_or(|b| b.is_ascii_alphanumeric())
+        };
+        let name_legal = (1..=63).contains(&name.len()) && name.bytes().all(legal) && ends(name);
+        if !name_legal || prefix.len() > 253 || key.starts_with('/') {
+            findings.error(&path, format!("\"{key}\" is not a legal label key"));
+        }
+        if value.contains('*') {
+            findings
+                .error(
+                    &path,
+                    format!("wildcard \"{value}\" is not supported in a selector"),
+                )
+                .suggest("select by the label's exact value");
+        } else if value.len() > 63 || !value.bytes().all(legal) || !ends(value) {
+            findings.error(&path, format!("\"{value}\" is not a legal label value"));
+        }
+    }
+}
+
+/// The attachment of a policy: `selector` or `targetRefs`, not both.
+pub(super) fn attachment(
+    selector: Option<&LabelSelector>,
+    target_ref: Option<&TargetRef>,
+    target_refs: &[TargetRef],
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) {
+    if let Some(selector) = selector {
+        let at = path.field("selector");
+        let match_labels = at.field("matchLabels");
+        labels(&selector.match_labels, &match_labels, findings);
+        if selector.match_labels.is_empty() {
+            findings.warn(&at, "the selector has no labels and selects every workload");
+        }
+    }
+    let message = "attaching a policy by target reference is not supported yet; without it \
+                   the policy would apply to other workloads";
+    if target_ref.is_some() {
+        findings.refuse_unsupported(&path.field("targetRef"), message);
+    }
+    if !target_refs.is_empty() {
+        findings.refuse_unsupported(&path.field("targetRefs"), message);
+    }
+}
+
+/// At most one of several fields may be set; returns how many are.
+pub(super) fn at_most_one(
+    set: &[(&str, bool)],
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> usize {
+    let names: Vec<_> = set
+        .iter()
+        .filter(|(_, set)| *set)
+        .map(|(name, _)| *name)
+        .collect();
+    if names.len() > 1 {
+        let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        findings.error(
+            path,
+            format!("only one of {} may be set", quoted.join(", ")),
+        );
+    }
+    names.len()
+}
+
+/// A header name as HTTP allows it (RFC 9110 token).
+pub(super) fn is_header_name(name: &str) -> bool {
+    http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+}

@@ -20,9 +20,9 @@ pub struct Args {
     /// The length of each measurement in seconds.
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
-    /// The Weft proxy.
-    #[arg(long, env = "WEFT_PROXY", default_value = "target/release/weft-proxy")]
-    pub weft: PathBuf,
+    /// Where the Weft proxy is.
+    #[arg(long, default_value = "target/release")]
+    pub bin_dir: PathBuf,
     /// The Envoy to compare with.
     #[arg(long, env = "WEFT_ENVOY", default_value = "envoy")]
     pub envoy: PathBuf,
@@ -76,13 +76,18 @@ impl Args {
             return self.only.clone();
         }
         let mut found = Vec::new();
-        if self.weft.exists() {
+        if self.weft().exists() {
             found.push(Proxy::Weft);
         }
         if self.envoy.exists() {
             found.push(Proxy::Envoy);
         }
         found
+    }
+
+    /// The Weft proxy.
+    pub fn weft(&self) -> PathBuf {
+        self.bin_dir.join("weft-proxy")
     }
 
     /// The length of each measurement.

@@ -102,7 +102,7 @@ impl Drop for Contender {
 fn command(args: &Args, proxy: Proxy, config: &Path) -> Command {
     match proxy {
         Proxy::Weft => {
-            let mut command = Command::new(absolute(&args.weft));
+            let mut command = Command::new(absolute(&args.weft()));
             command.arg("run").arg("-c").arg(config);
             command
         }

@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Sample>> {
     ensure!(
         !contenders.is_empty(),
         "no contender is there: \"{}\" and \"{}\" do not exist",
-        args.weft.display(),
+        args.weft().display(),
         args.envoy.display()
     );
     let dir = tempfile::tempdir()?;

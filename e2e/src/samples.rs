@@ -1,24 +1,30 @@
 //! Where sample manifests are: Istio's own files unchanged where they are present, ours otherwise.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 
-/// The root of this repository.
+/// The root of the repository that this was built in.
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A place to look manifests up in.
 #[derive(Debug, Clone)]
 pub struct Samples {
+    ours: PathBuf,
     istio: Option<PathBuf>,
 }
 
 impl Samples {
     /// Istio's samples in `istio`, or beside the repository; ours where neither is there.
     pub fn find(istio: Option<&Path>) -> Self {
-        let beside = Path::new(REPOSITORY).join("../shared/samples");
+        let repository = repository();
+        let beside = repository.join("../shared/samples");
         let istio = istio.map(Path::to_owned).unwrap_or(beside);
         Self {
+            ours: repository.join("samples"),
             istio: istio.join("bookinfo").is_dir().then_some(istio),
         }
     }
@@ -35,19 +41,19 @@ impl Samples {
     pub fn bookinfo(&self) -> Result<PathBuf> {
         self.file(
             "bookinfo/platform/kube/bookinfo.yaml",
-            "bookinfo/app/bookinfo.yaml",
+            "bookinfo/bookinfo.yaml",
         )
     }
 
     /// A file of bookinfo's gateways, routes and rules, by its name.
     pub fn bookinfo_networking(&self, name: &str) -> Result<PathBuf> {
         let dir = match name {
-            "bookinfo-gateway" | "destination-rule-all" => "app",
-            _ => "routes",
+            "bookinfo-gateway" | "destination-rule-all" => "bookinfo",
+            _ => "bookinfo-routes",
         };
         self.file(
             &format!("bookinfo/networking/{name}.yaml"),
-            &format!("bookinfo/{dir}/{name}.yaml"),
+            &format!("{dir}/{name}.yaml"),
         )
     }
 
@@ -60,11 +66,19 @@ impl Samples {
     fn file(&self, istio: &str, ours: &str) -> Result<PathBuf> {
         let path = match &self.istio {
             Some(dir) => dir.join(istio),
-            None => Path::new(REPOSITORY).join("samples").join(ours),
+            None => self.ours.join(ours),
         };
         ensure!(path.is_file(), "no sample \"{}\"", path.display());
         Ok(path)
     }
+}
+
+/// Where this runs, if that has samples; the suite may have been moved since it was built.
+fn repository() -> PathBuf {
+    env::current_dir()
+        .ok()
+        .filter(|here| here.join("samples/bookinfo").is_dir())
+        .unwrap_or_else(|| PathBuf::from(REPOSITORY))
 }
 
 #[cfg(test)]
@@ -73,7 +87,10 @@ mod tests {
 
     #[test]
     fn our_own_samples_have_every_file_the_suite_uses() {
-        let ours = Samples { istio: None };
+        let ours = Samples {
+            istio: None,
+            ..Samples::find(None)
+        };
         ours.bookinfo().unwrap();
         for name in crate::cases::BOOKINFO_FILES {
             ours.bookinfo_networking(name).unwrap();

@@ -34,6 +34,3 @@ mod wire;
 mod app;
 
 pub use app::{Config, Pilot, Resources, generate};
-
-#[cfg(test)]
-mod tests;

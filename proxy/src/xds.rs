@@ -12,6 +12,7 @@ mod warming;
 pub mod any;
 pub mod context;
 
+pub mod access_log;
 pub mod cds;
 pub mod eds;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::RouteTableId;
 use super::route::RouteConfig;
 use crate::http::filter::Filter;
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::AccessLogs;
 
 /// One HTTP connection manager.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct HttpConnectionManager {
     /// The filters in order; the last one is the router.
     pub filters: Vec<Arc<dyn Filter>>,
     /// Access logs, formats compiled.
-    pub access_logs: Vec<Arc<AccessLog>>,
+    pub access_logs: AccessLogs,
     /// `server_name` and what to do with an upstream's own (`server_header_transformation`).
     pub server_header: ServerHeader,
     /// How the client's address and the edge headers are treated.

@@ -144,6 +144,14 @@ impl ResponseFlags {
         self.0 & other.0 != 0
     }
 
+    /// The flag with a short name (`UF`).
+    pub fn from_short_name(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(_, short)| *short == name)
+            .map(|(flag, _)| *flag)
+    }
+
     /// Sets the flags of `other`.
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;

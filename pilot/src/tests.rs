@@ -1,4 +1,0 @@
-//! Whole meshes in, whole resources out: checked by value, by Envoy itself and over the wire.
-
-mod accepted_by_envoy;
-mod fixture;

@@ -13,7 +13,7 @@ mod protocols;
 mod routing;
 mod telemetry;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     case::{Case, EACH, MIXED, WEFT},
@@ -132,6 +132,16 @@ const ECHO_VERSION: &str = "header:x-version";
 const JASON: &str = "cookie: session=jason";
 /// How many answers in a row show that a configuration is in force.
 const PROBES: u64 = 20;
+
+/// A part of a case, with its name.
+type Step = (&'static str, fn(&mut Mesh) -> Result<()>);
+
+/// Takes all steps in order; the first failure ends the case and says in which step it was.
+fn take_steps(mesh: &mut Mesh, steps: &[Step]) -> Result<()> {
+    steps
+        .iter()
+        .try_for_each(|(name, step)| step(mesh).context(*name))
+}
 
 /// Opens bookinfo to the ingress gateway and waits until it answers.
 fn open_bookinfo(mesh: &mut Mesh) -> Result<()> {

@@ -90,13 +90,17 @@ fn run_with(
         .iter()
         .map(|case| run_case(case, &mut mesh))
         .collect();
-    if !args.keep && args.attach.is_none() {
-        if let Err(error) = mesh.cluster().down() {
-            say(&format!(
-                "{}: the mesh did not end: {error:#}",
-                data_plane.name()
-            ));
-        }
+    let is_ours = !args.keep && args.attach.is_none();
+    let ended = if is_ours {
+        mesh.cluster().down()
+    } else {
+        Ok(())
+    };
+    if let Err(error) = ended {
+        say(&format!(
+            "{}: the mesh did not end: {error:#}",
+            data_plane.name()
+        ));
     }
     outcomes
 }

@@ -55,7 +55,7 @@ async fn one(address: SocketAddr) -> anyhow::Result<()> {
     stream.write_u8(1).await?;
     stream.read_u8().await?;
     // Waits for the other side's end, so that it and not this one keeps the port for a while.
-    stream.read(&mut [0]).await?;
+    let _: Result<u8, _> = stream.read_u8().await;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(())
 }

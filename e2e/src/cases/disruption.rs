@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{REVIEWS_VERSION, in_force, open_bookinfo};
+use super::{REVIEWS_VERSION, Step, in_force, open_bookinfo};
 use crate::{
     assert,
     mesh::{Mesh, PROXY},
@@ -23,7 +23,7 @@ const REVIEWS: &str = "/api/v1/products/0/reviews";
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     open_bookinfo(mesh)?;
     mesh.apply_bookinfo("destination-rule-all")?;
-    let steps: [(&str, fn(&mut Mesh) -> Result<()>); 4] = [
+    let steps: [Step; 4] = [
         ("route changes", route_changes),
         ("a rolling replacement", rolling_replacement),
         ("rotation of certificates", rotation),

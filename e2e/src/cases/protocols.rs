@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ECHO_VERSION, in_force};
+use super::{ECHO_VERSION, Step, in_force, take_steps};
 use crate::{
     assert,
     mesh::Mesh,
@@ -21,7 +21,7 @@ const GROWTH_KIB_MAX: u64 = 40 * 1024;
 const SPLIT_CONNECTIONS: u64 = 500;
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
-    let steps: [(&str, fn(&mut Mesh) -> Result<()>); 8] = [
+    let steps: &[Step] = &[
         ("tcp split", tcp_split),
         ("tcp", tcp),
         ("http versions", http_versions),
@@ -31,10 +31,7 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
         ("large bodies", large_bodies),
         ("rejections", |mesh| mesh.no_rejections()),
     ];
-    for (name, step) in steps {
-        step(mesh).context(name)?;
-    }
-    Ok(())
+    take_steps(mesh, steps)
 }
 
 /// The sample's split by connections, through the gateway's TCP port.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
-use super::in_force;
+use super::{Step, in_force, take_steps};
 use crate::{
     assert::{self, metric},
     mesh::Mesh,
@@ -12,6 +12,9 @@ use crate::{
 
 const CLIENT: &str = "apps/client";
 const ECHO: &str = "http://echo:8080";
+
+/// Labels with their values.
+type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// What Istio's request metrics are labelled with.
 const REQUEST_LABELS: [&str; 24] = [
@@ -42,17 +45,14 @@ const REQUEST_LABELS: [&str; 24] = [
 ];
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
-    let steps: [(&str, fn(&mut Mesh) -> Result<()>); 5] = [
+    let steps: &[Step] = &[
         ("request metrics", request_metrics),
         ("tcp metrics", tcp_metrics),
         ("merged metrics", merged),
         ("access logs", access_logs),
         ("headers", headers),
     ];
-    for (name, step) in steps {
-        step(mesh).context(name)?;
-    }
-    Ok(())
+    take_steps(mesh, steps)
 }
 
 fn scrape(mesh: &Mesh, pod: &str, port: u16) -> Result<String> {
@@ -68,7 +68,7 @@ fn request_metrics(mesh: &mut Mesh) -> Result<()> {
         .count(30)
         .send()?;
     assert::all(&report, "418")?;
-    let sides: [(&str, &str, &[(&str, &str)]); 2] = [
+    let sides: [(&str, &str, Labels<'_>); 2] = [
         (CLIENT, "source", &[]),
         (
             "apps/echo-v1",

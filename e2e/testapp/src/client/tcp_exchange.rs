@@ -7,7 +7,7 @@ use tokio::{
 
 use super::{Answer, ClientArgs, Failure, http_connection};
 
-const CHUNK: [u8; 64 * 1024] = [b'u'; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [b'u'; 64 * 1024];
 
 /// What to do on each connection.
 pub(super) struct TcpExchange {

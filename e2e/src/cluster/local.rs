@@ -121,13 +121,13 @@ impl Cluster for Local {
     }
 
     fn stop_control_plane(&self) -> Result<()> {
-        self.local("stop", &["-n", "istio-system", "deployment/istiod"])?
+        self.local("stop", &["-n", "istio-system", "istiod"])?
             .ok()
             .map(drop)
     }
 
     fn start_control_plane(&self) -> Result<()> {
-        self.local("start", &["-n", "istio-system", "deployment/istiod"])?
+        self.local("start", &["-n", "istio-system", "istiod"])?
             .ok()
             .map(drop)
     }

@@ -91,33 +91,37 @@ impl Authenticator {
         authorization: Option<&[u8]>,
     ) -> Result<Caller, AuthenticateError> {
         let certificate = match certificate.map(|peer| self.by_certificate(peer)) {
-            Some(Ok(caller)) => return Ok(caller),
+            Some(Ok(identity)) => {
+                return Ok(Caller {
+                    identity,
+                    method: Method::ClientCertificate,
+                });
+            }
             Some(Err(error)) => Some(error),
             None => None,
         };
         let token = match authorization.map(|header| self.by_token(header)) {
-            Some(Ok(caller)) => return Ok(caller),
+            Some(Ok(identity)) => {
+                return Ok(Caller {
+                    identity,
+                    method: Method::Token,
+                });
+            }
             Some(Err(error)) => Some(error),
             None => None,
         };
         Err(AuthenticateError { certificate, token })
     }
 
-    fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, PeerError> {
-        let identity = peer.identity(&self.trust_domain, self.clock.now())?;
-        Ok(Caller {
-            identity,
-            method: Method::ClientCertificate,
-        })
+    /// The identity in the verified certificate of a connection.
+    pub fn by_certificate(&self, peer: &PeerCertificate) -> Result<SpiffeId, PeerError> {
+        peer.identity(&self.trust_domain, self.clock.now())
     }
 
-    fn by_token(&self, header: &[u8]) -> Result<Caller, TokenError> {
+    /// The identity in the bearer token of an `authorization` header.
+    pub fn by_token(&self, header: &[u8]) -> Result<SpiffeId, TokenError> {
         let tokens = self.tokens.as_deref().ok_or(TokenError::NotConfigured)?;
-        let token = bearer(header).ok_or(TokenError::NotBearer)?;
-        Ok(Caller {
-            identity: tokens.verify(token)?,
-            method: Method::Token,
-        })
+        tokens.verify(bearer(header).ok_or(TokenError::NotBearer)?)
     }
 }
 

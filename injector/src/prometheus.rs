@@ -29,7 +29,7 @@ const KEYS: [(&str, [&str; 2]); 3] = [
 pub fn merge(pod: &mut Value, status_port: u16) -> Result<Option<String>, PrometheusError> {
     let annotations = string_map(&pod["metadata"]["annotations"]);
     let found = configuration(&annotations);
-    if found.get("scrape").is_some_and(|scrape| is_false(scrape)) {
+    if found.get("scrape").is_some_and(is_false) {
         return Ok(None);
     }
     let port = found

@@ -9,13 +9,12 @@
 
 pub mod args;
 
-//APP pub mod app;
+pub mod app;
 
 pub mod server;
 
-#[allow(dead_code)]
 mod authority;
-#[allow(dead_code)]
+
 mod injection;
-#[allow(dead_code)]
+
 mod publish_root;

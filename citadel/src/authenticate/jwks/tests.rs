@@ -223,3 +223,11 @@ fn symmetric_keys_are_not_keys() {
     let error = TokenVerifier::open(&path, ISSUER, "cluster.local".parse().unwrap()).unwrap_err();
     assert!(matches!(error, JwksError::NoKeys { .. }), "{error}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_tokens_never_panic_and_never_pass(token in "[A-Za-z0-9_.=-]{0,200}|\\PC{0,60}") {
+        let (_directory, verifier) = verifier(&[Issuer::new("k1").jwk()]);
+        proptest::prop_assert!(verifier.verify(&token).is_err());
+    }
+}

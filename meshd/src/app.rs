@@ -1,0 +1,204 @@
+//! Assembly: builds every part, binds every listener, runs until told to stop, drains.
+//!
+//! [`Meshd::start`] returns once all sockets are bound, so a test can start one on port 0 and ask where it
+//! listens. Order matters in two places only: configuration comes before the authority, because it names the
+//! trust domain, and metrics are registered before the endpoint that shows them is built.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use citadel::ca_service::CaService;
+use injector::webhook::Webhook;
+use mesh_api::snapshot::Snapshot;
+use mesh_runtime::admin::{self, Admin};
+use mesh_runtime::build_info;
+use mesh_runtime::drain;
+use mesh_runtime::log::LogHandle;
+use mesh_runtime::metrics::Registry;
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::task::{Failure, Tasks};
+use tokio::sync::watch;
+use tonic::service::Routes;
+
+use crate::args::{Args, Component};
+use crate::authority::{self, Authority};
+use crate::injection::MeshEnvironment;
+use crate::publish_root;
+use crate::server::{Security, Server};
+
+/// How long requests in flight may take when the process ends. Discovery streams are ended at once; what is
+/// left are reviews and signings, which take milliseconds.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs the control plane until `shutdown` resolves or an essential part fails.
+pub async fn run(
+    args: Args,
+    log: LogHandle,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    Meshd::start(args, log).await?.run(shutdown).await
+}
+
+/// Where everything listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Discovery and signing over TLS.
+    pub xds: SocketAddr,
+    /// The same in plaintext.
+    pub plaintext: SocketAddr,
+    /// Metrics, readiness, debugging.
+    pub http: SocketAddr,
+    /// Webhooks.
+    pub webhook: SocketAddr,
+}
+
+/// A running control plane.
+pub struct Meshd {
+    addresses: Addresses,
+    tasks: Tasks,
+    drain: drain::Signal,
+}
+
+impl Meshd {
+    /// Builds and binds everything. Returns when all listeners accept.
+    pub async fn start(args: Args, log: LogHandle) -> anyhow::Result<Self> {
+        let mut registry = Registry::default();
+        build_info::register(&mut registry, "pilot");
+        let (signal, drain) = drain::channel();
+        let tasks = Tasks::new();
+        let readiness = Readiness::new();
+        let starting = readiness.guard("start");
+
+        let snapshots = configuration().await?;
+        let authority = open_authority(&args, &snapshots, &mut registry, &tasks)?;
+        publish_roots(&args, &authority, &tasks)?;
+        let webhook = webhook_server(&args, &authority, &snapshots, &mut registry).await?;
+        let (xds, plaintext) = xds_servers(&args, &authority).await?;
+        let admin = Admin {
+            readiness,
+            registry: Arc::new(registry),
+            log,
+        };
+        let http = admin::router(admin);
+        let http = bind(args.http_address, Security::Plaintext, http).await?;
+
+        let addresses = Addresses {
+            xds: xds.local_addr()?,
+            plaintext: plaintext.local_addr()?,
+            http: http.local_addr()?,
+            webhook: webhook.local_addr()?,
+        };
+        tasks.spawn("xds", xds.run(drain.clone()));
+        tasks.spawn("xds-plaintext", plaintext.run(drain.clone()));
+        tasks.spawn("webhook", webhook.run(drain.clone()));
+        tasks.spawn("http", http.run(drain));
+        drop(starting);
+        tracing::info!(
+            ?addresses,
+            version = build_info::VERSION,
+            "meshd is running"
+        );
+        Ok(Self {
+            addresses,
+            tasks,
+            drain: signal,
+        })
+    }
+
+    /// Where everything listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Runs until `shutdown` resolves or an essential part fails; drains in both cases.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let failure: Option<Failure> = tokio::select! {
+            () = shutdown => None,
+            failure = self.tasks.failure() => Some(failure),
+        };
+        let outcome = self.drain.drain(DRAIN_DEADLINE).await;
+        tracing::info!(?outcome, "drained");
+        self.tasks.stop().await;
+        match failure {
+            None => Ok(()),
+            Some(failure) => Err(failure.into()),
+        }
+    }
+}
+
+async fn configuration() -> anyhow::Result<watch::Receiver<Arc<Snapshot>>> {
+    let (_s, r) = watch::channel(Arc::new(Snapshot::default()));
+    Ok(r)
+}
+
+fn open_authority(
+    args: &Args,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) -> anyhow::Result<Authority> {
+    let configured = snapshots.borrow().mesh.trust_domain.clone();
+    let trust_domain = args.trust_domain.clone().unwrap_or(configured);
+    authority::open(args, trust_domain, registry, tasks).context("certificate authority")
+}
+
+fn publish_roots(args: &Args, authority: &Authority, tasks: &Tasks) -> anyhow::Result<()> {
+    let Some(directory) = &args.publish_root else {
+        return Ok(());
+    };
+    let bundles = authority.ca.trust_bundles();
+    std::fs::create_dir_all(directory)
+        .and_then(|()| Ok(publish_root::write(directory, &authority.ca.trust_bundle())))
+        .with_context(|| format!("cannot publish the roots in \"{}\"", directory.display()))??;
+    tasks.spawn(
+        "publish-root",
+        publish_root::follow(directory.clone(), bundles),
+    );
+    Ok(())
+}
+
+/// Webhooks over TLS, for the API server.
+async fn webhook_server(
+    args: &Args,
+    authority: &Authority,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    registry: &mut Registry,
+) -> anyhow::Result<Server> {
+    let mut router = axum::Router::new();
+    if args.runs(Component::Injector) {
+        let metrics = injector::metrics::Metrics::default();
+        metrics.register(registry);
+        let trust_domain = authority.ca.trust_domain().to_string();
+        let environment = MeshEnvironment::new(args, trust_domain, snapshots.clone());
+        router = router.merge(Webhook::new(Arc::new(environment), metrics).router());
+    }
+    let tls = Security::Tls(authority.webhook_tls.clone());
+    bind(args.webhook_address, tls, router).await
+}
+
+/// Discovery and signing, over TLS and in plaintext.
+async fn xds_servers(args: &Args, authority: &Authority) -> anyhow::Result<(Server, Server)> {
+    let mut services = Routes::default();
+    if args.runs(Component::Citadel) {
+        let service = CaService::new(authority.ca.clone(), authority.authenticator.clone());
+        services = services.add_service(service.into_server());
+    }
+    let router = services.into_axum_router();
+    let tls = Security::Tls(authority.xds_tls.clone());
+    let xds = bind(args.xds_address, tls, router.clone()).await?;
+    let plaintext = bind(args.plaintext_address, Security::Plaintext, router).await?;
+    Ok((xds, plaintext))
+}
+
+async fn bind(
+    address: SocketAddr,
+    security: Security,
+    router: axum::Router,
+) -> anyhow::Result<Server> {
+    Server::bind(address, security, router)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}

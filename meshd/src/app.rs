@@ -4,12 +4,14 @@
 //! listens. Order matters in two places only: configuration comes before the authority, because it names the
 //! trust domain, and metrics are registered before the endpoint that shows them is built.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::middleware;
 use citadel::ca_service::CaService;
 use injector::webhook::Webhook;
 use mesh_api::snapshot::Snapshot;
@@ -20,6 +22,7 @@ use mesh_runtime::log::LogHandle;
 use mesh_runtime::metrics::Registry;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::task::{Failure, Tasks};
+use pilot::Pilot;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
@@ -27,7 +30,7 @@ use crate::args::{Args, Component};
 use crate::authority::{self, Authority};
 use crate::injection::MeshEnvironment;
 use crate::publish_root;
-use crate::server::{Security, Server};
+use crate::server::{Security, Server, peer};
 
 /// How long requests in flight may take when the process ends. Discovery streams are ended at once; what is
 /// left are reviews and signings, which take milliseconds.
@@ -76,13 +79,15 @@ impl Meshd {
         let authority = open_authority(&args, &snapshots, &mut registry, &tasks)?;
         publish_roots(&args, &authority, &tasks)?;
         let webhook = webhook_server(&args, &authority, &snapshots, &mut registry).await?;
-        let (xds, plaintext) = xds_servers(&args, &authority).await?;
+        let pilot = Pilot::new(snapshots, pilot::Config::default());
+        pilot.metrics().register(&mut registry);
+        let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;
         let admin = Admin {
             readiness,
             registry: Arc::new(registry),
             log,
         };
-        let http = admin::router(admin);
+        let http = admin::router(admin).merge(pilot.debug_router());
         let http = bind(args.http_address, Security::Plaintext, http).await?;
 
         let addresses = Addresses {
@@ -91,6 +96,7 @@ impl Meshd {
             http: http.local_addr()?,
             webhook: webhook.local_addr()?,
         };
+        tasks.spawn("pilot", run_pilot(pilot, drain.clone()));
         tasks.spawn("xds", xds.run(drain.clone()));
         tasks.spawn("xds-plaintext", plaintext.run(drain.clone()));
         tasks.spawn("webhook", webhook.run(drain.clone()));
@@ -180,17 +186,33 @@ async fn webhook_server(
 }
 
 /// Discovery and signing, over TLS and in plaintext.
-async fn xds_servers(args: &Args, authority: &Authority) -> anyhow::Result<(Server, Server)> {
+async fn xds_servers(
+    args: &Args,
+    authority: &Authority,
+    pilot: &Pilot,
+) -> anyhow::Result<(Server, Server)> {
     let mut services = Routes::default();
     if args.runs(Component::Citadel) {
         let service = CaService::new(authority.ca.clone(), authority.authenticator.clone());
         services = services.add_service(service.into_server());
     }
+    if args.runs(Component::Pilot) {
+        services = services.add_service(pilot.ads_service());
+    }
     let router = services.into_axum_router();
+    let authenticator = authority.authenticator.clone();
+    let presented = middleware::from_fn_with_state(authenticator, peer::presented);
     let tls = Security::Tls(authority.xds_tls.clone());
-    let xds = bind(args.xds_address, tls, router.clone()).await?;
-    let plaintext = bind(args.plaintext_address, Security::Plaintext, router).await?;
+    let xds = bind(args.xds_address, tls, router.clone().layer(presented)).await?;
+    let trusted = router.layer(middleware::from_fn(peer::trusted));
+    let plaintext = bind(args.plaintext_address, Security::Plaintext, trusted).await?;
     Ok((xds, plaintext))
+}
+
+/// Ends with the drain, and ends all discovery streams then.
+async fn run_pilot(pilot: Pilot, drain: drain::Watch) -> Result<(), Infallible> {
+    pilot.run(drain.token()).await;
+    Ok(())
 }
 
 async fn bind(

@@ -3,7 +3,7 @@
 //! TLS is accepted here rather than by tonic, so that the identity proven in the handshake becomes an
 //! extension of every request on the connection, for citadel and pilot alike.
 
-//PEER pub mod peer;
+pub mod peer;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,0 +1,114 @@
+//! The HTTP ports: metrics, readiness, webhooks.
+
+use std::io;
+use std::sync::Arc;
+
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::support::ControlPlane;
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> (u16, String)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get(meshd: &ControlPlane, path: &str) -> (u16, String) {
+    let stream = TcpStream::connect(meshd.addresses.http).await.unwrap();
+    let request = Request::get(path).header("host", "x").body(Full::default());
+    exchange(stream, request.unwrap()).await
+}
+
+/// Posts to the webhooks as the API server does: verifying the name of the Service.
+async fn post(meshd: &ControlPlane, path: &str, body: &Value) -> io::Result<(u16, String)> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(meshd.roots().as_bytes()) {
+        roots.add(root.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("istiod.istio-system.svc").unwrap();
+    let stream = TcpStream::connect(meshd.addresses.webhook).await?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("host", "istiod.istio-system.svc")
+        .header("content-type", "application/json")
+        .body(Full::from(body.to_string()))
+        .unwrap();
+    Ok(exchange(stream, request).await)
+}
+
+#[tokio::test]
+async fn readiness_version_and_the_metrics_of_every_part() {
+    let meshd = ControlPlane::start("").await;
+    assert_eq!(get(&meshd, "/ready").await, (200, "ready\n".to_owned()));
+    assert_eq!(get(&meshd, "/version").await.0, 200);
+    let (status, metrics) = get(&meshd, "/metrics").await;
+    assert_eq!(status, 200);
+    for series in [
+        "istio_build{component=\"pilot\"",
+        "pilot_",
+        "citadel_server_root_cert_expiry_timestamp ",
+        "galley_validation_",
+        "sidecar_injection_requests_total ",
+    ] {
+        assert!(metrics.contains(series), "{series} is missing in:\n{metrics}");
+    }
+    meshd.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_is_injected_if_its_namespace_says_so() {
+    let namespace = "\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  labels:
+    istio-injection: enabled
+";
+    let meshd = ControlPlane::start(namespace).await;
+    let review = |namespace: &str| {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "1",
+            "kind": {"version": "v1", "kind": "Pod"},
+            "namespace": namespace,
+            "object": {
+                "metadata": {"name": "cart"},
+                "spec": {"containers": [{"name": "app", "image": "cart:1"}]},
+            },
+        }})
+    };
+    let (status, answer) = post(&meshd, "/inject", &review("shop")).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["response"]["patchType"], "JSONPatch");
+    let (_, answer) = post(&meshd, "/inject", &review("elsewhere")).await.unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
+    meshd.stop().await;
+}

@@ -1,6 +1,6 @@
 //! The whole control plane in this process, driven over its real sockets.
 
 mod discovery;
-mod http;
 mod identity;
+mod ports;
 mod support;

@@ -4,7 +4,6 @@
 //! is read as plain JSON with only the fields that are needed, so a newer API server's additions do no harm.
 //! A pod that cannot be injected as its author asked is refused: it would run outside the mesh otherwise.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,29 +27,20 @@ use crate::policy::Namespace;
 /// Largest accepted review: etcd's limit for an object, twice (new and old), with room for the envelope.
 const REVIEW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What the webhook needs to know of its surroundings at the moment of a request.
-pub trait Environment: Send + Sync + 'static {
-    /// The settings in force.
-    fn config(&self) -> Arc<InjectorConfig>;
-
-    /// The labels of a namespace, or `None` where the API server's selectors decide about namespaces.
-    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
-}
+/// Gives the settings in force at the moment of a request.
+pub type Settings = Arc<dyn Fn() -> InjectorConfig + Send + Sync>;
 
 /// The webhook.
 #[derive(Clone)]
 pub struct Webhook {
-    environment: Arc<dyn Environment>,
+    settings: Settings,
     metrics: Metrics,
 }
 
 impl Webhook {
-    /// A webhook in these surroundings.
-    pub fn new(environment: Arc<dyn Environment>, metrics: Metrics) -> Self {
-        Self {
-            environment,
-            metrics,
-        }
+    /// A webhook under these settings.
+    pub fn new(settings: Settings, metrics: Metrics) -> Self {
+        Self { settings, metrics }
     }
 
     /// Its routes.
@@ -84,11 +74,11 @@ impl Webhook {
     }
 
     fn answer(&self, request: &Request, settings: &str) -> Result<Injection, InjectError> {
-        let config = self.environment.config();
-        let config = with_settings(&config, settings);
+        let config = with_settings((self.settings)(), settings);
+        // The selectors of the webhook have seen the namespace's labels; we may know older ones.
         let namespace = Namespace {
-            labels: self.environment.namespace_labels(&request.namespace),
             name: request.namespace.clone(),
+            labels: None,
         };
         inject_pod(&request.object, &namespace, &config)
     }
@@ -232,8 +222,7 @@ fn respond(
 }
 
 /// `cluster/ID/net/NETWORK` in any order over the settings in force.
-fn with_settings(config: &InjectorConfig, settings: &str) -> InjectorConfig {
-    let mut config = config.clone();
+fn with_settings(mut config: InjectorConfig, settings: &str) -> InjectorConfig {
     let mut parts = settings.split('/').filter(|part| !part.is_empty());
     while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
         match key {

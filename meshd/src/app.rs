@@ -28,7 +28,7 @@ use tonic::service::Routes;
 
 use crate::args::{Args, Component};
 use crate::authority::{self, Authority};
-use crate::injection::MeshEnvironment;
+use crate::injection;
 use crate::publish_root;
 use crate::server::{Security, Server, peer};
 
@@ -178,8 +178,8 @@ async fn webhook_server(
         let metrics = injector::metrics::Metrics::default();
         metrics.register(registry);
         let trust_domain = authority.ca.trust_domain().to_string();
-        let environment = MeshEnvironment::new(args, trust_domain, snapshots.clone());
-        router = router.merge(Webhook::new(Arc::new(environment), metrics).router());
+        let settings = injection::settings(args, trust_domain, snapshots.clone());
+        router = router.merge(Webhook::new(settings, metrics).router());
     }
     let tls = Security::Tls(authority.webhook_tls.clone());
     bind(args.webhook_address, tls, router).await

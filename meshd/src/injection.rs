@@ -1,11 +1,10 @@
-//! The injector's surroundings: settings from the mesh configuration, namespaces from the snapshot.
+//! The injector's settings, from the arguments and the mesh configuration of the snapshot.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use injector::InjectorConfig;
-use injector::webhook::Environment;
+use injector::webhook::Settings;
 use mesh_api::mesh_config::{InterceptionMode, MeshConfig, ProxyConfig};
 use mesh_api::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -13,37 +12,21 @@ use tokio::sync::watch;
 
 use crate::args::Args;
 
-/// What the webhook sees of the mesh.
-pub(crate) struct MeshEnvironment {
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+/// The injector's settings, made anew for each request from the mesh configuration in force.
+pub(crate) fn settings(
+    args: &Args,
     trust_domain: String,
-    cluster_id: String,
-    image: Option<String>,
-}
-
-impl MeshEnvironment {
-    pub(crate) fn new(
-        args: &Args,
-        trust_domain: String,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
-    ) -> Self {
-        Self {
-            snapshots,
-            trust_domain,
-            cluster_id: args.cluster_id.clone(),
-            image: args.proxy_image.clone(),
-        }
-    }
-}
-
-impl Environment for MeshEnvironment {
-    fn config(&self) -> Arc<InjectorConfig> {
-        let mesh = self.snapshots.borrow().mesh.clone();
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> Settings {
+    let cluster_id = args.cluster_id.clone();
+    let image = args.proxy_image.clone();
+    Arc::new(move || {
+        let mesh = snapshots.borrow().mesh.clone();
         let defaults = InjectorConfig::default();
-        Arc::new(InjectorConfig {
-            image: self.image.clone().unwrap_or(defaults.image),
-            trust_domain: self.trust_domain.clone(),
-            cluster_id: self.cluster_id.clone(),
+        InjectorConfig {
+            image: image.clone().unwrap_or(defaults.image),
+            trust_domain: trust_domain.clone(),
+            cluster_id: cluster_id.clone(),
             cluster_domain: mesh.cluster_domain.to_string(),
             root_namespace: mesh.root_namespace.to_string(),
             ca_address: mesh.default_config.discovery_address.to_string(),
@@ -53,20 +36,8 @@ impl Environment for MeshEnvironment {
                 .hold_application_until_proxy_starts,
             merge_prometheus: mesh.enable_prometheus_merge,
             ..InjectorConfig::default()
-        })
-    }
-
-    /// Directories hold every namespace there is, so one that is not among them has no labels.
-    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
-        let snapshot = self.snapshots.borrow().clone();
-        let labels = snapshot.namespaces.get(namespace);
-        let entries = labels.into_iter().flat_map(|labels| labels.iter());
-        Some(
-            entries
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        )
-    }
+        }
+    })
 }
 
 /// The mesh's ProxyConfig in the JSON that proxies read, without what equals the defaults.

@@ -4,20 +4,8 @@ use serde_json::json;
 
 use super::*;
 
-struct Fixed(Option<BTreeMap<String, String>>);
-
-impl Environment for Fixed {
-    fn config(&self) -> Arc<InjectorConfig> {
-        Arc::new(InjectorConfig::default())
-    }
-
-    fn namespace_labels(&self, _: &str) -> Option<BTreeMap<String, String>> {
-        self.0.clone()
-    }
-}
-
 fn webhook() -> Webhook {
-    Webhook::new(Arc::new(Fixed(None)), Metrics::default())
+    Webhook::new(Arc::new(InjectorConfig::default), Metrics::default())
 }
 
 fn pod() -> Value {
@@ -75,8 +63,10 @@ fn a_pod_is_patched_to_what_injection_makes_of_it() {
 
 #[test]
 fn a_pod_left_alone_is_allowed_without_patch() {
-    let webhook = Webhook::new(Arc::new(Fixed(Some(BTreeMap::new()))), Metrics::default());
-    let answer = webhook.review(&review(pod()), "").unwrap();
+    let webhook = webhook();
+    let mut pod = pod();
+    pod["spec"]["hostNetwork"] = true.into();
+    let answer = webhook.review(&review(pod), "").unwrap();
     assert_eq!(
         answer["response"],
         json!({"uid": "705ab4f5", "allowed": true})

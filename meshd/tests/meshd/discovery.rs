@@ -80,10 +80,15 @@ impl Stream {
         requests.send(first).await.unwrap();
         let mut request = Request::new(ReceiverStream::new(receiver));
         if let Some(token) = token {
-            request.metadata_mut().insert("authorization", bearer(token));
+            request
+                .metadata_mut()
+                .insert("authorization", bearer(token));
         }
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        let answers = client.delta_aggregated_resources(request).await?.into_inner();
+        let answers = client
+            .delta_aggregated_resources(request)
+            .await?
+            .into_inner();
         Ok(Self { requests, answers })
     }
 
@@ -122,7 +127,12 @@ async fn a_proxy_with_a_certificate_is_served_and_follows_changes() {
 
     let config = meshd.directory.path().join("config/more.yaml");
     let more = MESH.split("---").nth(1).unwrap();
-    fs::write(config, more.replace("cart", "till").replace("10.96.0.10", "10.96.0.11")).unwrap();
+    fs::write(
+        config,
+        more.replace("cart", "till")
+            .replace("10.96.0.10", "10.96.0.11"),
+    )
+    .unwrap();
     let names = stream.next().await.unwrap();
     assert_eq!(
         names,
@@ -153,7 +163,10 @@ async fn strangers_and_pretenders_are_refused() {
     let foreign = TokenIssuer::new().token("shop", "default");
     let (code, reason) = refusal(channel, "shop", Some(&foreign)).await;
     assert_eq!(code, Code::Unauthenticated);
-    assert!(reason.contains("the token's signature does not verify"), "{reason}");
+    assert!(
+        reason.contains("the token's signature does not verify"),
+        "{reason}"
+    );
 
     let token = meshd.tokens.token("shop", "default");
     let workload = meshd.certificate(&token).await.unwrap();
@@ -171,7 +184,11 @@ async fn strangers_and_pretenders_are_refused() {
 async fn the_plaintext_port_believes_its_peers() {
     let meshd = ControlPlane::start(MESH).await;
     let address = format!("http://{}", meshd.addresses.plaintext);
-    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+    let channel = Channel::from_shared(address)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     let mut stream = Stream::open(channel, "shop", None).await.unwrap();
     assert!(stream.next().await.unwrap().contains(CART));
     meshd.stop().await;

@@ -3,10 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use json_patch::Patch;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -51,7 +54,9 @@ async fn post(meshd: &ControlPlane, path: &str, body: &Value) -> io::Result<(u16
         .with_no_client_auth();
     let name = ServerName::try_from("istiod.istio-system.svc").unwrap();
     let stream = TcpStream::connect(meshd.addresses.webhook).await?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
     let request = Request::builder()
         .method(Method::POST)
         .uri(path)
@@ -76,39 +81,63 @@ async fn readiness_version_and_the_metrics_of_every_part() {
         "galley_validation_",
         "sidecar_injection_requests_total ",
     ] {
-        assert!(metrics.contains(series), "{series} is missing in:\n{metrics}");
+        assert!(
+            metrics.contains(series),
+            "{series} is missing in:\n{metrics}"
+        );
     }
     meshd.stop().await;
 }
 
 #[tokio::test]
-async fn a_pod_is_injected_if_its_namespace_says_so() {
-    let namespace = "\
+async fn a_pod_is_injected_under_the_settings_of_the_mesh() {
+    let mesh = "\
 apiVersion: v1
-kind: Namespace
+kind: ConfigMap
 metadata:
-  name: shop
-  labels:
-    istio-injection: enabled
+  name: istio
+  namespace: istio-system
+data:
+  mesh: |
+    defaultConfig:
+      terminationDrainDuration: 30s
 ";
-    let meshd = ControlPlane::start(namespace).await;
-    let review = |namespace: &str| {
-        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-            "uid": "1",
-            "kind": {"version": "v1", "kind": "Pod"},
-            "namespace": namespace,
-            "object": {
-                "metadata": {"name": "cart"},
-                "spec": {"containers": [{"name": "app", "image": "cart:1"}]},
-            },
-        }})
-    };
-    let (status, answer) = post(&meshd, "/inject", &review("shop")).await.unwrap();
+    let meshd = ControlPlane::start(mesh).await;
+    let original = json!({
+        "metadata": {"name": "cart"},
+        "spec": {"containers": [{"name": "app", "image": "cart:1"}]},
+    });
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "1",
+        "kind": {"version": "v1", "kind": "Pod"},
+        "namespace": "shop",
+        "object": original,
+    }});
+    let (status, answer) = post(&meshd, "/inject", &review).await.unwrap();
     assert_eq!(status, 200, "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(answer["response"]["patchType"], "JSONPatch");
-    let (_, answer) = post(&meshd, "/inject", &review("elsewhere")).await.unwrap();
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
+    let patch = STANDARD
+        .decode(answer["response"]["patch"].as_str().unwrap())
+        .unwrap();
+    let patch: Patch = serde_json::from_slice(&patch).unwrap();
+    let mut pod = original;
+    json_patch::patch(&mut pod, &patch).unwrap();
+    let proxy = &pod["spec"]["containers"][1];
+    let env = proxy["env"].as_array().unwrap();
+    let config = env
+        .iter()
+        .find(|variable| variable["name"] == "PROXY_CONFIG")
+        .unwrap();
+    let config: Value = serde_json::from_str(config["value"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        config,
+        json!({
+            "discoveryAddress": "istiod.istio-system.svc:15012",
+            "terminationDrainDuration": "30s",
+        })
+    );
+
+    let (status, answer) = post(&meshd, "/inject", &json!({})).await.unwrap();
+    assert_eq!(status, 400, "{answer}");
     meshd.stop().await;
 }

@@ -28,6 +28,7 @@ use tonic::service::Routes;
 
 use crate::args::{Args, Component};
 use crate::authority::{self, Authority};
+use crate::configuration;
 use crate::injection;
 use crate::publish_root;
 use crate::server::{Security, Server, peer};
@@ -75,7 +76,8 @@ impl Meshd {
         let readiness = Readiness::new();
         let starting = readiness.guard("start");
 
-        let snapshots = configuration().await?;
+        let (snapshots, diagnostics) =
+            configuration::start(&args, &mut registry, &tasks, &drain).await?;
         let authority = open_authority(&args, &snapshots, &mut registry, &tasks)?;
         publish_roots(&args, &authority, &tasks)?;
         let webhook = webhook_server(&args, &authority, &snapshots, &mut registry).await?;
@@ -87,7 +89,9 @@ impl Meshd {
             registry: Arc::new(registry),
             log,
         };
-        let http = admin::router(admin).merge(pilot.debug_router());
+        let http = admin::router(admin)
+            .merge(pilot.debug_router())
+            .merge(configuration::debug_router(diagnostics));
         let http = bind(args.http_address, Security::Plaintext, http).await?;
 
         let addresses = Addresses {
@@ -133,11 +137,6 @@ impl Meshd {
             Some(failure) => Err(failure.into()),
         }
     }
-}
-
-async fn configuration() -> anyhow::Result<watch::Receiver<Arc<Snapshot>>> {
-    let (_s, r) = watch::channel(Arc::new(Snapshot::default()));
-    Ok(r)
 }
 
 fn open_authority(

@@ -15,6 +15,8 @@ pub mod server;
 
 mod authority;
 
+mod configuration;
+
 mod injection;
 
 mod publish_root;

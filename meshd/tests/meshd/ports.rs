@@ -78,7 +78,7 @@ async fn readiness_version_and_the_metrics_of_every_part() {
         "istio_build{component=\"pilot\"",
         "pilot_",
         "citadel_server_root_cert_expiry_timestamp ",
-        "galley_validation_",
+        "galley_objects ",
         "sidecar_injection_requests_total ",
     ] {
         assert!(

@@ -184,14 +184,15 @@ fn merged(mesh: &mut Mesh) -> Result<()> {
     .map(drop)
 }
 
+/// The mesh's own settings with another encoding of access logs.
 const JSON_LOG: &str = "
-apiVersion: telemetry.istio.io/v1
-kind: Telemetry
-metadata: {name: json, namespace: apps}
-spec:
-  selector: {matchLabels: {app: client}}
-  accessLogging:
-  - providers: [{name: json}]
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    accessLogEncoding: JSON
+    defaultConfig: {proxyMetadata: {SECRET_TTL: 200s}}
 ";
 
 fn access_logs(mesh: &mut Mesh) -> Result<()> {

@@ -8,7 +8,10 @@ pub enum Handling {
     /// Someone else's business: Deployments, roles, definitions and the like.
     PassedOver,
     /// A kind of the mesh that is not supported yet.
-    NotSupported,
+    NotSupported {
+        /// Passing over it would leave open what it means to close.
+        security: bool,
+    },
     /// The group is ours, the version is not served: the served ones.
     UnknownVersion(&'static [&'static str]),
     /// The group is ours, the kind does not exist; perhaps another was meant.
@@ -138,6 +141,9 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("networking.k8s.io", "IngressClass"),
 ];
 
+/// Groups whose kinds restrict access.
+const SECURITY_GROUPS: [&str; 2] = ["authentication.istio.io", "rbac.istio.io"];
+
 /// Looks a kind up.
 pub fn handling(api_version: &str, kind: &str) -> Handling {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
@@ -148,11 +154,13 @@ pub fn handling(api_version: &str, kind: &str) -> Handling {
             false => Handling::UnknownVersion(versions),
         };
     }
-    if NOT_SUPPORTED
+    let unsupported = NOT_SUPPORTED
         .iter()
-        .any(|(g, k)| *g == group && (k.is_empty() || *k == kind))
-    {
-        return Handling::NotSupported;
+        .find(|row| row.0 == group && (row.1.is_empty() || row.1 == kind));
+    if unsupported.is_some() {
+        return Handling::NotSupported {
+            security: SECURITY_GROUPS.contains(&group),
+        };
     }
     if group.ends_with(".istio.io") {
         let kinds = MODEL.iter().filter(|row| row.0 == group).map(|row| row.1);
@@ -195,11 +203,11 @@ mod tests {
         assert_eq!(handling("apps/v1", "Deployment"), Handling::PassedOver);
         assert_eq!(
             handling("networking.istio.io/v1alpha3", "EnvoyFilter"),
-            Handling::NotSupported
+            Handling::NotSupported { security: false }
         );
         assert_eq!(
             handling("gateway.networking.k8s.io/v1", "Gateway"),
-            Handling::NotSupported
+            Handling::NotSupported { security: false }
         );
         assert_eq!(
             handling("networking.istio.io/v2", "Gateway"),

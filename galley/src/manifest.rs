@@ -89,15 +89,14 @@ pub fn parse(file: &str, text: &str) -> (Vec<Document>, Vec<Diagnostic>) {
     (documents, diagnostics)
 }
 
-/// Reads text that is one value, such as a document inside of a ConfigMap. Errors
-/// name the line within the text.
-pub(crate) fn parse_value(text: &str) -> Result<Node, String> {
+/// Reads text that is one value, such as a document inside of a ConfigMap. Positions
+/// are those within the text.
+pub(crate) fn parse_value(text: &str) -> Result<Node, (Position, String)> {
     let part = split::Part {
         line_offset: 0,
         text,
     };
-    parse_part(&part)
-        .map_err(|finding| format!("line {}: {}", finding.position.line, finding.message))
+    parse_part(&part).map_err(|finding| (finding.position, finding.message))
 }
 
 fn parse_part(part: &split::Part<'_>) -> Result<Node, Finding> {

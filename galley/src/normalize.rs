@@ -21,6 +21,7 @@ mod traffic_policy;
 mod virtual_service;
 
 pub(crate) use self::authorization_policy::condition_key;
+pub(crate) use self::mesh_config::{KEY as MESH_CONFIG_KEY, embedded as embedded_mesh_config};
 pub(crate) use self::service::external_name;
 pub(crate) use self::virtual_service::grpc_status;
 

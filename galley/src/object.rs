@@ -90,6 +90,7 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
         _ => None,
     };
     let object = object.filter(|_| !findings.iter().any(Finding::is_error));
+    findings.sort_by_key(|finding| finding.position);
     let diagnostics = findings
         .into_iter()
         .map(|f| document.diagnostic(f, key.clone()))
@@ -110,7 +111,7 @@ fn check(
     findings: &mut Vec<Finding>,
 ) -> Option<Object> {
     let mut checked = Findings::new(&document.node);
-    validate(&meta, &spec, &mut checked);
+    validate(&meta, &spec, context.mesh, &mut checked);
     let valid = !checked.has_errors();
     findings.extend(checked.into_vec());
     if !valid {
@@ -253,10 +254,12 @@ fn refuse(document: &Document, handling: Handling) -> Reading {
         Finding::error(code, field.to_owned(), message).at(at(field))
     };
     let finding = match handling {
-        Handling::NotSupported => {
+        Handling::NotSupported { security } => {
             let message = format!("kind {kind} of {api_version} is not supported yet");
             let mut finding = error("kind", code::NOT_SUPPORTED, message);
-            finding.severity = mesh_api::diagnostic::Severity::Warning;
+            if !security {
+                finding.severity = mesh_api::diagnostic::Severity::Warning;
+            }
             finding
         }
         Handling::UnknownVersion(served) => error(

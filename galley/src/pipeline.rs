@@ -84,21 +84,27 @@ impl Pipeline {
     }
 }
 
-/// One pass over documents that are all there at once.
+/// One pass over documents that are all there at once. Each document has its say,
+/// even if another one of the same name overrides it.
 pub(crate) fn once(
     documents: Vec<Document>,
     mut diagnostics: Vec<Diagnostic>,
     mesh: MeshConfig,
     across: bool,
 ) -> (Arc<Snapshot>, Vec<Diagnostic>) {
+    let documents: Vec<Arc<Document>> = documents.into_iter().map(Arc::new).collect();
     let mut store = Store::new(mesh);
-    for document in documents {
-        store.apply(Arc::new(document));
+    for document in &documents {
+        store.apply(document.clone());
     }
     let snapshot = Builder::default()
         .build(&mut store)
         .expect("the first snapshot is a change");
-    diagnostics.extend(store.diagnostics());
+    diagnostics.extend(
+        documents
+            .iter()
+            .flat_map(|document| store.read(document).diagnostics),
+    );
     if across {
         diagnostics.extend(analyze(&store));
     }

@@ -13,7 +13,7 @@ use mesh_api::resource::ResourceKey;
 
 use crate::manifest::Document;
 use crate::normalize::{Context, Model};
-use crate::object::{self, Object};
+use crate::object::{self, Object, Reading};
 
 /// Where a document is kept in its source; documents without a usable name have
 /// findings too, and those go when the document goes.
@@ -77,16 +77,17 @@ impl Store {
 
     /// Takes a new version of a document. Returns true if it was accepted.
     pub fn apply(&mut self, document: Arc<Document>) -> bool {
-        let reading = object::read(&document, &Context { mesh: &self.mesh });
-        let entry = self.entries.entry(DocumentKey::of(&document)).or_default();
+        let reading = self.read(&document);
+        let key = DocumentKey::of(&document);
+        let entry = self.entries.entry(key).or_default();
         entry.diagnostics = reading.diagnostics;
         match reading.object {
             Some(object) => {
                 let object = Arc::new(object);
-                entry.good = Some(object.clone());
+                let before = entry.good.replace(object.clone());
                 entry.refused = None;
                 entry.key = reading.key;
-                self.put(object);
+                self.put(object, before);
                 true
             }
             None => {
@@ -94,6 +95,16 @@ impl Store {
                 false
             }
         }
+    }
+
+    /// Reads a document against the mesh's settings. The settings themselves are
+    /// read against what they started from, or they would depend on themselves.
+    pub(crate) fn read(&self, document: &Arc<Document>) -> Reading {
+        let mesh = match document.kind() {
+            "ConfigMap" => &self.base,
+            _ => &self.mesh,
+        };
+        object::read(document, &Context { mesh })
     }
 
     /// Removes a document and the object it stood for.
@@ -111,9 +122,11 @@ impl Store {
         }
     }
 
-    fn put(&mut self, object: Arc<Object>) {
+    fn put(&mut self, object: Arc<Object>, before: Option<Arc<Object>>) {
         if let Model::MeshConfig(mesh) = &object.model {
             self.set_mesh(mesh.clone());
+        } else if before.is_some_and(|before| matches!(before.model, Model::MeshConfig(_))) {
+            self.set_mesh(Arc::new(self.base.clone()));
         }
         self.changed.insert(object.meta.key.clone());
         self.objects.insert(object.meta.key.clone(), object);
@@ -134,7 +147,7 @@ impl Store {
             .map(|object| object.document.clone())
             .collect();
         for document in documents {
-            let reading = object::read(&document, &Context { mesh: &self.mesh });
+            let reading = self.read(&document);
             let Some(object) = reading.object.map(Arc::new) else {
                 continue;
             };

@@ -6,6 +6,7 @@
 mod authorization_policy;
 mod destination_rule;
 mod gateway;
+mod mesh_config;
 mod metadata;
 mod peer_authentication;
 mod request_authentication;
@@ -19,6 +20,7 @@ mod virtual_service;
 pub(crate) use self::rules::parse_subnet;
 
 use mesh_api::diagnostic::Severity;
+use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::Meta;
 
 use crate::decode::finding::{Finding, code};
@@ -27,21 +29,21 @@ use crate::manifest::path::FieldPath;
 use crate::object::Spec;
 
 /// Checks an object.
-pub(crate) fn validate(meta: &Meta, spec: &Spec, findings: &mut Findings<'_>) {
+pub(crate) fn validate(meta: &Meta, spec: &Spec, mesh: &MeshConfig, findings: &mut Findings<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
     metadata::validate(meta, findings);
     match spec {
         // The API server's own validation has passed these, and `normalize` reports
         // what it cannot use.
-        Spec::ConfigMap(_)
-        | Spec::Namespace(_)
+        Spec::Namespace(_)
         | Spec::Node(_)
         | Spec::Secret(_)
         | Spec::ServiceAccount(_)
         | Spec::Pod(_)
         | Spec::Service(_)
         | Spec::EndpointSlice(_) => {}
+        Spec::ConfigMap(map) => mesh_config::validate(map, meta, mesh, findings),
         Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),
         Spec::WorkloadEntry(spec) => service_entry::validate_workload(spec, true, &path, findings),
         Spec::Gateway(spec) => gateway::validate(spec, &path, findings),
@@ -106,6 +108,16 @@ impl<'a> Findings<'a> {
             path,
             message.to_owned(),
         );
+    }
+
+    /// A finding that was made elsewhere.
+    pub(crate) fn add(&mut self, finding: Finding) {
+        self.found.push(finding);
+    }
+
+    /// The whole object.
+    pub(crate) fn root(&self) -> &'a Node {
+        self.root
     }
 
     /// True once something refuses the object.

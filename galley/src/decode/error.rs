@@ -46,6 +46,18 @@ impl DecodeError {
     }
 }
 
+/// serde names Rust's types, which mean nothing to the people who write manifests.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u32" => "a whole number from 0 to 4294967295",
+        "i32" => "a whole number from -2147483648 to 2147483647",
+        "u64" | "u16" | "u8" => "a whole number from 0 up",
+        "i64" | "i16" | "i8" => "a whole number",
+        "f64" | "f32" => "a number",
+        other => other,
+    }
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -71,7 +83,15 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}, found {unexpected}"))
+        let found = match unexpected {
+            de::Unexpected::Signed(number) => number.to_string(),
+            de::Unexpected::Unsigned(number) => number.to_string(),
+            other => other.to_string(),
+        };
+        Self::new(format!(
+            "expected {}, found {found}",
+            in_words(&expected.to_string())
+        ))
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {

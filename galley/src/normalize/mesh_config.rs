@@ -8,7 +8,7 @@ use mesh_api::mesh_config::{
     AccessLogConfig, AccessLogEncoding, InboundPolicy, InterceptionMode, MeshConfig,
     PathNormalization, ProxyConfig,
 };
-use mesh_api::resource::Visibility;
+use mesh_api::resource::{Meta, Visibility};
 use mesh_api::traffic_policy::tls::TlsVersion;
 
 use super::sidecar::outbound_policy;
@@ -24,40 +24,37 @@ use crate::manifest::path::FieldPath;
 
 /// The ConfigMap's name and key.
 const NAME: &str = "istio";
-const KEY: &str = "mesh";
+pub(crate) const KEY: &str = "mesh";
 
-pub(super) fn normalize(map: &core::ConfigMap, scope: &Scope<'_>) -> Result<Model, Fault> {
-    let ours = scope.meta.name() == NAME && *scope.meta.key.namespace == *scope.mesh.root_namespace;
+/// The mesh configuration inside of a ConfigMap; nothing in all other ConfigMaps.
+pub(crate) fn embedded<'a>(
+    map: &'a core::ConfigMap,
+    meta: &Meta,
+    mesh: &MeshConfig,
+) -> Option<&'a str> {
+    let ours = meta.name() == NAME && *meta.key.namespace == *mesh.root_namespace;
     let text = map
         .data
         .as_ref()
         .and_then(|data| data.get(KEY))
-        .filter(|_| ours);
-    let Some(text) = text else {
+        .filter(|_| ours)?;
+    Some(text)
+}
+
+pub(super) fn normalize(map: &core::ConfigMap, scope: &Scope<'_>) -> Result<Model, Fault> {
+    let Some(text) = embedded(map, scope.meta, scope.mesh) else {
         return Ok(Model::Nothing);
     };
     let root = FieldPath::ROOT;
     let data = root.field("data");
     let path = data.field(KEY);
-    let node = manifest::parse_value(text).map_err(|message| scope.fault(&path, message))?;
-    let (config, findings) = decode::<wire::MeshConfig>(&node, &path);
-    match config {
-        Some(config) => Ok(Model::MeshConfig(Arc::new(mesh_config(
-            &config, scope, &path,
-        )?))),
-        None => {
-            // Positions are those inside of the ConfigMap's text, so they go into the message.
-            let first = findings.into_iter().next();
-            Err(match first {
-                Some(finding) => Fault {
-                    path: finding.path,
-                    position: path.position_in(&scope.document.node),
-                    message: format!("line {}: {}", finding.position.line, finding.message),
-                },
-                None => scope.fault(&path, "not readable"),
-            })
-        }
-    }
+    let node = manifest::parse_value(text).map_err(|(_, message)| scope.fault(&path, message))?;
+    // Faults have been reported by `validate`, which reads the same text.
+    let (config, _) = decode::<wire::MeshConfig>(&node, &path);
+    let config = config.ok_or_else(|| scope.fault(&path, "not readable"))?;
+    Ok(Model::MeshConfig(Arc::new(mesh_config(
+        &config, scope, &path,
+    )?)))
 }
 
 fn mesh_config(

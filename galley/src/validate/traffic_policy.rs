@@ -2,6 +2,8 @@
 
 mod load_balancer;
 
+pub(super) use self::load_balancer::locality;
+
 use super::{Findings, rules};
 use crate::crd::traffic_policy::{
     ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpSettings, OutlierDetection,

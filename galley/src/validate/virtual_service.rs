@@ -4,6 +4,8 @@ mod http_action;
 mod http_match;
 mod http_policy;
 
+pub(super) use self::http_policy::retries;
+
 use mesh_api::hostname::Hostname;
 use mesh_api::resource::Meta;
 

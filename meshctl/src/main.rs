@@ -1,0 +1,7 @@
+//! The `meshctl` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    meshctl::main()
+}

@@ -1,18 +1,21 @@
 //! What the data plane tells about its work: access logs, metrics, traces.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub mod access_log;
 pub mod log_format;
 pub mod log_sink;
 pub mod peer_metadata;
+pub mod prometheus;
 pub mod request_metrics;
 pub mod stats;
 pub mod stream_info;
 
 use log_sink::{LogSinks, SinkId};
-use stats::{ClusterCells, HttpCells, ListenerCells, Scopes, TcpCells};
+use stats::{Cells, ClusterCells, HttpCells, ListenerCells, Scopes, TcpCells};
 
 /// A buffer is handed to the writer when it is this long, or when the worker's upkeep comes by.
 const LOG_BUFFER_BYTES: usize = 64 * 1024;
@@ -28,6 +31,10 @@ pub struct Registry {
     pub listeners: Scopes<ListenerCells>,
     /// TCP proxies, by `stat_prefix`.
     pub tcp: Scopes<TcpCells>,
+    /// Istio's HTTP metrics, by labels.
+    pub requests: Scopes<request_metrics::cells::RequestCells>,
+    /// Istio's TCP metrics, by labels.
+    pub connections: Scopes<request_metrics::cells::TcpCells>,
 }
 
 /// Counters and log buffers of one worker.
@@ -37,6 +44,18 @@ pub struct WorkerTelemetry {
     sinks: Option<LogSinks>,
     /// By the sinks' numbers.
     buffers: RefCell<Vec<Vec<u8>>>,
+    series: request_metrics::Series,
+    /// Peers that were met.
+    pub peers: peer_metadata::Peers,
+    scopes: RefCell<HashMap<(ScopeKind, Arc<str>), Box<dyn Any + Send>>>,
+}
+
+/// Kinds of scopes that a worker asks for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ScopeKind {
+    Http,
+    Listener,
+    Tcp,
 }
 
 impl WorkerTelemetry {
@@ -45,13 +64,50 @@ impl WorkerTelemetry {
         Self {
             registry: registry.clone(),
             sinks: Some(sinks.clone()),
-            buffers: RefCell::default(),
+            ..Self::default()
         }
     }
 
     /// New cells of a cluster for this worker. Asked for once, when the worker first uses the cluster.
     pub fn cluster_cells(&self, stat_name: &Arc<str>) -> Arc<ClusterCells> {
         self.registry.clusters.cells(stat_name)
+    }
+
+    /// This worker's cells of a connection manager. Asked for once per connection.
+    pub fn http_cells(&self, stat_prefix: &Arc<str>) -> Arc<HttpCells> {
+        self.scope(ScopeKind::Http, stat_prefix, |registry| &registry.http)
+    }
+
+    /// This worker's cells of a listener. Asked for once per connection.
+    pub fn listener_cells(&self, address: &Arc<str>) -> Arc<ListenerCells> {
+        self.scope(ScopeKind::Listener, address, |registry| &registry.listeners)
+    }
+
+    /// This worker's cells of a TCP proxy. Asked for once per connection.
+    pub fn tcp_cells(&self, stat_prefix: &Arc<str>) -> Arc<TcpCells> {
+        self.scope(ScopeKind::Tcp, stat_prefix, |registry| &registry.tcp)
+    }
+
+    fn scope<T: Cells>(
+        &self,
+        kind: ScopeKind,
+        name: &Arc<str>,
+        scopes: fn(&Registry) -> &Scopes<T>,
+    ) -> Arc<T> {
+        let mut known = self.scopes.borrow_mut();
+        let cells = known
+            .entry((kind, name.clone()))
+            .or_insert_with(|| Box::new(scopes(&self.registry).cells(name)));
+        let cells = cells.downcast_ref::<Arc<T>>();
+        cells
+            .expect("each kind of scope has cells of one type")
+            .clone()
+    }
+
+    /// What has to be done now and then: log lines to the writer, series of old clusters forgotten.
+    pub fn upkeep(&self) {
+        self.flush_logs();
+        self.series.sweep();
     }
 
     /// Appends a line to the buffer of a sink.

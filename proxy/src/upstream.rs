@@ -438,6 +438,11 @@ impl Host {
         &self.endpoint
     }
 
+    /// The cluster it belongs to.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.core.config
+    }
+
     /// Requests of this worker that run on it.
     pub fn active_requests(&self) -> u32 {
         self.state.active.get()

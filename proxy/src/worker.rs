@@ -138,7 +138,11 @@ impl Seat {
                             worker.listeners.stop_accepting();
                             worker.listeners.drain();
                         }
-                        Stage::Stopped => return worker.listeners.cut(),
+                        Stage::Stopped => {
+                            worker.listeners.cut();
+                            worker.telemetry.flush_logs();
+                            return;
+                        }
                     }
                 }
                 Ok(()) = changes.changed() => {
@@ -148,6 +152,7 @@ impl Seat {
                 Some(handed) = self.mailbox.recv() => accept::receive(&worker, handed),
                 _ = sweep.tick() => {
                     worker.upstreams.sweep(&worker, &worker.view(), Instant::now());
+                    worker.telemetry.upkeep();
                 }
             }
         }

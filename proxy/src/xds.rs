@@ -15,6 +15,7 @@ pub mod context;
 pub mod access_log;
 pub mod cds;
 pub mod eds;
+pub mod istio;
 
 pub mod lds;
 pub mod tcp_proxy;

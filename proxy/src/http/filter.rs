@@ -15,6 +15,8 @@ use super::stream::{RequestHead, Stream};
 pub mod cors;
 pub mod fault;
 pub mod grpc_stats;
+pub mod istio_stats;
+pub mod peer_metadata;
 pub mod rbac;
 
 /// One configured HTTP filter, shared by all requests of its connection manager.

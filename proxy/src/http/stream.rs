@@ -171,6 +171,8 @@ pub struct Stream {
     pub route: Option<RouteRef>,
     /// The `origin` that CORS allowed, for the response.
     pub cors: Option<super::filter::cors::Allowed>,
+    /// The client told who it is, and so reads who we are (peer metadata).
+    pub peer_asked: bool,
     /// Count gRPC messages of both bodies.
     pub count_grpc_messages: bool,
     /// Where the body wrappers count gRPC messages: towards the upstream, towards the client.

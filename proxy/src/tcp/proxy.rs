@@ -136,7 +136,8 @@ async fn connect(
             Ok(stream) => {
                 host.record(Outcome::ConnectedFinal);
                 info.upstream_local = Some(stream.facts.local);
-                info.upstream_tls = stream.facts.tls.is_some();
+                info.upstream_connection = Some(stream.facts.clone());
+                info.upstream_endpoint = Some(host.clone());
                 info.flags = ResponseFlags::default();
                 return Some(stream);
             }

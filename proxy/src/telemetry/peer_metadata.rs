@@ -1,7 +1,11 @@
 //! Who the peer is: workload metadata from headers, ALPN exchange, endpoint metadata and certificates.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
+use http::HeaderValue;
 use xds::pb::google::protobuf as wire;
 use xds::prost::Message;
 
@@ -28,6 +32,34 @@ pub struct Peer {
     pub version: Box<str>,
     /// Cluster (mesh member) id.
     pub cluster: Box<str>,
+}
+
+/// Peers that a worker has met, by the header they sent: decoding costs more than the rest of the request.
+#[derive(Debug, Default)]
+pub struct Peers {
+    met: RefCell<HashMap<HeaderValue, Option<Arc<Peer>>>>,
+}
+
+/// Peers remembered by one worker. Beyond it all are forgotten and met again.
+const PEERS_MAX: usize = 4096;
+
+impl Peers {
+    /// The peer that sent this header; `None` if it makes no sense.
+    pub fn decode(&self, header: &HeaderValue) -> Option<Arc<Peer>> {
+        let mut met = self.met.borrow_mut();
+        if let Some(known) = met.get(header) {
+            return known.clone();
+        }
+        if header.len() > HEADER_BYTES_MAX {
+            return None;
+        }
+        if met.len() >= PEERS_MAX {
+            met.clear();
+        }
+        let peer = Peer::from_header(header.as_bytes()).map(Arc::new);
+        met.insert(header.clone(), peer.clone());
+        peer
+    }
 }
 
 /// The longest header value that is decoded: Istio's own are about 1 KiB.

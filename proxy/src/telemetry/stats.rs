@@ -277,7 +277,7 @@ impl Drop for Gauge {
     }
 }
 
-/// All cells of one kind of scope, of all workers.
+/// All cells of one kind of scope, of all workers, by the scope's name or labels.
 #[derive(Debug)]
 pub struct Scopes<T> {
     scopes: Mutex<BTreeMap<Arc<str>, Scope<T>>>,

@@ -12,7 +12,9 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 
 use crate::config::ClusterId;
+use crate::config::cluster::Cluster;
 use crate::config::listener::Direction;
+use crate::upstream::{ConnectionFacts, Host};
 
 /// A downstream connection. Immutable once the filter chain runs.
 #[derive(Debug)]
@@ -221,8 +223,12 @@ pub struct StreamInfo {
     pub upstream_local: Option<SocketAddr>,
     /// Why the upstream connection failed (TLS and connect errors).
     pub upstream_transport_failure: Option<Box<str>>,
-    /// Whether the upstream connection was mutual TLS.
-    pub upstream_tls: bool,
+    /// The connection to the upstream, with its TLS session.
+    pub upstream_connection: Option<Rc<ConnectionFacts>>,
+    /// The endpoint chosen last, with its metadata.
+    pub upstream_endpoint: Option<Rc<Host>>,
+    /// The cluster as configured, where no endpoint was chosen.
+    pub upstream_cluster: Option<Arc<Cluster>>,
     /// From sending the request upstream to the first response byte.
     pub upstream_service_time: Option<Duration>,
     /// Tries made, the first included.

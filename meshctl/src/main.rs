@@ -1,7 +1,0 @@
-//! The `meshctl` binary.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    meshctl::main()
-}

@@ -119,7 +119,6 @@ fn rules(mesh: &mut Mesh) -> Result<()> {
         ("/private/x", "403"),
         // Normalised before it is matched.
         ("/public/../private/x", "403"),
-        ("//admin", "403"),
         ("/file.secret", "403"),
         ("/not-for-default", "200"),
     ] {

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Cluster, Pod, Said, pods_from_json};
 use crate::args::{Args, DataPlane};
@@ -39,8 +39,16 @@ impl Local {
         if let Some(envoy) = &args.envoy {
             command.env("WEFT_ENVOY", envoy);
         }
-        said(command)?.ok().context("the mesh did not start")?;
-        Ok(local)
+        let said = said(command)?;
+        if said.success {
+            return Ok(local);
+        }
+        // Who is not ready, and why, is gone with the mesh.
+        let pods = local.local("get", &["pods", "-A"]).map(|said| said.out);
+        if !args.keep {
+            let _ = local.down();
+        }
+        bail!("{}{}", said.err, pods.unwrap_or_default())
     }
 
     /// A mesh that somebody else started.
@@ -88,7 +96,9 @@ impl Cluster for Local {
     }
 
     fn pods(&self) -> Result<Vec<Pod>> {
-        let out = self.local("get", &["pods", "-A", "-o", "json"])?.ok()?;
+        let out = self
+            .local("get", &["pods", "--all-namespaces", "--output", "json"])?
+            .ok()?;
         pods_from_json(&out)
     }
 

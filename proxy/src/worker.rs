@@ -93,6 +93,8 @@ pub struct Seat {
     pub mailbox: mpsc::UnboundedReceiver<Handed>,
     /// Serving, draining, stopped.
     pub stage: watch::Receiver<Stage>,
+    /// Tells the version of the configuration that the worker has followed.
+    pub followed: watch::Sender<u64>,
     /// How long connections of a filter chain that is gone may take to finish (`--drain-time-s`).
     pub drain_time: Duration,
 }
@@ -140,8 +142,9 @@ impl Seat {
                         }
                         Stage::Stopped => {
                             worker.listeners.cut();
-                            worker.telemetry.flush_logs();
-                            return;
+                            // Connections that are cut write their lines as they end.
+                            tokio::task::yield_now().await;
+                            return worker.telemetry.flush_logs();
                         }
                     }
                 }
@@ -167,5 +170,6 @@ impl Seat {
                 .listeners
                 .follow(worker, &self.balance, &view, self.drain_time);
         }
+        self.followed.send_replace(view.version);
     }
 }

@@ -28,7 +28,52 @@ pub fn weft(settings: &Settings) -> Value {
         "node": node,
         "admin": admin(settings),
         "dynamicResources": dynamic_resources(),
+        "staticResources": {"clusters": [control_plane(settings)]},
     })
+}
+
+/// The control plane over mutual TLS, with the identity that the agent of this process keeps fresh.
+fn control_plane(settings: &Settings) -> Value {
+    let discovery = &settings.proxy.discovery_address;
+    let (host, port) = discovery.rsplit_once(':').unwrap_or((discovery, "15012"));
+    let tls = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+    let from_agent = |name: &str| {
+        json!({"name": name, "sdsConfig": {"apiConfigSource": {
+            "apiType": "GRPC",
+            "transportApiVersion": "V3",
+            "grpcServices": [{"envoyGrpc": {"clusterName": "sds-grpc"}}],
+        }}})
+    };
+    let endpoint = json!({"endpoint": {"address": address(host, port.parse().unwrap_or(15012))}});
+    let by_address = host.parse::<std::net::IpAddr>().is_ok();
+    let mut context = json!({
+        "commonTlsContext": {
+            "alpnProtocols": ["h2"],
+            "tlsCertificateSdsSecretConfigs": [from_agent("default")],
+            "combinedValidationContext": {
+                "defaultValidationContext": {},
+                "validationContextSdsSecretConfig": from_agent("ROOTCA"),
+            },
+        },
+    });
+    if !by_address {
+        context["sni"] = host.into();
+    }
+    context["commonTlsContext"]["combinedValidationContext"]["defaultValidationContext"] = json!({
+        "matchTypedSubjectAltNames": [{
+            "sanType": if by_address { "IP_ADDRESS" } else { "DNS" },
+            "matcher": {"exact": host},
+        }],
+    });
+    context["@type"] = tls.into();
+    let mut cluster = http2_cluster("xds-grpc", endpoint);
+    cluster["type"] = if by_address { "STATIC" } else { "STRICT_DNS" }.into();
+    cluster["connectTimeout"] = "5s".into();
+    cluster["transportSocket"] = json!({
+        "name": "envoy.transport_sockets.tls",
+        "typedConfig": context,
+    });
+    cluster
 }
 
 /// The bootstrap of Envoy: static listeners for health (15021) and metrics (15090) as in Istio.
@@ -122,8 +167,12 @@ fn address(host: &str, port: u16) -> Value {
 }
 
 fn socket_cluster(name: &str, path: &Path) -> Value {
-    let http = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let endpoint = json!({"endpoint": {"address": {"pipe": {"path": path.display().to_string()}}}});
+    http2_cluster(name, endpoint)
+}
+
+fn http2_cluster(name: &str, endpoint: Value) -> Value {
+    let http = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     json!({
         "name": name,
         "type": "STATIC",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::filter_chain::FilterChain;
 use crate::listener::socket::ListenSocket;
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::AccessLogs;
 
 /// Which way traffic flows through the listener (`traffic_direction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ pub struct Listener {
     /// `per_connection_buffer_limit_bytes`.
     pub buffer_limit_bytes: u32,
     /// Logs of connections, written also where no filter chain matched.
-    pub access_logs: Vec<Arc<AccessLog>>,
+    pub access_logs: AccessLogs,
     /// Keep-alive of accepted connections (`tcp_keepalive`).
     pub tcp_keepalive: Option<socket2::TcpKeepalive>,
     /// The resource as it came, for the config dump and for telling an equal update.

@@ -14,7 +14,6 @@ use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
 use crate::config::listener::Listener;
 use crate::tcp;
 use crate::tcp::rbac::Verdict;
-use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::stream_info::{
     ByteCount, ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo,
 };
@@ -44,7 +43,7 @@ pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) 
         let mut stream = stream_info(Rc::new(info));
         stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
         stream.response_code_details = "filter_chain_not_found".into();
-        log(&worker, &listener.access_logs, &stream);
+        listener.access_logs.write(&worker, &stream);
         return;
     };
     let drain = worker.listeners.chain(&chain);
@@ -109,7 +108,7 @@ async fn serve(
                 tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
                 let mut stream = stream_info(Rc::new(info));
                 stream.connection_termination_details = Some(error.to_string().into());
-                log(worker, &listener.access_logs, &stream);
+                listener.access_logs.write(worker, &stream);
                 return;
             }
         },
@@ -119,8 +118,8 @@ async fn serve(
     if let Err(details) = filter(&chain.filters, &info) {
         stream.connection_termination_details = Some(details.into());
         match &chain.terminal {
-            Terminal::Tcp(proxy) => log(worker, &proxy.access_logs, &stream),
-            _ => log(worker, &listener.access_logs, &stream),
+            Terminal::Tcp(proxy) => proxy.access_logs.write(worker, &stream),
+            _ => listener.access_logs.write(worker, &stream),
         }
         return;
     }
@@ -130,7 +129,7 @@ async fn serve(
         }
         Terminal::Tcp(proxy) => {
             tcp::proxy::run(downstream, worker, proxy, &mut stream).await;
-            log(worker, &proxy.access_logs, &stream);
+            proxy.access_logs.write(worker, &stream);
         }
         Terminal::Close => {}
     }
@@ -235,5 +234,3 @@ fn stream_info(connection: Rc<ConnectionInfo>) -> StreamInfo {
         logged_response_headers: SmallVec::new(),
     }
 }
-
-fn log(_worker: &Worker, _logs: &[Arc<AccessLog>], _stream: &StreamInfo) {}

@@ -12,7 +12,7 @@ use super::copy::{self, Progress};
 use crate::config::ClusterId;
 use crate::config::metadata::Struct;
 use crate::listener::stream::Downstream;
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::AccessLogs;
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 use crate::upstream::{
     ConnectError, Outcome, PickContext, TcpConnectOptions, UpstreamCluster, UpstreamIo,
@@ -38,7 +38,7 @@ pub struct TcpProxy {
     /// `hash_policy`: by source address.
     pub hash_source_ip: bool,
     /// Written when the connection has ended.
-    pub access_logs: Vec<Arc<AccessLog>>,
+    pub access_logs: AccessLogs,
 }
 
 /// One destination.
@@ -257,7 +257,7 @@ mod tests {
             max_duration: None,
             connect_attempts: 1,
             hash_source_ip: false,
-            access_logs: Vec::new(),
+            access_logs: AccessLogs::default(),
         };
         let at = |point| proxy.at(point).cluster.0;
         assert_eq!([at(0), at(79), at(80), at(99)], [0, 0, 2, 2]);

@@ -63,6 +63,8 @@ pub struct Roots {
     pub anchors: Vec<TrustAnchor<'static>>,
     /// What they say, for the admin pages.
     pub details: Vec<CertificateDetails>,
+    /// The certificates themselves, for the admin pages and for Envoy's secret service.
+    pub certificates: Vec<CertificateDer<'static>>,
 }
 
 /// What a certificate says about itself.
@@ -244,6 +246,7 @@ impl Roots {
         let mut roots = Self {
             anchors: Vec::new(),
             details: Vec::new(),
+            certificates: certificates.clone(),
         };
         for der in &certificates {
             let anchor = webpki::anchor_from_trusted_cert(der)

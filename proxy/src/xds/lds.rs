@@ -84,7 +84,7 @@ pub fn listener(
             proto.per_connection_buffer_limit_bytes.as_ref(),
             BUFFER_LIMIT_BYTES,
         ),
-        access_logs: Vec::new(),
+        access_logs: super::access_log::access_logs(&proto.access_log, ctx)?,
         tcp_keepalive: proto.tcp_keepalive.as_ref().map(keepalive),
         source: ctx.source.clone(),
     };

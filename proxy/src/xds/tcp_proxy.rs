@@ -52,7 +52,7 @@ pub fn tcp_proxy(
         )?,
         connect_attempts: attempts,
         hash_source_ip: hash_source_ip(proto)?,
-        access_logs: Vec::new(),
+        access_logs: super::access_log::access_logs(&proto.access_log, ctx)?,
     })
 }
 

@@ -1,0 +1,135 @@
+//! `/stats` and `/stats/prometheus`.
+
+use std::fmt::Write as _;
+
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use regex::Regex;
+use serde::Deserialize;
+
+use super::Admin;
+use crate::telemetry::Registry;
+use crate::telemetry::stats::{Cells, Kind, Scopes};
+
+#[derive(Deserialize)]
+pub(super) struct Parameters {
+    filter: Option<String>,
+    usedonly: Option<String>,
+    format: Option<String>,
+}
+
+pub(super) async fn stats(
+    State(admin): State<Admin>,
+    Query(parameters): Query<Parameters>,
+) -> Response {
+    if parameters.format.as_deref() == Some("prometheus") {
+        return prometheus(State(admin)).await;
+    }
+    let filter = parameters.filter.as_deref().map(Regex::new).transpose();
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(error) => {
+            return (axum::http::StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
+        }
+    };
+    let mut all = all(&admin);
+    all.retain(|(name, value)| {
+        let used = parameters.usedonly.is_none() || *value > 0;
+        used && filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    });
+    if parameters.format.as_deref() == Some("json") {
+        let stats: Vec<_> = all
+            .into_iter()
+            .map(|(name, value)| serde_json::json!({"name": name, "value": value}))
+            .collect();
+        return axum::Json(serde_json::json!({ "stats": stats })).into_response();
+    }
+    let mut text = String::new();
+    for (name, value) in all {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    text.into_response()
+}
+
+/// Counters by Envoy's dotted names, sorted.
+fn all(admin: &Admin) -> Vec<(String, u64)> {
+    let mut all = vec![
+        (
+            "server.live".to_owned(),
+            u64::from(admin.readiness.is_ready()),
+        ),
+        (
+            "server.total_connections".to_owned(),
+            admin.balance.total() as u64,
+        ),
+        (
+            "control_plane.connected_state".to_owned(),
+            u64::from(admin.status.connected()),
+        ),
+    ];
+    let Registry {
+        clusters,
+        http,
+        listeners,
+        tcp,
+        ..
+    } = &*admin.registry;
+    scope("cluster", clusters, &mut all);
+    scope("http", http, &mut all);
+    scope("listener", listeners, &mut all);
+    scope("tcp", tcp, &mut all);
+    all.sort();
+    all
+}
+
+fn scope<T: Cells>(prefix: &str, scopes: &Scopes<T>, all: &mut Vec<(String, u64)>) {
+    for (name, values) in scopes.sums() {
+        for ((field, _), value) in T::fields().iter().zip(values) {
+            all.push((format!("{prefix}.{name}.{field}"), value));
+        }
+    }
+}
+
+pub(super) async fn prometheus(State(admin): State<Admin>) -> Response {
+    let text = render(&admin.registry);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// All counters in Prometheus' text format.
+pub(crate) fn render(registry: &Registry) -> String {
+    let mut text = String::new();
+    let Registry {
+        clusters,
+        http,
+        listeners,
+        tcp,
+        ..
+    } = registry;
+    family("cluster", "cluster_name", clusters, &mut text);
+    family("http", "http_conn_manager_prefix", http, &mut text);
+    family("listener", "listener_address", listeners, &mut text);
+    family("tcp", "tcp_prefix", tcp, &mut text);
+    text
+}
+
+fn family<T: Cells>(prefix: &str, label: &str, scopes: &Scopes<T>, text: &mut String) {
+    let sums = scopes.sums();
+    if sums.is_empty() {
+        return;
+    }
+    for (index, (field, kind)) in T::fields().iter().enumerate() {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# TYPE envoy_{prefix}_{field} {kind}");
+        for (name, values) in &sums {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            let value = values[index];
+            let _ = writeln!(text, "envoy_{prefix}_{field}{{{label}=\"{name}\"}} {value}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The data plane as a whole: static resources, xDS client, workers, admin pages.
+//!
+//! The same for a plain bootstrap, for the agent and for tests, which start it inside their process.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mesh_runtime::build_info;
+use mesh_runtime::log::LogHandle;
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::task::{Failure, Tasks};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
+use xds::envoy::bootstrap::Bootstrap;
+use xds::prost::Message;
+use xds::type_url::ResourceType;
+
+use crate::admin;
+use crate::args;
+use crate::bootstrap::{self, Ads};
+use crate::config::ConfigHandle;
+use crate::error::ConfigError;
+use crate::listener::balance::Balance;
+use crate::listener::socket::Sockets;
+use crate::telemetry::log_sink::LogSinks;
+use crate::telemetry::{Registry, WorkerTelemetry};
+use crate::tls::secret::Secret;
+use crate::tls::secret_store::SecretStore;
+use crate::worker::{Seat, Stage};
+use crate::xds::apply::{Applier, Translators};
+use crate::xds::client::{AdsOptions, XdsClient};
+use crate::xds::context::Node;
+use crate::xds::lds;
+use crate::xds::status::XdsStatus;
+
+/// What we call ourselves; the control plane decides by it what may be sent.
+const USER_AGENT: &str = "weft";
+
+/// How often a drain looks whether connections are left.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// Makes further metadata of a stream to the control plane, e.g. a token that changes.
+pub type StreamMetadata = Arc<dyn Fn(&mut MetadataMap) + Send + Sync>;
+
+/// How to run.
+#[derive(Clone)]
+pub struct Options {
+    /// Worker threads.
+    pub workers: usize,
+    /// How long connections of a removed filter chain may take to finish.
+    pub drain_time: Duration,
+    /// Changes the log filter (`/logging`).
+    pub log: LogHandle,
+    /// Counters of all workers.
+    pub registry: Arc<Registry>,
+    /// What is waited for; the data plane adds its own conditions.
+    pub readiness: Readiness,
+    /// Secrets, those of the agent among them.
+    pub secrets: SecretStore,
+    /// Further metadata of streams to the control plane.
+    pub stream_metadata: Option<StreamMetadata>,
+    /// Cancelled by `/quitquitquit`.
+    pub quit: CancellationToken,
+}
+
+impl Options {
+    /// From the command line.
+    pub fn new(args: &args::DataPlane, log: LogHandle) -> Self {
+        Self {
+            workers: args.workers(),
+            drain_time: args.drain_time(),
+            log,
+            registry: Arc::default(),
+            readiness: Readiness::new(),
+            secrets: SecretStore::new(),
+            stream_metadata: None,
+            quit: CancellationToken::new(),
+        }
+    }
+}
+
+/// Why the data plane did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The bootstrap cannot be executed.
+    #[error("bootstrap: {0}")]
+    Config(#[from] ConfigError),
+    /// A worker thread cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(std::io::Error),
+    /// The admin address cannot be had.
+    #[error("admin address {address}: {source}")]
+    Admin {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct DataPlane {
+    /// What is published to workers.
+    pub config: ConfigHandle,
+    /// Not ready until the first complete configuration is served.
+    pub readiness: Readiness,
+    /// State of the xDS client.
+    pub status: Arc<XdsStatus>,
+    /// Counters of all workers.
+    pub registry: Arc<Registry>,
+    balance: Arc<Balance>,
+    stage: watch::Sender<Stage>,
+    workers: Vec<JoinHandle<()>>,
+    logs: LogSinks,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl DataPlane {
+    /// Starts everything that a bootstrap describes.
+    pub async fn start(bootstrap: Bootstrap, options: Options) -> Result<Self, StartError> {
+        let config = ConfigHandle::default();
+        let registry = options.registry.clone();
+        let logs = LogSinks::new();
+        let status = Arc::new(XdsStatus::default());
+        let node = bootstrap.node.clone().unwrap_or_default();
+        let mut applier = Applier::new(
+            config.clone(),
+            options.secrets.clone(),
+            logs.clone(),
+            Arc::new(Node::from_proto(&node)),
+            Translators {
+                listener: lds::listener,
+                route: |_, _| Err(ConfigError::unsupported("", "a route configuration")),
+            },
+            status.clone(),
+        )
+        .binding(Sockets::new(options.workers));
+        apply_static(&mut applier, &bootstrap, &options.secrets)?;
+        let ads = bootstrap::ads(&bootstrap)?;
+        let ads = ads.map(|ads| ads_options(&ads, node, &mut applier, &options));
+
+        let (balance, mailboxes) = Balance::new(options.workers);
+        let (stage, _) = watch::channel(Stage::Serving);
+        let mut workers = Vec::with_capacity(options.workers);
+        let mut followed = Vec::with_capacity(options.workers);
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+            let (version, watch) = watch::channel(0);
+            followed.push(watch);
+            let seat = Seat {
+                index,
+                config: config.clone(),
+                telemetry: WorkerTelemetry::new(&registry, &logs),
+                balance: balance.clone(),
+                mailbox,
+                stage: stage.subscribe(),
+                followed: version,
+                drain_time: options.drain_time,
+            };
+            workers.push(seat.spawn().map_err(StartError::Worker)?);
+        }
+
+        let tasks = Tasks::new();
+        let stop = CancellationToken::new();
+        let readiness = options.readiness.clone();
+        let waiting = readiness.guard("configuration");
+        let (ready_config, ready_status) = (config.clone(), status.clone());
+        tasks.spawn("readiness", async move {
+            serving(&ready_config, &ready_status, followed).await;
+            drop(waiting);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let client = XdsClient::new(
+            applier,
+            ads,
+            config.clone(),
+            options.secrets.clone(),
+            status.clone(),
+        );
+        let client_stop = stop.clone();
+        tasks.spawn("xds", async move {
+            client.run(client_stop).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let data_plane = Self {
+            config,
+            readiness,
+            status,
+            registry,
+            balance,
+            stage,
+            workers,
+            logs,
+            tasks,
+            stop,
+        };
+        data_plane.serve_admin(bootstrap, options).await?;
+        Ok(data_plane)
+    }
+
+    async fn serve_admin(&self, bootstrap: Bootstrap, options: Options) -> Result<(), StartError> {
+        let Some(address) = bootstrap::admin_address(&bootstrap)? else {
+            return Ok(());
+        };
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| StartError::Admin { address, source })?;
+        let router = admin::router(admin::Admin {
+            bootstrap: Arc::new(bootstrap),
+            config: self.config.clone(),
+            readiness: self.readiness.clone(),
+            status: self.status.clone(),
+            registry: self.registry.clone(),
+            secrets: options.secrets,
+            log: options.log,
+            logs: self.logs.clone(),
+            balance: self.balance.clone(),
+            stage: self.stage.clone(),
+            workers: options.workers,
+            quit: options.quit,
+            start: Instant::now(),
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn("admin", async move {
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
+        });
+        Ok(())
+    }
+
+    /// The first failure of a task. Pends for as long as all is well.
+    pub async fn failure(&mut self) -> Failure {
+        self.tasks.failure().await
+    }
+
+    /// Connections of all workers.
+    pub fn connections(&self) -> usize {
+        self.balance.total()
+    }
+
+    /// Stops accepting from outside, asks connections to finish and waits until none is left, at most `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.stage.send_replace(Stage::Draining);
+        let deadline = Instant::now() + limit;
+        // Two looks: a worker may just be taking the last connections out of its accept queue.
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_POLL).await;
+            quiet = if self.connections() == 0 {
+                quiet + 1
+            } else {
+                0
+            };
+        }
+        let left = self.connections();
+        if left > 0 {
+            tracing::info!(left, "connections cut at the end of the drain");
+        }
+    }
+
+    /// Ends workers and tasks. What is still connected is cut.
+    pub async fn stop(self) {
+        self.stage.send_replace(Stage::Stopped);
+        self.stop.cancel();
+        self.tasks.stop().await;
+        let Self { workers, logs, .. } = self;
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                if worker.join().is_err() {
+                    tracing::error!("a worker ended with a panic");
+                }
+            }
+            logs.sync();
+        });
+        // Only a runtime that is going away itself can refuse; then nobody waits for the workers.
+        let _ = joined.await;
+    }
+}
+
+/// Returns when the first complete configuration is in force on every worker.
+async fn serving(config: &ConfigHandle, status: &XdsStatus, followed: Vec<watch::Receiver<u64>>) {
+    let mut initialized = status.initialized();
+    if initialized
+        .wait_for(|initialized| *initialized)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let version = config.load().version;
+    for mut worker in followed {
+        // A worker that ended will never follow; the process ends with it.
+        let _ = worker.wait_for(|followed| *followed >= version).await;
+    }
+    tracing::info!(version, "configuration complete, serving");
+}
+
+fn apply_static(
+    applier: &mut Applier,
+    bootstrap: &Bootstrap,
+    secrets: &SecretStore,
+) -> Result<(), ConfigError> {
+    let Some(resources) = &bootstrap.static_resources else {
+        return Ok(());
+    };
+    let now = Instant::now();
+    for secret in &resources.secrets {
+        let at = |error: ConfigError| error.within(format!("secrets[{}]", secret.name));
+        secrets.set_static(&secret.name, Secret::from_proto(secret).map_err(at)?);
+    }
+    for cluster in &resources.clusters {
+        let bytes = Bytes::from(cluster.encode_to_vec());
+        applier
+            .apply_static(ResourceType::Cluster, &cluster.name, bytes, now)
+            .map_err(|error| error.within(format!("clusters[{}]", cluster.name)))?;
+    }
+    for (index, listener) in resources.listeners.iter().enumerate() {
+        // A static listener needs no name in Envoy.
+        let name = match listener.name.as_str() {
+            "" => format!("listener-{index}"),
+            name => name.to_owned(),
+        };
+        let bytes = Bytes::from(listener.encode_to_vec());
+        applier
+            .apply_static(ResourceType::Listener, &name, bytes, now)
+            .map_err(|error| error.within(format!("listeners[{name}]")))?;
+    }
+    applier.warm(now);
+    applier.flush();
+    Ok(())
+}
+
+fn ads_options(
+    ads: &Ads,
+    mut node: xds::envoy::core::Node,
+    applier: &mut Applier,
+    options: &Options,
+) -> AdsOptions {
+    USER_AGENT.clone_into(&mut node.user_agent_name);
+    node.user_agent_version_type = Some(
+        xds::envoy::core::node::UserAgentVersionType::UserAgentVersion(
+            build_info::VERSION.to_owned(),
+        ),
+    );
+    let mut initial = MetadataMap::new();
+    for header in &ads.initial_metadata {
+        let key = MetadataKey::from_bytes(header.key.as_bytes());
+        let value = MetadataValue::try_from(header.value.as_str());
+        if let (Ok(key), Ok(value)) = (key, value) {
+            initial.insert(key, value);
+        }
+    }
+    let more = options.stream_metadata.clone();
+    AdsOptions {
+        cluster: applier.names().cluster(&ads.cluster),
+        node,
+        metadata: Box::new(move || {
+            let mut metadata = initial.clone();
+            if let Some(more) = &more {
+                more(&mut metadata);
+            }
+            metadata
+        }),
+    }
+}

@@ -1,0 +1,46 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{analyze, inject, local, validate};
+
+/// Runs, inspects and checks a Weft mesh.
+#[derive(Debug, Parser)]
+#[command(name = "meshctl", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a mesh on this machine, without Kubernetes
+    Local(local::Args),
+    /// Check manifests by themselves
+    Validate(validate::Args),
+    /// Check manifests, or the objects of a running mesh, against each other
+    Analyze(analyze::Args),
+    /// Add sidecars to manifests
+    Inject(inject::Args),
+    /// Print the version
+    Version,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

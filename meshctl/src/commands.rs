@@ -1,0 +1,34 @@
+//! One file for each command: its arguments, and what it does.
+
+pub mod analyze;
+pub mod inject;
+pub mod local;
+pub mod validate;
+pub mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+
+/// Runs a command.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Local(args) => local::run(args).await,
+        Command::Validate(args) => validate::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Inject(args) => inject::run(&args).await,
+        Command::Version => version::run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "meshctl",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

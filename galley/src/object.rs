@@ -140,7 +140,13 @@ fn metadata(document: &Document, kind: Kind) -> (Option<Meta>, Vec<Finding>) {
     let (decoded, mut findings) = decode::<ObjectMeta>(node, &path);
     let name = document.name();
     if name.is_empty() {
-        findings.push(missing_name(document));
+        // A name of the wrong type has been reported already.
+        if !findings
+            .iter()
+            .any(|finding| finding.path == "metadata.name")
+        {
+            findings.push(missing_name(document));
+        }
         return (None, findings);
     }
     let namespace = match kind.is_cluster_wide() {

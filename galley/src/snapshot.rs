@@ -149,3 +149,6 @@ fn services<'a>(services: impl Iterator<Item = &'a Service>) -> BTreeMap<Service
 fn source(service: &Service) -> ResourceKey {
     service.meta.key.clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,6 @@ impl Store {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,11 @@ impl<'a> Findings<'a> {
         self.push(code::SCHEMA, Severity::Warning, path, message.into())
     }
 
+    /// A rule that is never reached.
+    pub(crate) fn unreachable(&mut self, path: &FieldPath<'_>, message: String) {
+        self.push(code::UNREACHABLE, Severity::Warning, path, message);
+    }
+
     /// A field that still works and has a successor.
     pub(crate) fn deprecated(&mut self, path: &FieldPath<'_>, instead: &str) {
         let message = "the field is deprecated".to_owned();

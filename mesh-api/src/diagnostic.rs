@@ -12,7 +12,7 @@ pub enum Severity {
     Info,
     /// Admitted, but probably not what was meant.
     Warning,
-    /// Refused; the last good version stays in force.
+    /// Refused, so that the last good version stays in force; or, across objects, surely broken.
     Error,
 }
 

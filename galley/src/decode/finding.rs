@@ -23,6 +23,8 @@ pub mod code {
     pub const UNREADABLE: &str = "WEFT0005";
     /// A value breaks the rules of its field (Istio's SchemaValidationError).
     pub const SCHEMA: &str = "IST0106";
+    /// A rule behind one that matches everything (Istio's VirtualServiceUnreachableRule).
+    pub const UNREACHABLE: &str = "IST0130";
     /// A field or value still works but has a successor (Istio's Deprecated).
     pub const DEPRECATED: &str = "IST0002";
 }

@@ -198,3 +198,6 @@ fn difference(
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

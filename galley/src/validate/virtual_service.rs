@@ -105,10 +105,8 @@ fn unreachable_routes(spec: &VirtualService, path: &FieldPath<'_>, findings: &mu
         return;
     };
     for index in catch_all + 1..spec.http.len() {
-        findings.warn(
-            &path.field("http").index(index),
-            format!("never used: http[{catch_all}] before it matches everything"),
-        );
+        let message = format!("never used: http[{catch_all}] before it matches everything");
+        findings.unreachable(&path.field("http").index(index), message);
     }
 }
 

@@ -1,0 +1,101 @@
+use super::*;
+use crate::manifest::parse;
+
+fn document(yaml: &str) -> Arc<Document> {
+    let (mut documents, faults) = parse("a.yaml", yaml);
+    assert_eq!(faults, vec![]);
+    Arc::new(documents.remove(0))
+}
+
+fn rule(name: &str, spec: &str) -> Arc<Document> {
+    document(&format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    ))
+}
+
+fn mesh(text: &str) -> Arc<Document> {
+    document(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: \"{text}\"}}\n"
+    ))
+}
+
+const GOOD: &str = "{hosts: [a], http: [{route: [{destination: {host: a}}]}]}";
+const BAD: &str = "{hosts: [a], http: [{route: [{destination: {host: a}, weight: 300}]}]}";
+
+fn key(name: &str) -> ResourceKey {
+    ResourceKey::new("VirtualService", "default", name)
+}
+
+fn quarantined(store: &Store) -> Vec<String> {
+    store.quarantined().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_bad_version_leaves_the_good_one_in_force() {
+    let mut store = Store::new(MeshConfig::default());
+    assert!(store.apply(rule("x", GOOD)));
+    store.take_changes();
+    let before = store.get(&key("x")).unwrap().clone();
+    assert!(!store.apply(rule("x", BAD)));
+    assert!(Arc::ptr_eq(store.get(&key("x")).unwrap(), &before));
+    assert_eq!(store.take_changes(), (BTreeSet::new(), false));
+    assert_eq!(quarantined(&store), ["VirtualService default/x"]);
+    let message = &store.diagnostics()[0].message;
+    assert!(
+        message.ends_with("; the last good version stays in force"),
+        "{message}"
+    );
+    assert!(store.apply(rule("x", GOOD)));
+    assert_eq!(quarantined(&store), Vec::<String>::new());
+    assert_eq!(store.diagnostics(), vec![]);
+}
+
+#[test]
+fn an_object_that_never_was_good_is_not_there() {
+    let mut store = Store::new(MeshConfig::default());
+    assert!(!store.apply(rule("x", BAD)));
+    assert!(store.get(&key("x")).is_none());
+    assert_eq!(quarantined(&store), Vec::<String>::new());
+    let message = &store.diagnostics()[0].message;
+    assert!(!message.contains("last good version"), "{message}");
+}
+
+#[test]
+fn deletion_takes_objects_and_findings_along() {
+    let mut store = Store::new(MeshConfig::default());
+    let good = rule("x", GOOD);
+    store.apply(good.clone());
+    store.apply(rule("x", BAD));
+    store.take_changes();
+    store.delete(&DocumentKey::of(&good));
+    assert!(store.get(&key("x")).is_none());
+    assert_eq!(store.take_changes(), (BTreeSet::from([key("x")]), false));
+    assert_eq!(store.diagnostics(), vec![]);
+}
+
+#[test]
+fn mesh_settings_are_defaults_of_every_object() {
+    let mut store = Store::new(MeshConfig::default());
+    store.apply(rule("x", GOOD));
+    let visibility = |store: &Store| match &store.get(&key("x")).unwrap().model {
+        Model::VirtualService(rule) => rule.visibility.clone(),
+        other => panic!("{other:?}"),
+    };
+    use mesh_api::resource::Visibility;
+    assert_eq!(visibility(&store), Visibility::Public);
+    let settings = mesh("defaultVirtualServiceExportTo: ['.']");
+    assert!(store.apply(settings.clone()));
+    assert_eq!(
+        visibility(&store),
+        Visibility::Namespaces(["default".into()].into())
+    );
+    assert!(!store.apply(mesh("defaultVirtualServiceExportTo: 5")));
+    assert_eq!(
+        visibility(&store),
+        Visibility::Namespaces(["default".into()].into())
+    );
+    store.take_changes();
+    store.delete(&DocumentKey::of(&settings));
+    assert_eq!(visibility(&store), Visibility::Public);
+    assert!(store.take_changes().1);
+}

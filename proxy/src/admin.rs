@@ -65,7 +65,7 @@ pub struct Admin {
 
 /// All counters in Prometheus' text format.
 pub fn render_metrics(registry: &Registry) -> String {
-    stats::render(registry)
+    crate::telemetry::prometheus::render(registry, &[])
 }
 
 const HELP: &str = "\
@@ -97,7 +97,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/listeners", get(listeners::listeners))
         .route("/certs", get(certs::certs))
         .route("/stats", get(stats::stats))
-        .route("/stats/prometheus", get(stats::prometheus))
+        .route("/stats/prometheus", get(stats::prometheus_page))
         .route("/logging", post(logging::logging))
         .route("/reopen_logs", post(logging::reopen))
         .route("/drain_listeners", post(drain::drain_listeners))

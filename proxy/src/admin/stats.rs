@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Admin;
 use crate::telemetry::Registry;
+use crate::telemetry::prometheus::{self, Number, render};
 use crate::telemetry::stats::{Cells, Kind, Scopes};
 
 #[derive(Deserialize)]
@@ -24,7 +25,7 @@ pub(super) async fn stats(
     Query(parameters): Query<Parameters>,
 ) -> Response {
     if parameters.format.as_deref() == Some("prometheus") {
-        return prometheus(State(admin)).await;
+        return prometheus_page(State(admin)).await;
     }
     let filter = parameters.filter.as_deref().map(Regex::new).transpose();
     let filter = match filter {
@@ -92,44 +93,30 @@ fn scope<T: Cells>(prefix: &str, scopes: &Scopes<T>, all: &mut Vec<(String, u64)
     }
 }
 
-pub(super) async fn prometheus(State(admin): State<Admin>) -> Response {
-    let text = render(&admin.registry);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+pub(super) async fn prometheus_page(State(admin): State<Admin>) -> Response {
+    let text = render(&admin.registry, &numbers(&admin));
+    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response()
 }
 
-/// All counters in Prometheus' text format.
-pub(crate) fn render(registry: &Registry) -> String {
-    let mut text = String::new();
-    let Registry {
-        clusters,
-        http,
-        listeners,
-        tcp,
-        ..
-    } = registry;
-    family("cluster", "cluster_name", clusters, &mut text);
-    family("http", "http_conn_manager_prefix", http, &mut text);
-    family("listener", "listener_address", listeners, &mut text);
-    family("tcp", "tcp_prefix", tcp, &mut text);
-    text
-}
-
-fn family<T: Cells>(prefix: &str, label: &str, scopes: &Scopes<T>, text: &mut String) {
-    let sums = scopes.sums();
-    if sums.is_empty() {
-        return;
-    }
-    for (index, (field, kind)) in T::fields().iter().enumerate() {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# TYPE envoy_{prefix}_{field} {kind}");
-        for (name, values) in &sums {
-            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
-            let value = values[index];
-            let _ = writeln!(text, "envoy_{prefix}_{field}{{{label}=\"{name}\"}} {value}");
-        }
-    }
+/// What is not counted on workers.
+fn numbers(admin: &Admin) -> Vec<Number> {
+    let gauge = |name: &str, value: u64| Number {
+        name: name.to_owned(),
+        labels: String::new(),
+        kind: Kind::Gauge,
+        value,
+    };
+    vec![
+        gauge("envoy_server_live", u64::from(admin.readiness.is_ready())),
+        gauge(
+            "envoy_server_total_connections",
+            admin.balance.total() as u64,
+        ),
+        gauge("envoy_server_concurrency", admin.workers as u64),
+        gauge("envoy_server_uptime", admin.start.elapsed().as_secs()),
+        gauge(
+            "envoy_control_plane_connected_state",
+            u64::from(admin.status.connected()),
+        ),
+    ]
 }

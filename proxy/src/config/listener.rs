@@ -24,6 +24,8 @@ pub enum Direction {
 pub struct Listener {
     /// The resource name.
     pub name: Arc<str>,
+    /// Its name in statistics: `stat_prefix`, else the address.
+    pub stat_name: Arc<str>,
     /// Where it listens, or which original destination it stands for if `bind_to_port` is false.
     pub address: SocketAddr,
     /// Further addresses (`additional_addresses`).

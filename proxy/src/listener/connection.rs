@@ -14,6 +14,8 @@ use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
 use crate::config::listener::Listener;
 use crate::tcp;
 use crate::tcp::rbac::Verdict;
+use crate::telemetry::request_metrics::StatsConfig;
+use crate::telemetry::stats::ListenerCells;
 use crate::telemetry::stream_info::{
     ByteCount, ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo,
 };
@@ -29,9 +31,15 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Serves a connection to its end.
 pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) {
     let start = Instant::now();
+    let cells = worker.telemetry.listener_cells(&listener.stat_name);
+    cells.downstream_cx_total.inc();
+    let _active = Active::new(cells.clone());
     let listener = match inspect(&worker, listener, &mut fresh).await {
         Ok(listener) => listener,
         Err(refused) => {
+            if matches!(refused, Refused::Timeout) {
+                cells.downstream_pre_cx_timeout.inc();
+            }
             tracing::debug!(client = %fresh.direct_remote, %refused, "connection refused");
             return;
         }
@@ -41,6 +49,7 @@ pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) 
         let mut info = connection_info(&worker, &listener, None, &fresh, None, start);
         info.filter_chain = "".into();
         let mut stream = stream_info(Rc::new(info));
+        cells.no_filter_chain_match.inc();
         stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
         stream.response_code_details = "filter_chain_not_found".into();
         listener.access_logs.write(&worker, &stream);
@@ -59,6 +68,22 @@ pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) 
     tokio::select! {
         () = serve => {}
         () = drain.cut.cancelled() => {}
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct Active(Arc<ListenerCells>);
+
+impl Active {
+    fn new(cells: Arc<ListenerCells>) -> Self {
+        cells.downstream_cx_active.inc();
+        Self(cells)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.downstream_cx_active.dec();
     }
 }
 
@@ -95,6 +120,7 @@ async fn serve(
     drain: tokio_util::sync::CancellationToken,
     start: Instant,
 ) {
+    let cells = worker.telemetry.listener_cells(&listener.stat_name);
     let info = connection_info(worker, listener, Some(chain), &fresh, None, start);
     let first_bytes = std::mem::take(&mut fresh.first_bytes);
     let (downstream, tls) = match &chain.tls {
@@ -103,8 +129,12 @@ async fn serve(
             None,
         ),
         Some(tls) => match handshake(tls, chain.handshake_timeout, fresh, first_bytes).await {
-            Ok((stream, info)) => (stream, Some(info)),
+            Ok((stream, info)) => {
+                cells.ssl_handshake.inc();
+                (stream, Some(info))
+            }
             Err(error) => {
+                cells.ssl_connection_error.inc();
                 tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
                 let mut stream = stream_info(Rc::new(info));
                 stream.connection_termination_details = Some(error.to_string().into());
@@ -128,10 +158,18 @@ async fn serve(
             let _ = (hcm, drain, downstream);
         }
         Terminal::Tcp(proxy) => {
-            tcp::proxy::run(downstream, worker, proxy, &mut stream).await;
+            let stats: SmallVec<[_; 1]> = chain.filters.iter().filter_map(stats_config).collect();
+            tcp::proxy::run(downstream, worker, proxy, &stats, &mut stream).await;
             proxy.access_logs.write(worker, &stream);
         }
         Terminal::Close => {}
+    }
+}
+
+fn stats_config(filter: &NetworkFilter) -> Option<&StatsConfig> {
+    match filter {
+        NetworkFilter::IstioStats(stats) => Some(stats),
+        NetworkFilter::Rbac(_) | NetworkFilter::MetadataExchange(_) => None,
     }
 }
 

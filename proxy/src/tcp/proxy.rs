@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
 use super::copy::{self, Progress};
@@ -13,12 +14,19 @@ use crate::config::ClusterId;
 use crate::config::metadata::Struct;
 use crate::listener::stream::Downstream;
 use crate::telemetry::access_log::AccessLogs;
+use crate::telemetry::request_metrics::{StatsConfig, TcpReport};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 use crate::upstream::{
     ConnectError, Outcome, PickContext, TcpConnectOptions, UpstreamCluster, UpstreamIo,
     UpstreamStream,
 };
 use crate::worker::Worker;
+
+/// How often the bytes of a running connection are counted, as in Istio.
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// `%CONNECTION_TERMINATION_DETAILS%` of a connection closed for idleness.
+const IDLE_DETAILS: &str = "tcp_session_idle_timeout";
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` as executed.
 #[derive(Debug)]
@@ -79,35 +87,54 @@ pub async fn run(
     downstream: Downstream,
     worker: &Rc<Worker>,
     proxy: &TcpProxy,
+    stats: &[&StatsConfig],
     info: &mut StreamInfo,
 ) {
+    let cells = worker.telemetry.tcp_cells(&proxy.stat_prefix);
+    cells.downstream_cx_total.inc();
     let destination = proxy.choose();
     info.cluster = Some(destination.cluster);
     info.cluster_name = Some(destination.name.clone());
-    let connected = {
-        let view = worker.view();
-        match worker.upstreams.get(worker, &view, destination.cluster) {
-            Some(cluster) => connect(&cluster, proxy, destination, info)
-                .await
-                .map(|up| (cluster, up)),
-            None => {
-                info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);
-                None
-            }
-        }
-    };
-    let Some((cluster, upstream)) = connected else {
+    let view = worker.view();
+    let Some(cluster) = worker.upstreams.get(worker, &view, destination.cluster) else {
+        cells.downstream_cx_no_route.inc();
+        info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);
         return;
     };
-    let before = (info.bytes_received.get(), info.bytes_sent.get());
-    relay(downstream, upstream.io, proxy, info).await;
-    let cells = cluster.cells();
-    cells
-        .upstream_cx_tx_bytes_total
-        .add(info.bytes_received.get() - before.0);
-    cells
-        .upstream_cx_rx_bytes_total
-        .add(info.bytes_sent.get() - before.1);
+    // A connection may last for days; the configuration of its first moment need not.
+    drop(view);
+    let Some(upstream) = connect(&cluster, proxy, destination, info).await else {
+        return;
+    };
+    let mut reports: SmallVec<[TcpReport; 1]> = stats
+        .iter()
+        .map(|stats| stats.tcp_opened(worker, info))
+        .collect();
+    let mut counted = Counted::default();
+    let mut count = |info: &StreamInfo| {
+        let (received, sent) = (info.bytes_received.get(), info.bytes_sent.get());
+        let (new_received, new_sent) = (received - counted.received, sent - counted.sent);
+        cells.downstream_cx_rx_bytes_total.add(new_received);
+        cells.downstream_cx_tx_bytes_total.add(new_sent);
+        cluster.cells().upstream_cx_tx_bytes_total.add(new_received);
+        cluster.cells().upstream_cx_rx_bytes_total.add(new_sent);
+        for report in &mut reports {
+            report.progress(received, sent);
+        }
+        counted = Counted { received, sent };
+    };
+    relay(downstream, upstream, proxy, info, &mut count).await;
+    count(info);
+    if info.connection_termination_details.as_deref() == Some(IDLE_DETAILS) {
+        cells.idle_timeout.inc();
+    }
+}
+
+/// Bytes that counters have seen already.
+#[derive(Default)]
+struct Counted {
+    received: u64,
+    sent: u64,
 }
 
 async fn connect(
@@ -167,27 +194,41 @@ fn failed(error: &ConnectError, info: &mut StreamInfo) {
 
 async fn relay(
     downstream: Downstream,
-    upstream: UpstreamIo,
+    upstream: UpstreamStream,
     proxy: &TcpProxy,
     info: &mut StreamInfo,
+    count: &mut impl FnMut(&StreamInfo),
 ) {
     let (received, sent) = (info.bytes_received.clone(), info.bytes_sent.clone());
     let last = Cell::new(Instant::now());
-    let ended = tokio::select! {
-        result = transfer(downstream, upstream, Progress::new(&received, &last), Progress::new(&sent, &last)) => {
-            Ended::Closed(result)
+    // The facts hold the connection's place in the circuit breaker.
+    let UpstreamStream { io, facts: _facts } = upstream;
+    let transfer = transfer(
+        downstream,
+        io,
+        Progress::new(&received, &last),
+        Progress::new(&sent, &last),
+    );
+    let mut limits = std::pin::pin!(async {
+        tokio::select! {
+            () = idle(&last, proxy.idle_timeout) => Ended::Idle,
+            () = elapsed(proxy.max_duration) => Ended::Duration,
         }
-        () = idle(&last, proxy.idle_timeout) => Ended::Idle,
-        () = elapsed(proxy.max_duration) => Ended::Duration,
+    });
+    let mut transfer = std::pin::pin!(transfer);
+    let ended = loop {
+        tokio::select! {
+            result = &mut transfer => break Ended::Closed(result),
+            ended = &mut limits => break ended,
+            () = tokio::time::sleep(REPORT_INTERVAL) => count(info),
+        }
     };
     match ended {
         Ended::Closed(Ok(())) => {}
         Ended::Closed(Err(error)) => {
             tracing::debug!(connection = info.connection.id, %error, "connection broke");
         }
-        Ended::Idle => {
-            info.connection_termination_details = Some("tcp_session_idle_timeout".into());
-        }
+        Ended::Idle => info.connection_termination_details = Some(IDLE_DETAILS.into()),
         Ended::Duration => {
             info.flags.insert(ResponseFlags::DURATION_TIMEOUT);
             info.connection_termination_details = Some("max_connection_duration_reached".into());

@@ -64,6 +64,10 @@ pub fn listener(
     let listener_filters = listener_filters::translate(&proto.listener_filters)?;
     let mut listener = Listener {
         name: proto.name.as_str().into(),
+        stat_name: match proto.stat_prefix.as_str() {
+            "" => address.to_string().replace(':', "_").into(),
+            prefix => prefix.into(),
+        },
         address,
         additional_addresses,
         bind_to_port: binds(proto),

@@ -15,7 +15,7 @@ use xds::pb::google::protobuf::Any;
 use xds::prost::Name;
 
 use super::super::context::ApplyContext;
-use super::super::{any, tcp_proxy};
+use super::super::{any, istio, tcp_proxy};
 use crate::config::filter_chain::{NetworkFilter, Terminal};
 use crate::error::{ConfigError, Within};
 use crate::tls::server::ServerTls;
@@ -32,7 +32,7 @@ pub(super) fn translate(
     for (index, filter) in before.iter().enumerate() {
         let path = format!("filters[{index}]");
         let config = typed_config(filter).within(&path)?;
-        let filter = network_filter(&filter.name, config, ctx).within("typed_config");
+        let filter = network_filter(config, ctx).within("typed_config");
         passing.push(filter.within(&path)?);
     }
     let path = format!("filters[{}]", before.len());
@@ -78,16 +78,16 @@ fn typed_config(filter: &proto::Filter) -> Result<&Any, ConfigError> {
     }
 }
 
-fn network_filter(
-    name: &str,
-    config: &Any,
-    ctx: &mut ApplyContext<'_>,
-) -> Result<NetworkFilter, ConfigError> {
+fn network_filter(config: &Any, ctx: &mut ApplyContext<'_>) -> Result<NetworkFilter, ConfigError> {
     if config.type_url == Rbac::type_url() {
         let config: Rbac = any::unpack(config)?;
         let _ = config;
     }
-    let _ = (name, ctx);
+    if istio::is_typed_struct(config) {
+        let stats = istio::stats_config(config, ctx)?;
+        return Ok(NetworkFilter::IstioStats(Arc::new(stats)));
+    }
+
     Err(ConfigError::unsupported(
         "",
         format!("network filter \"{}\"", config.type_url),

@@ -71,6 +71,11 @@ impl Pilot {
         debug::router(self.shared.registry.clone(), self.worlds.subscribe())
     }
 
+    /// Who is connected.
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
     /// The counters, to be registered by the assembly.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics

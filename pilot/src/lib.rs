@@ -34,3 +34,6 @@ mod wire;
 mod app;
 
 pub use app::{Config, Pilot, Resources, generate};
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,13 @@ impl Generators {
 /// Views by what they see; each is computed by whoever needs it first, while the others wait.
 type Views = HashMap<ScopeKey, Arc<OnceLock<Arc<View>>>>;
 
+/// What a world takes over from the one before.
+#[derive(Default)]
+struct Before {
+    views: Views,
+    endpoints_only: bool,
+}
+
 /// A snapshot and what was generated from it.
 #[derive(Debug)]
 pub struct World {
@@ -96,25 +103,23 @@ pub struct World {
     selected_labels: BTreeSet<String>,
     mtls_disabled: Arc<Vec<MtlsDisabled>>,
     views: Mutex<Views>,
-    /// The views of the world before, if only endpoints changed since.
+    /// The views of the world before.
     bases: Views,
+    /// Whether nothing but endpoints changed since the world before.
+    endpoints_only: bool,
 }
 
 impl World {
     /// The first world.
     pub fn new(snapshot: Arc<Snapshot>, versions: Arc<VersionSource>) -> Self {
-        Self::build(1, 1, snapshot, Arc::default(), versions, Views::new())
+        Self::build(1, 1, snapshot, Arc::default(), versions, None)
     }
 
     /// The world after this one.
     pub fn next(&self, snapshot: Arc<Snapshot>) -> Self {
         let successive = snapshot.version == self.snapshot.version + 1;
         let endpoints_only = successive && snapshot.changes.endpoints_only();
-        let (generation, bases) = if endpoints_only {
-            (self.context.world, self.computed_views())
-        } else {
-            (self.context.world + 1, Views::new())
-        };
+        let generation = self.context.world + u64::from(!endpoints_only);
         if !endpoints_only {
             self.generators.sweep(generation);
         }
@@ -122,13 +127,17 @@ impl World {
             Arc::clone(&self.generators),
             Arc::clone(&self.context.versions),
         );
+        let before = Before {
+            views: self.computed_views(),
+            endpoints_only,
+        };
         Self::build(
             self.number + 1,
             generation,
             snapshot,
             generators,
             versions,
-            bases,
+            Some(before),
         )
     }
 
@@ -138,8 +147,9 @@ impl World {
         snapshot: Arc<Snapshot>,
         generators: Arc<Generators>,
         versions: Arc<VersionSource>,
-        bases: Views,
+        before: Option<Before>,
     ) -> Self {
+        let before = before.unwrap_or_default();
         Self {
             number,
             generators,
@@ -150,7 +160,8 @@ impl World {
             selected_labels: selected_labels(&snapshot),
             mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
             views: Mutex::default(),
-            bases,
+            bases: before.views,
+            endpoints_only: before.endpoints_only,
             snapshot,
         }
     }
@@ -194,8 +205,8 @@ impl World {
         let view = slot.get_or_init(|| {
             let base = self.bases.get(key).and_then(|slot| slot.get());
             Arc::new(match base {
-                Some(base) => View::with_endpoints(self, base),
-                None => View::new(self, key.clone()),
+                Some(base) if self.endpoints_only => View::with_endpoints(self, base),
+                base => View::new(self, key.clone(), base.map(|base| &**base)),
             })
         });
         Arc::clone(view)
@@ -231,30 +242,36 @@ impl ProxyResources {
         layers.into_iter().flatten().collect()
     }
 
-    /// Whether a proxy that had `before` may be lacking something of this type.
-    pub fn differ(&self, before: &Self, resource_type: ResourceType) -> bool {
-        let same = |a: Option<&ResourceMap>, b: Option<&ResourceMap>| match (a, b) {
-            (Some(a), Some(b)) => std::ptr::eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        !(same(
-            self.view.resources(resource_type),
-            before.view.resources(resource_type),
-        ) && same(
-            self.own.resources(resource_type),
-            before.own.resources(resource_type),
-        ))
-    }
-
-    /// Names that changed since the world before, if that is all that changed.
-    pub fn changes_since(&self, before: &Self) -> Option<&[Arc<str>]> {
-        let follows = self.world == before.world + 1;
-        let own = Arc::ptr_eq(&self.own, &before.own);
-        if follows && own {
-            self.view.changed_assignments()
+    /// What of a type may differ from what a proxy with `before` was to have.
+    pub fn change_since(&self, before: &Self, resource_type: ResourceType) -> Change<'_> {
+        let own = |resources: &Self| resources.own.resources(resource_type).is_some();
+        if !Arc::ptr_eq(&self.own, &before.own) && (own(self) || own(before)) {
+            return Change::Unknown;
+        }
+        if Arc::ptr_eq(&self.view, &before.view) {
+            return Change::Nothing;
+        }
+        let successive = self.world == before.world + 1;
+        if successive {
+            self.view.change(resource_type)
         } else {
-            None
+            Change::Unknown
         }
     }
+}
+
+/// A difference between successive worlds.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'w> {
+    /// None.
+    Nothing,
+    /// These names are new or changed.
+    Names {
+        /// The names.
+        names: &'w [Arc<str>],
+        /// Whether others were removed.
+        removals: bool,
+    },
+    /// Anything: compare.
+    Unknown,
 }

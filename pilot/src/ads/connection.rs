@@ -5,7 +5,7 @@
 //! routes; what no longer exists is removed once the proxy has acknowledged everything new, so
 //! that a route never names a cluster that is already gone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -21,8 +21,8 @@ use super::authenticate::{PeerIdentity, authenticate};
 use super::push_queue::PushQueue;
 use super::registry::{Registration, Registry};
 use crate::metrics::Metrics;
-use crate::node::{DataPlane, Node};
-use crate::world::{ProxyResources, World};
+use crate::node::Node;
+use crate::world::{Change, ProxyResources, World};
 
 /// What every connection shares.
 #[derive(Debug)]
@@ -46,6 +46,18 @@ pub struct Connection {
     server: Server,
     proxy: Option<Proxy>,
     outbox: VecDeque<DeltaDiscoveryResponse>,
+    /// Types of which the client may lack something.
+    stale: BTreeMap<ResourceType, Stale>,
+    /// Types of which the client may have too much.
+    removals: BTreeSet<ResourceType>,
+}
+
+/// What a client may lack of a type.
+enum Stale {
+    /// Anything.
+    Anything,
+    /// These, at most.
+    Names(Vec<Arc<str>>),
 }
 
 /// What is known once the node has introduced itself.
@@ -78,6 +90,8 @@ impl Connection {
             server: Server::default(),
             proxy: None,
             outbox: VecDeque::new(),
+            stale: BTreeMap::new(),
+            removals: BTreeSet::new(),
         }
     }
 
@@ -131,11 +145,13 @@ impl Connection {
         if let Some(error) = &request.error_detail {
             self.on_nack(accepted.resource_type, &error.message);
         }
-        if accepted.settles {
-            self.push_all();
-        } else if accepted.asks {
-            self.push(accepted.resource_type, Pass::Additions);
+        if accepted.asks {
+            self.stale.insert(accepted.resource_type, Stale::Anything);
         }
+        if !request.initial_resource_versions.is_empty() {
+            self.removals.insert(accepted.resource_type);
+        }
+        self.flush();
         Ok(())
     }
 
@@ -149,6 +165,11 @@ impl Connection {
             tracing::warn!(node = node.id, %error, "proxy refused");
             Status::unauthenticated(error.to_string())
         })?;
+        // Before the first snapshot nothing is known, which is not the same as empty.
+        while self.worlds.borrow_and_update().snapshot().version == 0 {
+            let changed = self.worlds.changed().await;
+            changed.map_err(|_| Status::unavailable("control plane is shutting down"))?;
+        }
         let _place = self.shared.push_queue.place().await;
         let node = Arc::new(node);
         let world = self.worlds.borrow_and_update().clone();
@@ -174,8 +195,34 @@ impl Connection {
             .proxy
             .as_mut()
             .expect("only introduced streams wait for worlds");
-        proxy.resources = world.resources(&proxy.node, Some(&proxy.resources));
-        self.push_all();
+        let before = Arc::clone(&proxy.resources);
+        let after = world.resources(&proxy.node, Some(&before));
+        proxy.resources = Arc::clone(&after);
+        for resource_type in ResourceType::ALL {
+            self.note(resource_type, after.change_since(&before, resource_type));
+        }
+        self.flush();
+    }
+
+    /// Adds a change to what the client may lack already.
+    fn note(&mut self, resource_type: ResourceType, change: Change<'_>) {
+        match change {
+            Change::Nothing => {}
+            Change::Unknown => {
+                self.stale.insert(resource_type, Stale::Anything);
+                self.removals.insert(resource_type);
+            }
+            Change::Names { names, removals } => {
+                if removals {
+                    self.removals.insert(resource_type);
+                }
+                let none_yet = || Stale::Names(Vec::new());
+                match self.stale.entry(resource_type).or_insert_with(none_yet) {
+                    Stale::Anything => {}
+                    Stale::Names(earlier) => earlier.extend(names.iter().cloned()),
+                }
+            }
+        }
     }
 
     fn on_nack(&self, resource_type: ResourceType, message: &str) {
@@ -184,35 +231,78 @@ impl Connection {
         self.shared.metrics.nacked(resource_type);
     }
 
-    fn push_all(&mut self) {
+    /// Sends what is due: additions type by type, then, once all of it is acknowledged, removals.
+    fn flush(&mut self) {
         for resource_type in ResourceType::ALL {
-            self.push(resource_type, Pass::Additions);
+            self.send_additions(resource_type);
         }
         let settled = self
             .server
             .states()
             .all(|(_, state)| !state.acks().is_outstanding());
-        if settled {
-            for resource_type in ResourceType::ALL.into_iter().rev() {
-                self.push(resource_type, Pass::Everything);
-            }
+        if !settled || !self.stale.is_empty() {
+            return;
+        }
+        for resource_type in std::mem::take(&mut self.removals).into_iter().rev() {
+            let response = self.respond(resource_type, |server, layers| {
+                server.respond(resource_type, layers, Pass::Everything)
+            });
+            self.outbox.extend(response);
         }
     }
 
-    fn push(&mut self, resource_type: ResourceType, pass: Pass) {
-        let Some(proxy) = &self.proxy else { return };
-        let layers = proxy.resources.layers(resource_type);
-        let Some(response) = self.server.respond(resource_type, Layers(&layers), pass) else {
+    fn send_additions(&mut self, resource_type: ResourceType) {
+        let Some(state) = self.server.state(resource_type) else {
+            // Not asked for, so not lacking: the first request will be answered in full.
+            self.stale.remove(&resource_type);
             return;
         };
-        if resource_type == ResourceType::Cluster && proxy.node.data_plane != DataPlane::Weft {
-            // Envoy holds a changed cluster back until it has seen its endpoints again, which it
-            // does not ask for: https://github.com/envoyproxy/envoy/issues/13009
-            for cluster in &response.resources {
-                self.server.require(ResourceType::Endpoint, &cluster.name);
+        if state.acks().is_outstanding() {
+            return;
+        }
+        let Some(stale) = self.stale.remove(&resource_type) else {
+            return;
+        };
+        let response = self.respond(resource_type, |server, layers| match &stale {
+            Stale::Anything => server.respond(resource_type, layers, Pass::Additions),
+            Stale::Names(names) => {
+                let names = names.iter().map(|name| &**name);
+                server.respond_to_change(resource_type, layers, names)
             }
+        });
+        let Some(response) = response else { return };
+        if resource_type == ResourceType::Cluster {
+            self.require_endpoints(&response);
         }
         self.outbox.push_back(response);
+    }
+
+    fn respond(
+        &mut self,
+        resource_type: ResourceType,
+        respond: impl FnOnce(&mut Server, Layers<'_>) -> Option<DeltaDiscoveryResponse>,
+    ) -> Option<DeltaDiscoveryResponse> {
+        let proxy = self.proxy.as_ref()?;
+        respond(
+            &mut self.server,
+            Layers(&proxy.resources.layers(resource_type)),
+        )
+    }
+
+    /// Envoy holds a changed cluster back until it has seen its endpoints again, which it does
+    /// not ask for: <https://github.com/envoyproxy/envoy/issues/13009>.
+    fn require_endpoints(&mut self, clusters: &DeltaDiscoveryResponse) {
+        let ours = self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.node.is_weft());
+        if ours || self.server.state(ResourceType::Endpoint).is_none() {
+            return;
+        }
+        for cluster in &clusters.resources {
+            self.server.require(ResourceType::Endpoint, &cluster.name);
+        }
+        self.stale.insert(ResourceType::Endpoint, Stale::Anything);
     }
 
     /// Shows the stream's state to the debug pages.

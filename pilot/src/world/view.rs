@@ -8,7 +8,7 @@ use mesh_api::traffic_policy::load_balancer::LocalityRule;
 use xds::delta::ResourceMap;
 use xds::type_url::ResourceType;
 
-use super::{StaticCluster, StaticKind, World};
+use super::{Change, StaticCluster, StaticKind, World};
 use crate::cds::{self, Discovery};
 use crate::lds::Common;
 use crate::lds::http_connection_manager::Position;
@@ -21,18 +21,64 @@ use crate::{eds, gateway, lds, policy, rds, sds, tls};
 #[derive(Debug)]
 pub(crate) struct View {
     pub(super) scope: Arc<Scope>,
-    clusters: Arc<ResourceMap>,
-    assignments: Arc<ResourceMap>,
-    listeners: Arc<ResourceMap>,
-    routes: Arc<ResourceMap>,
-    secrets: Arc<ResourceMap>,
-    /// Load assignments that differ from the base; `None` if everything was computed.
-    changed_assignments: Option<Vec<Arc<str>>>,
+    clusters: Part,
+    assignments: Part,
+    listeners: Part,
+    routes: Part,
+    secrets: Part,
+}
+
+/// The resources of one type, and how they differ from those of the view before.
+#[derive(Debug)]
+struct Part {
+    resources: Arc<ResourceMap>,
+    difference: Option<Difference>,
+}
+
+#[derive(Debug, Default)]
+struct Difference {
+    /// New or changed.
+    names: Vec<Arc<str>>,
+    /// Whether something is gone.
+    removals: bool,
+}
+
+impl Part {
+    fn new(resources: ResourceMap, base: Option<&Self>) -> Self {
+        let Some(base) = base else {
+            return Self {
+                resources: Arc::new(resources),
+                difference: None,
+            };
+        };
+        let before = &base.resources;
+        let changed = resources.iter().filter(|(name, resource)| {
+            before
+                .get(*name)
+                .is_none_or(|before| before.version != resource.version)
+        });
+        let difference = Difference {
+            names: changed.map(|(name, _)| Arc::clone(name)).collect(),
+            removals: before.keys().any(|name| !resources.contains_key(name)),
+        };
+        Self {
+            resources: Arc::new(resources),
+            difference: Some(difference),
+        }
+    }
+
+    fn unchanged(base: &Self) -> Self {
+        let resources = Arc::clone(&base.resources);
+        Self {
+            resources,
+            difference: Some(Difference::default()),
+        }
+    }
 }
 
 impl View {
-    /// Computes everything.
-    pub(super) fn new(world: &World, key: ScopeKey) -> Self {
+    /// Computes everything; `base` is the view before.
+    pub(super) fn new(world: &World, key: ScopeKey, base: Option<&Self>) -> Self {
         let scope = Arc::new(Scope::new(&world.snapshot, key));
         let generate = Generate {
             world,
@@ -44,12 +90,11 @@ impl View {
             NodeKind::Router => generate.gateway(),
         };
         Self {
-            clusters: Arc::new(clusters),
-            assignments: Arc::new(assignments),
-            listeners: Arc::new(listeners),
-            routes: Arc::new(routes),
-            secrets: Arc::new(secrets),
-            changed_assignments: None,
+            clusters: Part::new(clusters, base.map(|base| &base.clusters)),
+            assignments: Part::new(assignments, base.map(|base| &base.assignments)),
+            listeners: Part::new(listeners, base.map(|base| &base.listeners)),
+            routes: Part::new(routes, base.map(|base| &base.routes)),
+            secrets: Part::new(secrets, base.map(|base| &base.secrets)),
             scope,
         }
     }
@@ -70,32 +115,56 @@ impl View {
                 || cds::discovery(service, scope.key.kind == NodeKind::Router) != Discovery::Eds
         });
         if beyond_assignments {
-            return Self::new(world, scope.key.clone());
+            return Self::new(world, scope.key.clone(), Some(base));
         }
         let generate = Generate { world, scope };
-        let mut assignments = ResourceMap::clone(&base.assignments);
-        let mut names = Vec::new();
+        let mut assignments = ResourceMap::clone(&base.assignments.resources);
+        let mut difference = Difference::default();
         for service in changed {
             for inputs in generate.service_clusters(service) {
                 let (name, resource) = generate.assignment(&inputs);
-                let before = assignments.insert(Arc::clone(&name), resource.clone());
-                if before.as_ref() != Some(&resource) {
-                    names.push(name);
+                let version = resource.version;
+                let before = assignments.insert(Arc::clone(&name), resource);
+                if before.is_none_or(|before| before.version != version) {
+                    difference.names.push(name);
                 }
             }
         }
         Self {
             scope: Arc::clone(scope),
-            clusters: Arc::clone(&base.clusters),
-            assignments: Arc::new(assignments),
-            listeners: Arc::clone(&base.listeners),
-            routes: Arc::clone(&base.routes),
-            secrets: Arc::clone(&base.secrets),
-            changed_assignments: Some(names),
+            clusters: Part::unchanged(&base.clusters),
+            assignments: Part {
+                resources: Arc::new(assignments),
+                difference: Some(difference),
+            },
+            listeners: Part::unchanged(&base.listeners),
+            routes: Part::unchanged(&base.routes),
+            secrets: Part::unchanged(&base.secrets),
         }
     }
 
     pub(super) fn resources(&self, resource_type: ResourceType) -> Option<&ResourceMap> {
+        Some(&self.part(resource_type)?.resources)
+    }
+
+    /// How the resources of a type differ from those of the view before.
+    pub(super) fn change(&self, resource_type: ResourceType) -> Change<'_> {
+        let Some(part) = self.part(resource_type) else {
+            return Change::Nothing;
+        };
+        match &part.difference {
+            None => Change::Unknown,
+            Some(difference) if difference.names.is_empty() && !difference.removals => {
+                Change::Nothing
+            }
+            Some(Difference { names, removals }) => Change::Names {
+                names,
+                removals: *removals,
+            },
+        }
+    }
+
+    fn part(&self, resource_type: ResourceType) -> Option<&Part> {
         match resource_type {
             ResourceType::Cluster => Some(&self.clusters),
             ResourceType::Endpoint => Some(&self.assignments),
@@ -104,10 +173,6 @@ impl View {
             ResourceType::Secret => Some(&self.secrets),
             ResourceType::VirtualHost | ResourceType::ExtensionConfig => None,
         }
-    }
-
-    pub(super) fn changed_assignments(&self) -> Option<&[Arc<str>]> {
-        self.changed_assignments.as_deref()
     }
 }
 

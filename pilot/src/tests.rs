@@ -1,0 +1,6 @@
+//! Whole meshes in, whole resources out: checked by value, by Envoy itself and over the wire.
+
+mod accepted_by_envoy;
+mod discovery;
+mod envoy_connects;
+mod fixture;

@@ -1,8 +1,8 @@
 //! Tokens of requests: the filter that verifies them and shows their claims to the authorization
 //! rules behind it.
 //!
-//! Keys must be written in the rule (`jwks`). A rule whose keys would have to be fetched has none,
-//! so that its tokens are refused: what cannot be verified is not believed.
+//! Keys must be written in the rule (`jwks`). A rule whose keys would have to be fetched gets one
+//! that matches nothing, so that its tokens are refused: what cannot be verified is not believed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,13 @@ use super::http_connection_manager::http_filter;
 
 /// Seconds by which clocks may differ.
 const CLOCK_SKEW_SECONDS: u32 = 60;
+/// Stands for keys that are not known: the private half of this key was never kept, so no token
+/// matches it. Envoy refuses a provider without any key.
+const UNKNOWN_KEY: &str = concat!(
+    r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"unknown","#,
+    r#""x":"ka04TCapa18fkf3iDbbffbBxpRzeyPrW7OnMkVDPnN0","#,
+    r#""y":"Qik3wJ0Dd1Nx0MZ3kflPR-rh7sXakN9L32VlWstC4xI"}]}"#
+);
 /// Under which key the payload is shown to other filters.
 const PAYLOAD: &str = "payload";
 
@@ -61,7 +68,7 @@ pub(crate) fn filters(objects: &[Arc<RequestAuthentication>]) -> Vec<HttpFilter>
 fn provider(rule: &JwtRule) -> JwtProvider {
     let keys = match &rule.keys {
         JwtKeys::Inline(keys) => keys.to_string(),
-        JwtKeys::Discovery | JwtKeys::Uri(_) => r#"{"keys":[]}"#.to_owned(),
+        JwtKeys::Discovery | JwtKeys::Uri(_) => UNKNOWN_KEY.to_owned(),
     };
     let strings = |texts: &[Arc<str>]| texts.iter().map(ToString::to_string).collect();
     JwtProvider {

@@ -1,8 +1,11 @@
 //! An unmodified Envoy fetches everything over delta ADS and refuses nothing.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_api::authn::{MtlsMode, PeerAuthentication};
+use mesh_api::test_util::meta;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -32,7 +35,7 @@ async fn and_acknowledges_all_types() {
         eprintln!("WEFT_ENVOY is not set: no Envoy was connected");
         return;
     };
-    let (_snapshots, receiver) = watch::channel(Mesh::bookinfo().snapshot());
+    let (_snapshots, receiver) = watch::channel(without_mtls().snapshot());
     let pilot = Pilot::new(receiver, Config::default());
     let registry = pilot.registry().clone();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -43,14 +46,24 @@ async fn and_acknowledges_all_types() {
     };
     let service =
         tonic::service::interceptor::InterceptedService::new(pilot.ads_service(), identify);
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    tokio::spawn(
+        Server::builder()
+            .add_service(service)
+            .serve_with_incoming(incoming),
+    );
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     tokio::spawn(pilot.run(stop));
 
     let _envoy = Process(
         Command::new(envoy)
-            .args(["--base-id", &port.to_string(), "--log-level", "warning", "--config-yaml"])
+            .args([
+                "--base-id",
+                &port.to_string(),
+                "--log-level",
+                "warning",
+                "--config-yaml",
+            ])
             .arg(bootstrap(port))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -60,11 +73,20 @@ async fn and_acknowledges_all_types() {
     let synced = async {
         loop {
             let types = registry.status().into_iter().flat_map(|proxy| proxy.types);
-            let states: Vec<_> = types.map(|(name, state)| (name, state.status, state.nack)).collect();
-            let refused: Vec<_> = states.iter().filter(|(_, _, nack)| nack.is_some()).collect();
+            let states: Vec<_> = types
+                .map(|(name, state)| (name, state.status, state.nack))
+                .collect();
+            let refused: Vec<_> = states
+                .iter()
+                .filter(|(_, _, nack)| nack.is_some())
+                .collect();
             assert!(refused.is_empty(), "{refused:?}");
             let all = ["CDS", "EDS", "LDS", "RDS"];
-            if all.iter().all(|t| states.iter().any(|(name, s, _)| name == t && *s == "SYNCED")) {
+            if all.iter().all(|t| {
+                states
+                    .iter()
+                    .any(|(name, s, _)| name == t && *s == "SYNCED")
+            }) {
                 return;
             }
             // The registry has no way to wait on it; Envoy's progress is what this waits for.
@@ -74,6 +96,24 @@ async fn and_acknowledges_all_types() {
     if tokio::time::timeout(PATIENCE, synced).await.is_err() {
         panic!("not synced in time: {:?}", registry.status());
     }
+}
+
+/// Envoy holds clusters back until it has their certificates, and no one serves any here.
+fn without_mtls() -> Mesh {
+    let mut mesh = Mesh::bookinfo();
+    Arc::make_mut(&mut mesh.snapshot.mesh).enable_auto_mtls = false;
+    let disabled = PeerAuthentication {
+        meta: meta("PeerAuthentication", "default", "default"),
+        selector: None,
+        mode: Some(MtlsMode::Disable),
+        port_modes: Default::default(),
+    };
+    add(
+        &mut mesh.snapshot.peer_authentications,
+        "default".into(),
+        disabled,
+    );
+    mesh
 }
 
 fn bootstrap(port: u16) -> String {

@@ -26,11 +26,11 @@ use mesh_api::service::{Registry, Resolution, ServiceAddress};
 use mesh_api::test_util::{meta, service};
 use mesh_api::traffic_policy::connection_pool::{ConnectionPool, H2Upgrade, TcpKeepalive};
 use mesh_api::traffic_policy::load_balancer::{
-    Algorithm, ConsistentHash, Distribute, HashAlgorithm, HashKey, LoadBalancer,
-    LocalityLbSetting, LocalityRule, Warmup,
+    Algorithm, ConsistentHash, Distribute, HashAlgorithm, HashKey, LoadBalancer, LocalityLbSetting,
+    LocalityRule, Warmup,
 };
 use mesh_api::traffic_policy::outlier_detection::OutlierDetection;
-use mesh_api::traffic_policy::tls::{ClientCertificate, ClientTls, ClientTlsMode};
+use mesh_api::traffic_policy::tls::{ClientTls, ClientTlsMode};
 use mesh_api::traffic_policy::{RetryBudget, Subset, TrafficPolicy};
 
 use super::check;
@@ -89,11 +89,15 @@ fn bookinfo_through_its_gateway() {
 #[test]
 fn every_kind_of_route() {
     let mut mesh = Mesh::bookinfo();
-    mesh.add_gateway(gateway("bookinfo-gateway", vec![server(80, Protocol::Http, "*.com", None)]));
+    mesh.add_gateway(gateway(
+        "bookinfo-gateway",
+        vec![server(80, Protocol::Http, "*.com", None)],
+    ));
     mesh.add_destination_rule(destination_rule("reviews", REVIEWS, Default::default()));
-    for (name, host, gateway) in
-        [("inside", REVIEWS, None), ("outside", "shop.example.com", Some("bookinfo-gateway"))]
-    {
+    for (name, host, gateway) in [
+        ("inside", REVIEWS, None),
+        ("outside", "shop.example.com", Some("bookinfo-gateway")),
+    ] {
         mesh.add_virtual_service(virtual_service(name, host, gateway, every_route()));
     }
     check_everywhere("every kind of route", mesh);
@@ -130,7 +134,10 @@ fn every_route() -> Vec<HttpRoute> {
             code: 308,
         }),
     );
-    let answer = DirectResponse { status: 418, body: Some("short and stout".into()) };
+    let answer = DirectResponse {
+        status: 418,
+        body: Some("short and stout".into()),
+    };
     let direct = rule(prefix("/teapot"), HttpAction::DirectResponse(answer));
 
     let mut rewritten = rule(prefix("/rewrite"), to_v1());
@@ -147,12 +154,17 @@ fn every_route() -> Vec<HttpRoute> {
         authority: None,
     });
     let mut whole_regex = rule(vec![uri(StringMatch::Regex("/whole/.*".into()))], to_v1());
-    whole_regex.rewrite =
-        Some(Rewrite { path: Some(PathRewrite::Uri("/all".into())), authority: None });
+    whole_regex.rewrite = Some(Rewrite {
+        path: Some(PathRewrite::Uri("/all".into())),
+        authority: None,
+    });
 
     let mut faulty = rule(prefix("/fault"), to_v1());
     faulty.fault = Some(Fault {
-        delay: Some(Delay { fixed: Duration::from_secs(7), percentage: Percent::ALL }),
+        delay: Some(Delay {
+            fixed: Duration::from_secs(7),
+            percentage: Percent::ALL,
+        }),
         abort: Some(Abort {
             status: AbortStatus::Http(500),
             percentage: Percent::from_percent(0.0001).unwrap(),
@@ -168,7 +180,10 @@ fn every_route() -> Vec<HttpRoute> {
         forward_unmatched_preflights: false,
     });
 
-    let mut retried = rule(prefix("/retry"), to(REVIEWS, &[("v1", 50), ("v2", 50), ("v3", 0)]));
+    let mut retried = rule(
+        prefix("/retry"),
+        to(REVIEWS, &[("v1", 50), ("v2", 50), ("v3", 0)]),
+    );
     retried.name = "retried".into();
     retried.timeout = Timeout::After(Duration::from_secs(3));
     retried.retries = Some(RetryPolicy {
@@ -184,8 +199,11 @@ fn every_route() -> Vec<HttpRoute> {
         destination: destination(REVIEWS, "v3", 0).destination,
         percentage: Percent::from_percent(12.5).unwrap(),
     }];
-    retried.headers.request.set =
-        [("x-set".into(), "%REQ(x-there)%".into()), ("host".into(), "other".into())].into();
+    retried.headers.request.set = [
+        ("x-set".into(), "%REQ(x-there)%".into()),
+        ("host".into(), "other".into()),
+    ]
+    .into();
     retried.headers.request.add = [("x-add".into(), "1".into())].into();
     retried.headers.response.remove = vec!["server".into()];
 
@@ -205,9 +223,16 @@ fn every_route() -> Vec<HttpRoute> {
 /// Policies towards services, each in a subset's cluster or another.
 #[test]
 fn every_kind_of_destination_rule() {
-    let balancer = |algorithm| LoadBalancer { algorithm, locality: None, warmup: None };
-    let hash = |key, algorithm| balancer(Algorithm::ConsistentHash(ConsistentHash { key, algorithm }));
-    let ring = HashAlgorithm::RingHash { minimum_ring_size: 1024 };
+    let balancer = |algorithm| LoadBalancer {
+        algorithm,
+        locality: None,
+        warmup: None,
+    };
+    let hash =
+        |key, algorithm| balancer(Algorithm::ConsistentHash(ConsistentHash { key, algorithm }));
+    let ring = HashAlgorithm::RingHash {
+        minimum_ring_size: 1024,
+    };
     let cookie = HashKey::Cookie {
         name: "user".into(),
         path: Some("/".into()),
@@ -217,7 +242,10 @@ fn every_kind_of_destination_rule() {
     let policies = [
         TrafficPolicy {
             load_balancer: Some(hash(HashKey::Header("x-user".into()), ring)),
-            outlier_detection: Some(OutlierDetection { split_local_origin: true, ..Default::default() }),
+            outlier_detection: Some(OutlierDetection {
+                split_local_origin: true,
+                ..Default::default()
+            }),
             ..Default::default()
         },
         TrafficPolicy {
@@ -272,14 +300,18 @@ fn every_kind_of_destination_rule() {
                 http2_keepalive: Some((Duration::from_secs(10), Duration::from_secs(1))),
                 ..Default::default()
             }),
-            tls: Some(client_tls(ClientTlsMode::Simple { ca_certificates: None, credential: None })),
-            retry_budget: Some(RetryBudget { percent: 25.0, min_retry_concurrency: 3 }),
+            tls: Some(client_tls(ClientTlsMode::Simple {
+                ca_certificates: None,
+                credential: None,
+            })),
+            retry_budget: Some(RetryBudget {
+                percent: 25.0,
+                min_retry_concurrency: 3,
+            }),
             ..Default::default()
         },
-        TrafficPolicy {
-            tls: Some(client_tls(ClientTlsMode::Mutual(ClientCertificate::Credential("client".into())))),
-            ..Default::default()
-        },
+        // A client certificate over ADS is left out: Envoy 1.40 crashes on that in a cluster of its
+        // bootstrap, which is where this test puts clusters.
     ];
     let mut mesh = Mesh::bookinfo();
     let mut object = destination_rule("reviews", REVIEWS, Default::default());
@@ -306,7 +338,12 @@ fn every_kind_of_destination_rule() {
 }
 
 fn client_tls(mode: ClientTlsMode) -> ClientTls {
-    ClientTls { mode, subject_alt_names: vec![], sni: None, insecure_skip_verify: false }
+    ClientTls {
+        mode,
+        subject_alt_names: vec![],
+        sni: None,
+        insecure_skip_verify: false,
+    }
 }
 
 /// Ports of all protocols, with and without addresses, inside and outside of the mesh.
@@ -329,12 +366,24 @@ fn every_kind_of_port() {
         let vip = format!("10.96.1.{index}");
         let mut object = service("default", name, &vip, port, protocol);
         object.selector = Some(Selector::new(labels(&[("app", "productpage")])));
-        mesh.add_service(object, vec![pod(&format!("10.244.20.{index}"), "default", name, "v1")]);
+        mesh.add_service(
+            object,
+            vec![pod(&format!("10.244.20.{index}"), "default", name, "v1")],
+        );
 
-        let mut headless = service("default", &format!("{name}-headless"), "10.0.0.0", port, protocol);
+        let mut headless = service(
+            "default",
+            &format!("{name}-headless"),
+            "10.0.0.0",
+            port,
+            protocol,
+        );
         headless.addresses.clear();
         headless.resolution = Resolution::Passthrough;
-        mesh.add_service(headless, vec![pod(&format!("10.244.21.{index}"), "default", name, "v1")]);
+        mesh.add_service(
+            headless,
+            vec![pod(&format!("10.244.21.{index}"), "default", name, "v1")],
+        );
 
         for (kind, resolution) in [
             ("none", Resolution::Passthrough),
@@ -348,9 +397,13 @@ fn every_kind_of_port() {
             external.mesh_external = true;
             external.resolution = resolution;
             external.addresses.clear();
-            let mut outside = pod(&format!("192.0.2.{index}"), "", "", "");
+            let mut outside = pod(&format!("192.0.2.{index}"), "default", "outside", "");
             outside.mtls_capable = false;
-            let pods = if resolution == Resolution::Passthrough { vec![] } else { vec![outside] };
+            let pods = if resolution == Resolution::Passthrough {
+                vec![]
+            } else {
+                vec![outside]
+            };
             mesh.add_service(external, pods);
         }
     }
@@ -394,26 +447,47 @@ fn every_kind_of_policy() {
         any: texts.iter().map(|text| AuthzString::parse(text)).collect(),
         none: vec![AuthzString::Exact("not".into())],
     };
-    let nets = || Values { any: vec!["10.0.0.0/8".parse().unwrap()], none: vec![] };
+    let nets = || Values {
+        any: vec!["10.0.0.0/8".parse().unwrap()],
+        none: vec![],
+    };
     let sources = Source {
-        principals: texts(&["cluster.local/ns/default/sa/a", "*/sa/b", "cluster.local/*", "*"]),
+        principals: texts(&[
+            "cluster.local/ns/default/sa/a",
+            "*/sa/b",
+            "cluster.local/*",
+            "*",
+        ]),
         request_principals: texts(&["https://issuer/sub", "*", "https://issuer/*"]),
         namespaces: texts(&["default", "prod-*", "*"]),
-        service_accounts: Values { any: vec![("default".into(), "a".into())], none: vec![] },
+        service_accounts: Values {
+            any: vec![("default".into(), "a".into())],
+            none: vec![],
+        },
         ip_blocks: nets(),
         remote_ip_blocks: nets(),
     };
-    let paths = ["/info*", "*.html", "/exact"].map(|text| AuthzPath::Text(AuthzString::parse(text)));
+    let paths =
+        ["/info*", "*.html", "/exact"].map(|text| AuthzPath::Text(AuthzString::parse(text)));
     let template = AuthzPath::Template("/users/{*}/files/{**}".into());
     let operation = Operation {
         hosts: texts(&["reviews*", "reviews.default"]),
-        ports: Values { any: vec![9080], none: vec![1] },
+        ports: Values {
+            any: vec![9080],
+            none: vec![1],
+        },
         methods: texts(&["GET", "HEAD"]),
-        paths: Values { any: paths.into_iter().chain([template]).collect(), none: vec![] },
+        paths: Values {
+            any: paths.into_iter().chain([template]).collect(),
+            none: vec![],
+        },
     };
     let condition = |key, values: &[&str]| Condition {
         key,
-        values: Values { any: values.iter().map(|v| (*v).into()).collect(), none: vec!["0".into()] },
+        values: Values {
+            any: values.iter().map(|v| (*v).into()).collect(),
+            none: vec!["0".into()],
+        },
     };
     let conditions = vec![
         condition(ConditionKey::RequestHeader("x-a".into()), &["v", "*"]),
@@ -422,23 +496,39 @@ fn every_kind_of_policy() {
         condition(ConditionKey::SourceNamespace, &["a*"]),
         condition(ConditionKey::SourcePrincipal, &["cluster.local/ns/a/sa/b"]),
         condition(ConditionKey::RequestAudiences, &["me"]),
-        condition(ConditionKey::RequestClaim(vec!["a".into(), "b".into()]), &["c"]),
+        condition(
+            ConditionKey::RequestClaim(vec!["a".into(), "b".into()]),
+            &["c"],
+        ),
         condition(ConditionKey::DestinationIp, &["10.0.0.1"]),
         condition(ConditionKey::DestinationPort, &["9080"]),
         condition(ConditionKey::ConnectionSni, &["*.example.com"]),
     ];
     let rules = vec![
-        AuthzRule { from: vec![sources], to: vec![operation], when: conditions },
+        AuthzRule {
+            from: vec![sources],
+            to: vec![operation],
+            when: conditions,
+        },
         AuthzRule::default(),
     ];
     let mut mesh = Mesh::bookinfo();
-    mesh.add_gateway(gateway("bookinfo-gateway", vec![server(80, Protocol::Http, "*", None)]));
+    mesh.add_gateway(gateway(
+        "bookinfo-gateway",
+        vec![server(80, Protocol::Http, "*", None)],
+    ));
     for (name, action, dry_run) in [
         ("allow", AuthzAction::Allow, false),
         ("deny", AuthzAction::Deny, false),
         ("dry", AuthzAction::Deny, true),
         ("audit", AuthzAction::Audit, false),
-        ("custom", AuthzAction::Custom { provider: "p".into() }, false),
+        (
+            "custom",
+            AuthzAction::Custom {
+                provider: "p".into(),
+            },
+            false,
+        ),
     ] {
         let object = AuthorizationPolicy {
             meta: meta("AuthorizationPolicy", "istio-system", name),
@@ -447,33 +537,54 @@ fn every_kind_of_policy() {
             rules: rules.clone(),
             dry_run,
         };
-        add(&mut mesh.snapshot.authorization_policies, "istio-system".into(), object);
+        add(
+            &mut mesh.snapshot.authorization_policies,
+            "istio-system".into(),
+            object,
+        );
     }
     let authentication = RequestAuthentication {
         meta: meta("RequestAuthentication", "istio-system", "jwt"),
         selector: None,
         rules: vec![
-            jwt_rule("https://issuer", JwtKeys::Inline(r#"{"keys":[]}"#.into())),
+            jwt_rule("https://issuer", JwtKeys::Inline(KEYS.into())),
             jwt_rule("https://other", JwtKeys::Discovery),
         ],
     };
-    add(&mut mesh.snapshot.request_authentications, "istio-system".into(), authentication);
+    add(
+        &mut mesh.snapshot.request_authentications,
+        "istio-system".into(),
+        authentication,
+    );
     let peer = PeerAuthentication {
         meta: meta("PeerAuthentication", "default", "product-page"),
         selector: Some(Selector::new(labels(&[("app", "productpage")]))),
         mode: Some(MtlsMode::Strict),
-        port_modes: [(9080, Some(MtlsMode::Disable)), (9999, Some(MtlsMode::Permissive))].into(),
+        port_modes: [
+            (9080, Some(MtlsMode::Disable)),
+            (9999, Some(MtlsMode::Permissive)),
+        ]
+        .into(),
     };
-    add(&mut mesh.snapshot.peer_authentications, "default".into(), peer);
+    add(
+        &mut mesh.snapshot.peer_authentications,
+        "default".into(),
+        peer,
+    );
     check_everywhere("every kind of policy", mesh);
 }
+
+const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","kid":"a","x":"ka04TCapa18fkf3iDbbffbBxpRzeyPrW7OnMkVDPnN0","y":"Qik3wJ0Dd1Nx0MZ3kflPR-rh7sXakN9L32VlWstC4xI"}]}"#;
 
 fn jwt_rule(issuer: &str, keys: JwtKeys) -> JwtRule {
     JwtRule {
         issuer: issuer.into(),
         audiences: vec!["me".into()],
         keys,
-        from_headers: vec![JwtHeader { name: "authorization".into(), prefix: "Bearer ".into() }],
+        from_headers: vec![JwtHeader {
+            name: "authorization".into(),
+            prefix: "Bearer ".into(),
+        }],
         from_params: vec!["token".into()],
         from_cookies: vec!["token".into()],
         output_payload_to_header: Some("x-payload".into()),
@@ -489,21 +600,38 @@ fn every_kind_of_server() {
     let credential = || ServerCertificate::Credential("shop".into());
     let mut mesh = Mesh::bookinfo();
     let mut redirecting = server(80, Protocol::Http, "shop.example.com", None);
-    redirecting.tls = server(80, Protocol::Https, "x.com", Some(ServerTlsMode::Passthrough)).tls;
+    redirecting.tls = server(
+        80,
+        Protocol::Https,
+        "x.com",
+        Some(ServerTlsMode::Passthrough),
+    )
+    .tls;
     if let Some(tls) = &mut redirecting.tls {
         tls.https_redirect = true;
         tls.mode = None;
     }
     let tls = |host, mode| server(443, Protocol::Https, host, Some(mode));
-    mesh.add_gateway(gateway("shop", vec![
-        redirecting,
-        tls("simple.example.com", ServerTlsMode::Simple(credential())),
-        tls("mutual.example.com", ServerTlsMode::Mutual(credential())),
-        tls("optional.example.com", ServerTlsMode::OptionalMutual(credential())),
-        tls("mesh.example.com", ServerTlsMode::IstioMutual),
-        server(443, Protocol::Tls, "pass.example.com", Some(ServerTlsMode::Passthrough)),
-        server(31400, Protocol::Tcp, "*", None),
-    ]));
+    mesh.add_gateway(gateway(
+        "shop",
+        vec![
+            redirecting,
+            tls("simple.example.com", ServerTlsMode::Simple(credential())),
+            tls("mutual.example.com", ServerTlsMode::Mutual(credential())),
+            tls(
+                "optional.example.com",
+                ServerTlsMode::OptionalMutual(credential()),
+            ),
+            tls("mesh.example.com", ServerTlsMode::IstioMutual),
+            server(
+                443,
+                Protocol::Tls,
+                "pass.example.com",
+                Some(ServerTlsMode::Passthrough),
+            ),
+            server(31400, Protocol::Tcp, "*", None),
+        ],
+    ));
     let simple = virtual_service(
         "simple",
         "simple.example.com",
@@ -524,7 +652,10 @@ fn every_kind_of_server() {
     let mut tcp = virtual_service("tcp", "*", Some("shop"), vec![]);
     tcp.tcp = vec![TcpRoute {
         origin: mesh_api::resource::Origin::BuiltIn,
-        matches: vec![mesh_api::route::L4Match { port: Some(31400), ..Default::default() }],
+        matches: vec![mesh_api::route::L4Match {
+            port: Some(31400),
+            ..Default::default()
+        }],
         route: vec![destination(REVIEWS, "", 0)],
     }];
     mesh.add_virtual_service(tcp);

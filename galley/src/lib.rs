@@ -19,6 +19,7 @@ pub mod normalize;
 pub mod store;
 
 pub mod snapshot;
+
 pub mod webhook;
 
 mod analyze;

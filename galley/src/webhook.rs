@@ -1,224 +1,224 @@
-//! The validating admission webhook: the same findings, before an object is stored.
+//! The validating admission webhook: what `meshctl validate` says, before an object is stored.
 //!
-//! Errors refuse the object, warnings go back to the person who applied it. What
-//! cannot be read as a review is refused: the API server decides by its failure
-//! policy what that means.
+//! `POST /validate` takes an AdmissionReview of `admission.k8s.io/v1`. An object with an error is denied with
+//! every error's field and reason; warnings are passed on, and `kubectl` prints them. Whether an object fits
+//! to its neighbours is not asked here: they may come later.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use mesh_api::diagnostic::{Diagnostic, Severity};
-use mesh_api::mesh_config::MeshConfig;
-use mesh_api::snapshot::Snapshot;
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use mesh_runtime::metrics::BareCounter;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
 
+use crate::check::check_documents;
+use crate::kind::{Handling, handling};
 use crate::manifest::Document;
-use crate::manifest::node::{Node, Position};
-use crate::normalize::Context;
-use crate::object;
+use crate::manifest::node::Node;
 
-/// `AdmissionReview`, as far as it is read.
-#[derive(Debug, Deserialize)]
-struct Review {
-    request: Option<Request>,
+/// Largest accepted review: etcd's limit for an object, twice (new and old), with room for the envelope.
+const REVIEW_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The label of [`Metrics`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResourceLabels {
+    /// The kind, `other` for one that is not ours, so that nobody can make up series.
+    pub resource: &'static str,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    uid: String,
-    #[serde(default)]
-    operation: String,
-    #[serde(default)]
-    object: serde_json::Value,
-    #[serde(default)]
-    namespace: String,
+/// Counters of the webhook.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    passed: Family<ResourceLabels, BareCounter>,
+    failed: Family<ResourceLabels, BareCounter>,
+    http_errors: BareCounter,
 }
 
-/// `AdmissionReview`, as it is answered.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Verdict,
+impl Metrics {
+    /// Registers everything under `galley_validation_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("galley_validation");
+        registry.register("passed", "Objects admitted", self.passed.clone());
+        registry.register("failed", "Objects refused", self.failed.clone());
+        registry.register(
+            "http_error",
+            "Requests that were no review",
+            self.http_errors.clone(),
+        );
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct Verdict {
-    uid: String,
-    allowed: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
+/// The route of the webhook.
+pub fn router(metrics: Metrics) -> axum::Router {
+    axum::Router::new()
+        .route("/validate", post(validate))
+        .layer(DefaultBodyLimit::max(REVIEW_BYTES_MAX))
+        .with_state(metrics)
 }
 
-#[derive(Debug, Serialize)]
-struct Status {
-    code: u16,
-    reason: &'static str,
-    message: String,
+/// Answers a review; nothing if it has no request to answer.
+pub fn review(review: &Value, metrics: &Metrics) -> Option<Value> {
+    let request = &review["request"];
+    let uid = request["uid"].as_str()?;
+    let api_version = review["apiVersion"]
+        .as_str()
+        .unwrap_or("admission.k8s.io/v1");
+    Some(json!({
+        "apiVersion": api_version,
+        "kind": "AdmissionReview",
+        "response": response(uid, request, metrics),
+    }))
 }
 
-/// Answers `POST /validate` and Istio's `POST /validate/...`. Defaults come from the
-/// newest snapshot's mesh settings.
-pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>) -> Router {
-    let validate = move |body: axum::body::Bytes| {
-        let mesh = snapshots.borrow().mesh.clone();
-        async move { answer(&body, &mesh) }
-    };
-    Router::new()
-        .route("/validate", post(validate.clone()))
-        .route("/validate/{*rest}", post(validate))
-}
-
-fn answer(body: &[u8], mesh: &MeshConfig) -> Response {
-    let review: Result<Review, _> = serde_json::from_slice(body);
-    let request = match review {
-        Ok(Review {
-            request: Some(request),
-        }) => request,
-        Ok(Review { request: None }) => {
-            return (StatusCode::BAD_REQUEST, "the review has no request").into_response();
-        }
-        Err(error) => {
-            let message = format!("not an AdmissionReview: {error}");
-            return (StatusCode::BAD_REQUEST, message).into_response();
-        }
-    };
-    let response = judge(request, mesh);
-    Json(Answer {
-        api_version: "admission.k8s.io/v1",
-        kind: "AdmissionReview",
-        response,
+async fn validate(
+    State(metrics): State<Metrics>,
+    Json(body): Json<Value>,
+) -> Result<Json<Value>, (StatusCode, &'static str)> {
+    review(&body, &metrics).map(Json).ok_or_else(|| {
+        metrics.http_errors.inc();
+        (
+            StatusCode::BAD_REQUEST,
+            "the body is not an AdmissionReview with a request\n",
+        )
     })
-    .into_response()
 }
 
-fn judge(mut request: Request, mesh: &MeshConfig) -> Verdict {
-    if request.operation == "DELETE" || request.object.is_null() {
-        return Verdict {
-            uid: request.uid,
-            allowed: true,
-            warnings: Vec::new(),
-            status: None,
-        };
+fn response(uid: &str, request: &Value, metrics: &Metrics) -> Value {
+    // A deletion carries no new object, and what is gone does no harm.
+    if !request["object"].is_object() {
+        return json!({"uid": uid, "allowed": true});
     }
-    // Objects inside of a review may leave their namespace to the request.
-    if let Some(metadata) = request
-        .object
-        .get_mut("metadata")
-        .and_then(|m| m.as_object_mut())
+    let document = document(request);
+    let labels = ResourceLabels {
+        resource: resource(&document),
+    };
+    let diagnostics = check_documents(vec![document]);
+    let lines = |wanted: fn(Severity) -> bool| -> Vec<String> {
+        let wanted = diagnostics.iter().filter(|one| wanted(one.severity));
+        wanted.map(line).collect()
+    };
+    let errors = lines(|severity| severity == Severity::Error);
+    let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
+    let warnings = lines(|severity| severity != Severity::Error);
+    if !warnings.is_empty() {
+        response["warnings"] = json!(warnings);
+    }
+    if errors.is_empty() {
+        metrics.passed.get_or_create(&labels).inc();
+        return response;
+    }
+    metrics.failed.get_or_create(&labels).inc();
+    response["status"] = json!({"code": 422, "message": errors.join("; ")});
+    response
+}
+
+/// The object of a request, with the namespace that the request says it goes to.
+fn document(request: &Value) -> Document {
+    let mut object = request["object"].clone();
+    let namespace = &request["namespace"];
+    if object["metadata"]["namespace"].is_null()
+        && namespace.is_string()
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
     {
-        if !request.namespace.is_empty() && !metadata.contains_key("namespace") {
-            metadata.insert("namespace".to_owned(), request.namespace.clone().into());
-        }
-        // A name that the API server will generate is not there yet.
-        if !metadata.contains_key("name") {
-            if let Some(prefix) = metadata.get("generateName").and_then(|name| name.as_str()) {
-                let name = format!("{prefix}x");
-                metadata.insert("name".to_owned(), name.into());
-            }
-        }
+        metadata.insert("namespace".to_owned(), namespace.clone());
     }
-    let mut node = Node::from_json(&request.object);
-    node.position = Position::default();
-    let document = Arc::new(Document {
-        file: "object".into(),
-        node,
-    });
-    let reading = object::read(&document, &Context { mesh });
-    let (errors, others): (Vec<Diagnostic>, Vec<Diagnostic>) = reading
-        .diagnostics
-        .into_iter()
-        .partition(|found| found.severity == Severity::Error);
-    let status = (!errors.is_empty()).then(|| Status {
-        code: 422,
-        reason: "Invalid",
-        message: errors.iter().map(text).collect::<Vec<_>>().join("; "),
-    });
-    Verdict {
-        uid: request.uid,
-        allowed: errors.is_empty(),
-        warnings: others.iter().map(text).collect(),
-        status,
+    Document {
+        file: Arc::from("admission"),
+        node: Node::from_json(&object),
     }
 }
 
-/// A finding without its place, since an object in a review has no file.
-fn text(diagnostic: &Diagnostic) -> String {
-    let mut text = format!("[{}]", diagnostic.code);
-    if !diagnostic.field.is_empty() {
-        text.push_str(&format!(" {}", diagnostic.field));
+fn resource(document: &Document) -> &'static str {
+    match handling(document.api_version(), document.kind()) {
+        Handling::Model(kind) => kind.name(),
+        _ => "other",
     }
-    text.push_str(&format!(": {}", diagnostic.message));
-    if let Some(suggestion) = &diagnostic.suggestion {
-        text.push_str(&format!(" ({suggestion})"));
+}
+
+/// A diagnostic without its place: the user has the object before them.
+fn line(diagnostic: &Diagnostic) -> String {
+    let Diagnostic {
+        code,
+        severity,
+        field,
+        message,
+        suggestion,
+        ..
+    } = diagnostic;
+    let mut line = format!("{severity}[{code}]");
+    if !field.is_empty() {
+        line = format!("{line} {field}");
     }
-    text
+    line = format!("{line}: {message}");
+    if let Some(suggestion) = suggestion {
+        line = format!("{line} ({suggestion})");
+    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn check(spec: serde_json::Value) -> serde_json::Value {
-        let request = Request {
-            uid: "1".to_owned(),
-            operation: "CREATE".to_owned(),
-            object: json!({
-                "apiVersion": "networking.istio.io/v1",
-                "kind": "VirtualService",
-                "metadata": {"name": "x"},
-                "spec": spec,
-            }),
-            namespace: "shop".to_owned(),
+    fn request(object: Value) -> Value {
+        json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {"uid": "1", "namespace": "shop", "operation": "CREATE", "object": object},
+        })
+    }
+
+    fn virtual_service(weight: u32) -> Value {
+        json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "reviews"},
+            "spec": {
+                "hosts": ["reviews"],
+                "http": [{"route": [{"destination": {"host": "reviews"}, "weight": weight}]}],
+            },
+        })
+    }
+
+    #[test]
+    fn a_good_object_and_a_deletion_are_admitted() {
+        let metrics = Metrics::default();
+        let answer = review(&request(virtual_service(100)), &metrics).unwrap();
+        assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
+        let answer = review(&request(Value::Null), &metrics).unwrap();
+        assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
+    }
+
+    #[test]
+    fn a_bad_object_is_denied_with_field_and_reason() {
+        let metrics = Metrics::default();
+        let mut bad = virtual_service(100);
+        bad["spec"]["http"][0]["route"][0]["weight"] = json!("many");
+        let answer = review(&request(bad), &metrics).unwrap();
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], false);
+        assert_eq!(response["status"]["code"], 422);
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("spec.http[0].route[0].weight"),
+            "{message}"
+        );
+        let labels = ResourceLabels {
+            resource: "VirtualService",
         };
-        serde_json::to_value(judge(request, &MeshConfig::default())).unwrap()
+        assert_eq!(metrics.failed.get_or_create(&labels).get(), 1);
     }
 
     #[test]
-    fn a_good_object_is_admitted() {
-        let spec = json!({"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]});
-        assert_eq!(check(spec), json!({"uid": "1", "allowed": true}));
-    }
-
-    #[test]
-    fn warnings_are_handed_back() {
-        let spec = json!({"hosts": ["a"], "http": [
-            {"route": [{"destination": {"host": "a"}}], "mirror": {"host": "b"}, "mirrorPercent": 5}]});
-        let warning = "[IST0002] spec.http[0].mirrorPercent: the field is deprecated (use \"mirrorPercentage: {value: N}\")";
-        assert_eq!(
-            check(spec),
-            json!({"uid": "1", "allowed": true, "warnings": [warning]})
-        );
-    }
-
-    #[test]
-    fn a_bad_object_is_refused_with_all_reasons() {
-        let spec = json!({"hosts": ["a"], "http": [{"route": [{"destination": {}}], "mach": []}], "gateway": []});
-        let answer = check(spec);
-        let message = "[IST0106] spec.gateway: unknown field \"gateway\" (did you mean \"gateways\"?); \
-            [IST0106] spec.http[0].mach: unknown field \"mach\" (did you mean \"match\"?)";
-        assert_eq!(answer["status"]["message"], message);
-        assert_eq!(
-            (&answer["allowed"], &answer["status"]["code"]),
-            (&json!(false), &json!(422))
-        );
-    }
-
-    #[test]
-    fn what_is_no_review_is_refused() {
-        for body in ["", "{}", "[]", "{\"request\": {}}"] {
-            let response = answer(body.as_bytes(), &MeshConfig::default());
-            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{body}");
-        }
+    fn what_is_no_review_has_no_answer() {
+        let metrics = Metrics::default();
+        assert_eq!(review(&json!({}), &metrics), None);
+        assert_eq!(review(&json!({"request": {"object": {}}}), &metrics), None);
     }
 }

@@ -1,5 +1,7 @@
 //! One object between its text and the model: identified, decoded, checked.
 
+mod closed;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
@@ -64,6 +66,9 @@ pub struct Reading {
     pub key: Option<ResourceKey>,
     /// The object, if nothing is wrong with it.
     pub object: Option<Object>,
+    /// What stands in for a refused security policy as long as no good version of
+    /// it is known.
+    pub stand_in: Option<Object>,
     /// Everything there is to say.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -76,6 +81,7 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
             return Reading {
                 key: None,
                 object: None,
+                stand_in: None,
                 diagnostics: Vec::new(),
             };
         }
@@ -85,11 +91,15 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     let key = meta.as_ref().map(|meta| meta.key.clone());
     let (spec, faults) = decode_spec(document, kind);
     findings.extend(faults);
-    let object = match (meta, spec) {
-        (Some(meta), Some(spec)) => check(meta, spec, document, context, &mut findings),
+    let object = match (&meta, spec) {
+        (Some(meta), Some(spec)) => check(meta.clone(), spec, document, context, &mut findings),
         _ => None,
     };
     let object = object.filter(|_| !findings.iter().any(Finding::is_error));
+    let stand_in = match (&object, &meta) {
+        (None, Some(meta)) => closed::stand_in(kind, meta, document),
+        _ => None,
+    };
     findings.sort_by_key(|finding| finding.position);
     let diagnostics = findings
         .into_iter()
@@ -98,6 +108,7 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     Reading {
         key,
         object,
+        stand_in,
         diagnostics,
     }
 }
@@ -289,6 +300,7 @@ fn refuse(document: &Document, handling: Handling) -> Reading {
             return Reading {
                 key: None,
                 object: None,
+                stand_in: None,
                 diagnostics: Vec::new(),
             };
         }
@@ -296,6 +308,7 @@ fn refuse(document: &Document, handling: Handling) -> Reading {
     Reading {
         key: None,
         object: None,
+        stand_in: None,
         diagnostics: vec![document.diagnostic(finding, None)],
     }
 }

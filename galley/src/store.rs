@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mesh_api::diagnostic::Diagnostic;
+use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::ResourceKey;
 
@@ -43,6 +43,8 @@ impl DocumentKey {
 struct Entry {
     /// The version in force.
     good: Option<Arc<Object>>,
+    /// That version is a stand-in for a policy of which no good version is known.
+    stands_in: bool,
     /// The newest version, if it was refused.
     refused: Option<Arc<Document>>,
     /// What there is to say about the newest version.
@@ -81,20 +83,27 @@ impl Store {
         let key = DocumentKey::of(&document);
         let entry = self.entries.entry(key).or_default();
         entry.diagnostics = reading.diagnostics;
-        match reading.object {
-            Some(object) => {
-                let object = Arc::new(object);
-                let before = entry.good.replace(object.clone());
+        let accepted = reading.object.is_some();
+        let replaced = match (reading.object, reading.stand_in) {
+            (Some(object), _) => {
                 entry.refused = None;
-                entry.key = reading.key;
-                self.put(object, before);
-                true
+                entry.stands_in = false;
+                Some(object)
             }
-            None => {
-                entry.refused = reading.key.map(|_| document);
-                false
+            (None, stand_in) => {
+                entry.refused = reading.key.is_some().then_some(document);
+                // A good version, however old, is better than a stand-in.
+                let unknown = entry.good.is_none() || entry.stands_in;
+                entry.stands_in |= unknown && stand_in.is_some();
+                stand_in.filter(|_| unknown)
             }
+        };
+        if let Some(object) = replaced.map(Arc::new) {
+            entry.key = reading.key;
+            let before = entry.good.replace(object.clone());
+            self.put(object, before);
         }
+        accepted
     }
 
     /// Reads a document against the mesh's settings. The settings themselves are
@@ -148,7 +157,8 @@ impl Store {
             .collect();
         for document in documents {
             let reading = self.read(&document);
-            let Some(object) = reading.object.map(Arc::new) else {
+            let object = reading.object.or(reading.stand_in);
+            let Some(object) = object.map(Arc::new) else {
                 continue;
             };
             if let Some(entry) = self.entries.get_mut(&DocumentKey::of(&document)) {
@@ -208,13 +218,17 @@ impl Store {
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
         for entry in self.entries.values() {
-            let quarantined = entry.good.is_some() && entry.refused.is_some();
+            let note = match (&entry.good, &entry.refused) {
+                (Some(_), Some(_)) if entry.stands_in => {
+                    "; no good version is known, so everything it may be about is closed"
+                }
+                (Some(_), Some(_)) => "; the last good version stays in force",
+                _ => "",
+            };
             for diagnostic in &entry.diagnostics {
                 let mut diagnostic = diagnostic.clone();
-                if quarantined && diagnostic.severity == mesh_api::diagnostic::Severity::Error {
-                    diagnostic
-                        .message
-                        .push_str("; the last good version stays in force");
+                if diagnostic.severity == Severity::Error {
+                    diagnostic.message.push_str(note);
                 }
                 diagnostics.push(diagnostic);
             }

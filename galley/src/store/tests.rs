@@ -99,3 +99,51 @@ fn mesh_settings_are_defaults_of_every_object() {
     assert_eq!(visibility(&store), Visibility::Public);
     assert!(store.take_changes().1);
 }
+
+fn policy(kind: &str, spec: &str) -> Arc<Document> {
+    document(&format!(
+        "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n"
+    ))
+}
+
+#[test]
+fn a_policy_that_was_never_understood_closes() {
+    use mesh_api::authz::{AuthzAction, AuthzRule};
+    let mut store = Store::new(MeshConfig::default());
+    let bad = "{selector: {matchLabels: {app: a}}, acton: ALLOW}";
+    assert!(!store.apply(policy("AuthorizationPolicy", bad)));
+    let key = ResourceKey::new("AuthorizationPolicy", "default", "x");
+    let in_force = |store: &Store| match &store.get(&key).unwrap().model {
+        Model::AuthorizationPolicy(policy) => (**policy).clone(),
+        other => panic!("{other:?}"),
+    };
+    let closed = in_force(&store);
+    assert_eq!(closed.action, AuthzAction::Deny);
+    assert_eq!(closed.rules, [AuthzRule::default()]);
+    assert_eq!(closed.selector.unwrap().labels().get("app"), Some("a"));
+    assert!(store.diagnostics()[0].message.contains("is closed"));
+    // A good version replaces the stand-in, and the next bad one does not bring it back.
+    assert!(store.apply(policy("AuthorizationPolicy", "{}")));
+    assert!(!store.apply(policy("AuthorizationPolicy", bad)));
+    assert_eq!(in_force(&store).action, AuthzAction::Allow);
+    assert!(
+        store.diagnostics()[0]
+            .message
+            .contains("the last good version stays in force")
+    );
+    store.delete(&DocumentKey::of(&policy("AuthorizationPolicy", bad)));
+    assert!(store.get(&key).is_none());
+}
+
+#[test]
+fn peer_authentication_closes_to_mtls() {
+    let mut store = Store::new(MeshConfig::default());
+    assert!(!store.apply(policy("PeerAuthentication", "{mtls: {mode: strict}}")));
+    let key = ResourceKey::new("PeerAuthentication", "default", "x");
+    match &store.get(&key).unwrap().model {
+        Model::PeerAuthentication(policy) => {
+            assert_eq!(policy.mode, Some(mesh_api::authn::MtlsMode::Strict));
+        }
+        other => panic!("{other:?}"),
+    }
+}

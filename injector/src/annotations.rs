@@ -17,6 +17,8 @@ use crate::config::{InjectorConfig, STATUS_PORT};
 pub const STATUS: &str = "sidecar.istio.io/status";
 /// The annotation that keeps what the user's own proxy container said, for a second injection.
 pub const OVERRIDES: &str = "proxy.istio.io/overrides";
+/// The annotation that chooses who handles the pod's traffic: our proxy or an Envoy that it starts.
+pub const DATA_PLANE: &str = "weft.dev/data-plane";
 /// The annotation that chooses templates.
 pub const TEMPLATES: &str = "inject.istio.io/templates";
 

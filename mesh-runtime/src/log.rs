@@ -5,7 +5,7 @@
 //! [`tracing_subscriber::EnvFilter`] (`info,pilot=debug`).
 
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -105,7 +105,9 @@ impl LogHandle {
 /// Starts logging for the whole process.
 pub fn init(filter: &str, format: Format) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),

@@ -95,6 +95,7 @@ fn accepted(#[case] name: &str, #[case] value: &str) {
 )]
 #[case("sidecar.istio.io/rewriteAppHTTPProbers", "yes", "is not a boolean")]
 #[case("sidecar.istio.io/userVolume", "[]", "is not a JSON object")]
+#[case("weft.dev/data-plane", "nginx", "is not one of weft, envoy")]
 #[case("proxy.istio.io/config", "- a", "is not a ProxyConfig in YAML")]
 #[case("proxy.istio.io/config", "a: [", "is not a ProxyConfig in YAML")]
 fn refused(#[case] name: &str, #[case] value: &str, #[case] reason: &str) {

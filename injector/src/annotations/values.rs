@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{AnnotationError, error};
+use super::{AnnotationError, DATA_PLANE, error};
 
 /// An annotation, what its values look like, and what to say of others.
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checks every annotation that has a form.
 pub(super) fn validate(raw: &BTreeMap<String, String>) -> Result<(), AnnotationError> {
-    const CHECKS: [Check; 17] = [
+    const CHECKS: [Check; 18] = [
         (
             "traffic.sidecar.istio.io/includeOutboundIPRanges",
             is_ranges_or_all,
@@ -74,6 +74,7 @@ pub(super) fn validate(raw: &BTreeMap<String, String>) -> Result<(), AnnotationE
         ("sidecar.istio.io/proxyCPULimit", is_quantity, QUANTITY),
         ("sidecar.istio.io/proxyMemory", is_quantity, QUANTITY),
         ("sidecar.istio.io/proxyMemoryLimit", is_quantity, QUANTITY),
+        (DATA_PLANE, is_data_plane, "is not one of weft, envoy"),
         (
             "sidecar.istio.io/logLevel",
             is_filter,
@@ -147,4 +148,8 @@ fn is_quantity(value: &str) -> bool {
 /// A level or comma-separated directives; the proxy parses it in full.
 fn is_filter(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_data_plane(value: &str) -> bool {
+    matches!(value, "weft" | "envoy")
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Subject;
+use crate::annotations::DATA_PLANE;
 use crate::config::STATUS_PORT;
 use crate::json::items;
 
@@ -17,6 +18,9 @@ pub(super) fn proxy(subject: &Subject<'_>) -> Vec<Value> {
     env.push(variable("PROXY_CONFIG", &proxy_config(subject)));
     env.push(variable("TRUST_DOMAIN", &subject.config.trust_domain));
     env.push(variable("WEFT_LOG", log_filter(subject)));
+    if let Some(data_plane) = subject.annotations.get(DATA_PLANE) {
+        env.push(variable("WEFT_DATA_PLANE", data_plane));
+    }
     env.extend(metadata(subject));
     env.extend(proxy_metadata(subject));
     env

@@ -3,4 +3,5 @@
 mod discovery;
 mod identity;
 mod ports;
+mod rotation;
 mod support;

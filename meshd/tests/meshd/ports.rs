@@ -6,39 +6,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use json_patch::Patch;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::ControlPlane;
-
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> (u16, String)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let answer = sender.send_request(request).await.unwrap();
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
-}
-
-async fn get(meshd: &ControlPlane, path: &str) -> (u16, String) {
-    let stream = TcpStream::connect(meshd.addresses.http).await.unwrap();
-    let request = Request::get(path).header("host", "x").body(Full::default());
-    exchange(stream, request.unwrap()).await
-}
+use crate::support::{ControlPlane, exchange};
 
 /// Posts to the webhooks as the API server does: verifying the name of the Service.
 async fn post(meshd: &ControlPlane, path: &str, body: &Value) -> io::Result<(u16, String)> {
@@ -70,9 +47,9 @@ async fn post(meshd: &ControlPlane, path: &str, body: &Value) -> io::Result<(u16
 #[tokio::test]
 async fn readiness_version_and_the_metrics_of_every_part() {
     let meshd = ControlPlane::start("").await;
-    assert_eq!(get(&meshd, "/ready").await, (200, "ready\n".to_owned()));
-    assert_eq!(get(&meshd, "/version").await.0, 200);
-    let (status, metrics) = get(&meshd, "/metrics").await;
+    assert_eq!(meshd.get("/ready").await, (200, "ready\n".to_owned()));
+    assert_eq!(meshd.get("/version").await.0, 200);
+    let (status, metrics) = meshd.get("/metrics").await;
     assert_eq!(status, 200);
     for series in [
         "istio_build{component=\"pilot\"",

@@ -7,13 +7,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Parser;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use mesh_runtime::log::LogHandle;
 use meshd::app::{Addresses, Meshd};
 use meshd::args::Args;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::metadata::MetadataValue;
@@ -125,6 +134,47 @@ impl ControlPlane {
         self.running.await.unwrap().unwrap();
     }
 
+    /// Waits until `condition` holds, looking whenever others had their turn.
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until the metric of this name satisfies `condition`.
+    pub(crate) async fn until_metric(&self, name: &str, condition: impl Fn(f64) -> bool) {
+        loop {
+            let (_, text) = self.get("/metrics").await;
+            let values = text.lines().filter_map(|line| line.strip_prefix(name));
+            let value = values.filter_map(|rest| rest.trim().parse().ok()).next();
+            if value.is_some_and(&condition) {
+                return;
+            }
+        }
+    }
+
+    /// The answer to a GET on the HTTP port.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let stream = TcpStream::connect(self.addresses.http).await.unwrap();
+        let request = http::Request::get(path).header("host", "x");
+        exchange(stream, request.body(Full::default()).unwrap()).await
+    }
+
+    /// Whether a workload's certificate chains to these roots alone.
+    pub(crate) fn is_signed_by(&self, workload: &Workload, roots: &str) -> bool {
+        let root = CertificateDer::from_pem_slice(roots.as_bytes()).unwrap();
+        let leaf = CertificateDer::from_pem_slice(workload.chain.as_bytes()).unwrap();
+        let mut store = RootCertStore::empty();
+        store.add(root).unwrap();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let verifier = WebPkiClientVerifier::builder_with_provider(store.into(), provider.into())
+            .build()
+            .unwrap();
+        verifier
+            .verify_client_cert(&leaf, &[], UnixTime::now())
+            .is_ok()
+    }
+
     /// The published roots.
     pub(crate) fn roots(&self) -> String {
         fs::read_to_string(self.directory.path().join("root/root-cert.pem")).unwrap()
@@ -173,6 +223,21 @@ impl ControlPlane {
             key: key.serialize_pem(),
         })
     }
+}
+
+/// One request over a fresh HTTP/1.1 connection.
+pub(crate) async fn exchange<S>(stream: S, request: http::Request<Full<Bytes>>) -> (u16, String)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
 /// A workload's certificate and key.

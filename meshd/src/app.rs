@@ -156,8 +156,8 @@ fn publish_roots(args: &Args, authority: &Authority, tasks: &Tasks) -> anyhow::R
     };
     let bundles = authority.ca.trust_bundles();
     std::fs::create_dir_all(directory)
-        .and_then(|()| Ok(publish_root::write(directory, &authority.ca.trust_bundle())))
-        .with_context(|| format!("cannot publish the roots in \"{}\"", directory.display()))??;
+        .with_context(|| format!("cannot make \"{}\"", directory.display()))?;
+    publish_root::write(directory, &authority.ca.trust_bundle())?;
     tasks.spawn(
         "publish-root",
         publish_root::follow(directory.clone(), bundles),
@@ -179,6 +179,11 @@ async fn webhook_server(
         let trust_domain = authority.ca.trust_domain().to_string();
         let settings = injection::settings(args, trust_domain, snapshots.clone());
         router = router.merge(Webhook::new(settings, metrics).router());
+    }
+    if args.runs(Component::Galley) {
+        let metrics = galley::webhook::Metrics::default();
+        metrics.register(registry);
+        router = router.merge(galley::webhook::router(metrics));
     }
     let tls = Security::Tls(authority.webhook_tls.clone());
     bind(args.webhook_address, tls, router).await

@@ -56,6 +56,7 @@ async fn readiness_version_and_the_metrics_of_every_part() {
         "pilot_",
         "citadel_server_root_cert_expiry_timestamp ",
         "galley_objects ",
+        "galley_validation_http_error ",
         "sidecar_injection_requests_total ",
     ] {
         assert!(
@@ -116,5 +117,25 @@ data:
 
     let (status, answer) = post(&meshd, "/inject", &json!({})).await.unwrap();
     assert_eq!(status, 400, "{answer}");
+    meshd.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_is_validated_before_it_is_stored() {
+    let meshd = ControlPlane::start("").await;
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "1",
+        "namespace": "shop",
+        "object": {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "cart"},
+            "spec": {"hosts": ["cart"], "http": [{"timeout": "soon"}]},
+        },
+    }});
+    let (status, answer) = post(&meshd, "/validate", &review).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["response"]["allowed"], false, "{answer}");
     meshd.stop().await;
 }

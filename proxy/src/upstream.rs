@@ -496,4 +496,6 @@ fn without_port(authority: &str) -> Box<str> {
 }
 
 #[cfg(test)]
+pub(crate) mod test_util;
+#[cfg(test)]
 mod tests;

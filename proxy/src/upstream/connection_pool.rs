@@ -124,7 +124,7 @@ impl Pool {
     /// Takes a connection back, or a new one in: the first who waits gets it.
     pub(super) fn offer(self: &Rc<Self>, connection: Rc<Http1Connection>) {
         if self.retired.get() || connection.spent() {
-            return;
+            return connection.close();
         }
         let mut connection = Connection::Http1(connection);
         while let Some(waiter) = self.next_waiter() {
@@ -148,18 +148,25 @@ impl Pool {
             let Some(waiter) = self.next_waiter() else {
                 return;
             };
+            let Some(stream) = connection.open_stream() else {
+                return;
+            };
             // Refused only if the request is gone; its stream is released by the drop.
-            let _ = waiter
-                .deliver
-                .send(Ok(Connection::Http2(connection.open_stream())));
+            let _ = waiter.deliver.send(Ok(Connection::Http2(stream)));
         }
     }
 
     /// No new requests: idle connections close now, others when their requests end.
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        self.idle.borrow_mut().clear();
-        self.multiplexed.borrow_mut().clear();
+        self.idle
+            .borrow_mut()
+            .drain(..)
+            .for_each(|idle| idle.connection.close());
+        self.multiplexed
+            .borrow_mut()
+            .drain(..)
+            .for_each(|connection| connection.close());
         self.waiting.borrow_mut().clear();
     }
 
@@ -170,28 +177,30 @@ impl Pool {
 
     /// Closes what was idle for too long or lives for too long.
     pub(super) fn sweep(&self, now: Instant) {
-        let cluster = &self.cluster;
-        let options = &cluster.config.http;
-        let too_old = |age: Duration, limit: Option<Duration>| limit.is_some_and(|l| age >= l);
-        self.idle.borrow_mut().retain(|idle| {
-            let expired = too_old(now - idle.since, options.idle_timeout);
-            if expired {
-                cluster.cells.upstream_cx_idle_timeout.inc();
+        let keep = |idle_since: Option<Instant>, created: Instant| {
+            let options = &self.cluster.config.http;
+            let over = |since: Instant, limit: Option<Duration>| {
+                limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)
+            };
+            let idle_too_long = idle_since.is_some_and(|since| over(since, options.idle_timeout));
+            if idle_too_long {
+                self.cluster.cells.upstream_cx_idle_timeout.inc();
             }
-            !expired
-                && !too_old(
-                    now - idle.connection.created,
-                    options.max_connection_duration,
-                )
+            !idle_too_long && !over(created, options.max_connection_duration)
+        };
+        self.idle.borrow_mut().retain(|idle| {
+            let keep = keep(Some(idle.since), idle.connection.created);
+            if !keep {
+                idle.connection.close();
+            }
+            keep
         });
         self.multiplexed.borrow_mut().retain(|connection| {
-            let expired = connection
-                .idle_since()
-                .is_some_and(|since| too_old(now - since, options.idle_timeout));
-            if expired {
-                cluster.cells.upstream_cx_idle_timeout.inc();
+            let keep = keep(connection.idle_since(), connection.created);
+            if !keep {
+                connection.close();
             }
-            !expired && !too_old(now - connection.created, options.max_connection_duration)
+            keep
         });
     }
 
@@ -214,9 +223,10 @@ impl Pool {
 
     fn usable(&self) -> Option<Connection> {
         let multiplexed = self.multiplexed.borrow();
-        if let Some(connection) = multiplexed.iter().find(|connection| connection.has_room()) {
-            return Some(Connection::Http2(connection.open_stream()));
+        if let Some(stream) = multiplexed.iter().find_map(Http2Connection::open_stream) {
+            return Some(Connection::Http2(stream));
         }
+        drop(multiplexed);
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, .. }) = idle.pop() {
             // Closed by the peer since it was last used: hyper has seen the end of the stream.

@@ -34,7 +34,7 @@ pub(super) enum Connection {
 /// An HTTP/1 connection.
 #[derive(Debug)]
 pub(super) struct Http1Connection {
-    /// `None` while a request is under way.
+    /// `None` once the connection is to end.
     sender: RefCell<Option<http1::SendRequest<RequestBody>>>,
     pub(super) facts: Rc<ConnectionFacts>,
     pub(super) created: Instant,
@@ -47,7 +47,8 @@ pub(super) struct Http1Connection {
 /// An HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct Http2Connection {
-    sender: http2::SendRequest<RequestBody>,
+    /// `None` once no more streams are opened; hyper then ends the connection after the last one.
+    sender: RefCell<Option<http2::SendRequest<RequestBody>>>,
     pub(super) facts: Rc<ConnectionFacts>,
     pub(super) created: Instant,
     active: Cell<u32>,
@@ -65,6 +66,7 @@ pub(super) struct Http2Connection {
 #[derive(Debug)]
 pub(super) struct Http2Stream {
     pub(super) connection: Rc<Http2Connection>,
+    sender: http2::SendRequest<RequestBody>,
 }
 
 impl Drop for Http2Stream {
@@ -234,7 +236,7 @@ async fn start_http2(
     }
     let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     let connection_state = Http2Connection {
-        sender,
+        sender: RefCell::new(Some(sender)),
         facts,
         created: Instant::now(),
         active: Cell::new(0),
@@ -302,6 +304,11 @@ impl Http1Connection {
             .is_some_and(http1::SendRequest::is_ready)
     }
 
+    /// Ends the connection: hyper does when there is nothing more to come.
+    pub(super) fn close(&self) {
+        self.sender.take();
+    }
+
     /// True after `max_requests_per_connection`.
     pub(super) fn spent(&self) -> bool {
         self.requests.get() >= self.requests_max
@@ -312,7 +319,7 @@ impl Http1Connection {
     fn release(self: &Rc<Self>, host: &Host, pool: &Rc<Pool>) {
         if self.spent() {
             host.cells().upstream_cx_max_requests.inc();
-            self.sender.take();
+            self.close();
         } else if self.is_ready() {
             pool.offer(self.clone());
         } else {
@@ -328,16 +335,27 @@ impl Http2Connection {
         active < self.streams_max
             && (active as usize) < self.peer_streams_max.get()
             && self.requests.get() < self.requests_max
-            && self.sender.is_ready()
+            && self
+                .sender
+                .borrow()
+                .as_ref()
+                .is_some_and(http2::SendRequest::is_ready)
     }
 
-    /// Reserves a stream.
-    pub(super) fn open_stream(self: &Rc<Self>) -> Http2Stream {
+    /// Reserves a stream, if there is room.
+    pub(super) fn open_stream(self: &Rc<Self>) -> Option<Http2Stream> {
+        let sender = self.sender.borrow().clone().filter(|_| self.has_room())?;
         self.active.set(self.active.get() + 1);
         self.requests.set(self.requests.get() + 1);
-        Http2Stream {
+        Some(Http2Stream {
             connection: self.clone(),
-        }
+            sender,
+        })
+    }
+
+    /// No more streams; the connection ends after the last one.
+    pub(super) fn close(&self) {
+        self.sender.take();
     }
 
     /// Since when nothing happens.
@@ -448,7 +466,7 @@ impl HttpSender {
                 pending.await
             }
             Connection::Http2(stream) => {
-                let mut sender = stream.connection.sender.clone();
+                let sender = &mut stream.sender;
                 sender.try_send_request(request).await
             }
         };

@@ -19,3 +19,10 @@ pub mod istio;
 
 pub mod lds;
 pub mod tcp_proxy;
+
+pub mod hcm;
+pub mod headers;
+pub mod http_filters;
+pub mod matchers;
+pub mod rbac;
+pub mod rds;

@@ -35,6 +35,7 @@ use crate::xds::apply::{Applier, Translators};
 use crate::xds::client::{AdsOptions, XdsClient};
 use crate::xds::context::Node;
 use crate::xds::lds;
+use crate::xds::rds;
 use crate::xds::status::XdsStatus;
 
 /// What we call ourselves; the control plane decides by it what may be sent.
@@ -136,7 +137,7 @@ impl DataPlane {
             Arc::new(Node::from_proto(&node)),
             Translators {
                 listener: lds::listener,
-                route: |_, _| Err(ConfigError::unsupported("", "a route configuration")),
+                route: rds::route_config,
             },
             status.clone(),
         )

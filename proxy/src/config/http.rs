@@ -18,8 +18,10 @@ pub struct HttpConnectionManager {
     pub codec: Codec,
     /// Where routes come from.
     pub routes: RouteSource,
-    /// The filters in order; the last one is the router.
-    pub filters: Vec<Arc<dyn Filter>>,
+    /// The filters in order, without the router, which comes after them.
+    pub filters: Vec<FilterSlot>,
+    /// The router's options.
+    pub router: RouterOptions,
     /// Access logs, formats compiled.
     pub access_logs: AccessLogs,
     /// `server_name` and what to do with an upstream's own (`server_header_transformation`).
@@ -46,6 +48,24 @@ pub struct HttpConnectionManager {
     pub strip_host_port: StripHostPort,
     /// `strip_trailing_host_dot`.
     pub strip_trailing_host_dot: bool,
+}
+
+/// A filter in its place.
+#[derive(Debug, Clone)]
+pub struct FilterSlot {
+    /// The filter.
+    pub filter: Arc<dyn Filter>,
+    /// Off unless a route switches it on (`disabled`).
+    pub disabled: bool,
+}
+
+/// `envoy.filters.http.router`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouterOptions {
+    /// `suppress_envoy_headers`: add no `x-envoy-*` header.
+    pub suppress_envoy_headers: bool,
+    /// `respect_expected_rq_timeout`: an inner proxy keeps to the limit that the outer one told.
+    pub respect_expected_timeout: bool,
 }
 
 /// `codec_type`.
@@ -89,7 +109,7 @@ pub enum ServerHeaderMode {
 }
 
 /// Client address and trust (`use_remote_address`, `xff_num_trusted_hops`, ...).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EdgeOptions {
     /// True at the edge: append to XFF, distrust `x-envoy-*` from outside.
     pub use_remote_address: bool,
@@ -97,6 +117,16 @@ pub struct EdgeOptions {
     pub xff_trusted_hops: u32,
     /// Do not append to XFF.
     pub skip_xff_append: bool,
+    /// `internal_address_config.cidr_ranges`: who is one of our own; no one by default.
+    pub internal: Vec<ipnet::IpNet>,
+}
+
+impl EdgeOptions {
+    /// True if the address is one of our own.
+    pub fn is_internal(&self, address: std::net::IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.internal.iter().any(|net| net.contains(&address))
+    }
 }
 
 /// `forward_client_cert_details` with `set_current_client_cert_details`.
@@ -181,6 +211,8 @@ pub struct HttpLimits {
     pub request_timeout: Option<Duration>,
     /// `request_headers_timeout`.
     pub request_headers_timeout: Option<Duration>,
+    /// `max_stream_duration`.
+    pub max_stream_duration: Option<Duration>,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
     /// `drain_timeout`.

@@ -16,9 +16,13 @@ impl Stream {
         }
         self.info.grpc_messages = (self.grpc_counts.0.get(), self.grpc_counts.1.get());
         let connection = self.connection.clone();
-        for filter in &connection.hcm.filters {
-            filter.on_complete(self);
+        for slot in &connection.hcm.filters {
+            slot.filter.on_complete(self);
         }
+        let hcm = &connection.hcm;
+        hcm.access_logs.write(&connection.worker, &self.info);
+        connection.cells.response(self.info.response_code);
+        connection.end_request();
     }
 }
 

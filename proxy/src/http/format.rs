@@ -94,6 +94,20 @@ impl Format {
         HeaderValue::from_maybe_shared(bytes::Bytes::from(out)).ok()
     }
 
+    /// True if the value mentions the request's headers.
+    pub fn reads_request(&self) -> bool {
+        self.ops.iter().any(|op| {
+            let header = Op::Header {
+                source: HeaderSource::Request,
+                main: HeaderKey::Path,
+                alternative: None,
+                max_len: None,
+            };
+            std::mem::discriminant(op) == std::mem::discriminant(&header)
+                || *op == Op::Field(Field::RequestId)
+        })
+    }
+
     /// The whole value if it has no operator.
     pub fn as_literal(&self) -> Option<&[u8]> {
         match self.ops.as_slice() {

@@ -3,15 +3,21 @@
 use std::rc::Rc;
 
 use super::stream::{HttpConnection, RequestHead, Scheme};
-use crate::config::RouteTableId;
 use crate::config::http::RouteSource;
 use crate::config::route::overrides::FilterOverrides;
 use crate::config::route::{
     Action, ClusterSpecifier, Route, RouteConfig, VirtualHost, WeightedCluster,
 };
+use crate::config::{ClusterId, RouteTableId};
 use crate::worker::View;
 
+pub mod hash_policy;
 pub mod matcher;
+pub mod mirror;
+pub mod redirect;
+pub mod retry;
+pub mod rewrite;
+pub mod timeout;
 
 /// A route that was chosen, held by position so that taking it touches no memory shared between workers.
 #[derive(Debug, Clone)]
@@ -23,21 +29,26 @@ pub struct RouteRef {
     alternative: u32,
 }
 
+/// Where routes are looked up for one request.
 #[derive(Debug, Clone)]
-enum Table {
+pub enum Table {
+    /// In the connection manager.
     Inline(Rc<HttpConnection>),
+    /// In the configuration in force.
     Rds(View, RouteTableId),
 }
 
 impl Table {
-    fn of(connection: &Rc<HttpConnection>, view: &View) -> Self {
+    /// The table of a connection.
+    pub fn of(connection: &Rc<HttpConnection>, view: &View) -> Self {
         match &connection.hcm.routes {
             RouteSource::Inline(_) => Self::Inline(connection.clone()),
             RouteSource::Rds(id) => Self::Rds(view.clone(), *id),
         }
     }
 
-    fn config(&self) -> Option<&RouteConfig> {
+    /// The route configuration, if there is one (yet).
+    pub fn config(&self) -> Option<&RouteConfig> {
         match self {
             Self::Inline(connection) => match &connection.hcm.routes {
                 RouteSource::Inline(config) => Some(config),
@@ -87,6 +98,18 @@ impl RouteRef {
         }
     }
 
+    /// The cluster's slot, unless a header names it.
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        let Action::Forward(forward) = &self.route().action else {
+            return None;
+        };
+        match &forward.cluster {
+            ClusterSpecifier::Cluster(cluster) => Some(cluster.id),
+            ClusterSpecifier::Weighted(_) => self.alternative().map(|a| a.cluster.id),
+            ClusterSpecifier::Header(_) => None,
+        }
+    }
+
     /// The cluster's name, unless a header names it.
     pub fn cluster_name(&self) -> Option<&str> {
         let Action::Forward(forward) = &self.route().action else {
@@ -113,12 +136,11 @@ pub enum Found {
 
 /// Finds the route of a request. `internal` says whether it comes from inside the mesh or network.
 pub fn find(
-    connection: &Rc<HttpConnection>,
-    view: &View,
+    table: Table,
+    connection: &HttpConnection,
     request: &RequestHead,
     internal: bool,
 ) -> Found {
-    let table = Table::of(connection, view);
     let Some(config) = table.config() else {
         return Found::None;
     };

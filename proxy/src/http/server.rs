@@ -1,15 +1,27 @@
 //! The server side of HTTP: one downstream connection from its first request to its end.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::handler::handle;
 use super::stream::HttpConnection;
-use crate::config::http::HttpConnectionManager;
+use crate::config::http::{Codec, HttpConnectionManager, HttpLimits};
 use crate::telemetry::stream_info::ConnectionInfo;
 use crate::worker::Worker;
+
+pub mod sniff;
+
+use sniff::{Rewind, Sniffed};
 
 /// Serves a connection until it ends, or until `drain` is cancelled and its requests are answered.
 pub async fn serve<I>(
@@ -19,8 +31,226 @@ pub async fn serve<I>(
     worker: Rc<Worker>,
     drain: CancellationToken,
 ) where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Rc::new(HttpConnection { info, hcm, worker });
-    let _ = (io, connection, drain);
+    let alpn = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let negotiated = match (hcm.codec, alpn) {
+        (Codec::Http1, _) => Some(false),
+        (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => Some(true),
+        (Codec::Auto, _) => None,
+    };
+    let connection = Rc::new(HttpConnection::new(info, hcm, worker));
+    let idle = connection.hcm.limits.idle_timeout;
+    let (io, http2) = match negotiated {
+        Some(http2) => (Rewind::new(io), http2),
+        None => {
+            let sniffing = sniff::sniff(io);
+            let sniffed = match idle {
+                Some(limit) => tokio::time::timeout(limit, sniffing).await.unwrap_or(None),
+                None => sniffing.await,
+            };
+            match sniffed {
+                Some(Sniffed { io, http2 }) => (io, http2),
+                None => return,
+            }
+        }
+    };
+    if http2 {
+        serve_http2(io, connection, drain).await;
+    } else {
+        serve_http1(io, connection, drain).await;
+    }
+}
+
+/// Buffers of HTTP/1 connections grow up to this, in bytes, or to what headers may need.
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+async fn serve_http1<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &connection.hcm.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .half_close(false)
+        .max_headers(limits.max_headers_count as usize + 1)
+        .max_buf_size((limits.max_headers_bytes as usize).max(HTTP1_BUFFER_BYTES_MAX))
+        .preserve_header_case(connection.hcm.preserve_header_case)
+        .header_read_timeout(limits.request_headers_timeout);
+    let shared = connection.clone();
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, std::convert::Infallible>(handle(shared, request).await) }
+    });
+    let served = builder
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    drive(
+        served,
+        |served| served.graceful_shutdown(),
+        &connection,
+        drain,
+    )
+    .await;
+}
+
+async fn serve_http2<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &connection.hcm.limits;
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits.initial_stream_window)
+        .initial_connection_window_size(limits.initial_connection_window)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(limits.max_headers_bytes)
+        .enable_connect_protocol();
+    let shared = connection.clone();
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, std::convert::Infallible>(handle(shared, request).await) }
+    });
+    let served = builder.serve_connection(TokioIo::new(io), service);
+    drive(
+        served,
+        |served| served.graceful_shutdown(),
+        &connection,
+        drain,
+    )
+    .await;
+}
+
+/// Runs hyper's tasks on the worker that asked.
+#[derive(Debug, Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Drives a connection to its end: by itself, by drain, by idleness or by age.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    served: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    connection: &HttpConnection,
+    drain: CancellationToken,
+) {
+    let mut served = pin!(served);
+    let mut drained = pin!(drain.cancelled());
+    let mut timer = pin!(next_end(connection));
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = served.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, connection = connection.info.id, "connection ended");
+                }
+                return;
+            }
+            () = drained.as_mut(), if !closing => {
+                closing = true;
+                connection.draining.set(true);
+                shut_down(served.as_mut());
+            }
+            () = timer.as_mut(), if !closing => {
+                closing = true;
+                shut_down(served.as_mut());
+            }
+        }
+    }
+}
+
+/// Resolves when the connection is idle for too long, too old, or has served enough requests.
+async fn next_end(connection: &HttpConnection) {
+    let limits: &HttpLimits = &connection.hcm.limits;
+    let oldest = limits
+        .max_connection_duration
+        .map(|limit| connection.info.start + limit);
+    let idle = limits.idle_timeout;
+    if oldest.is_none() && idle.is_none() {
+        return connection.enough.notified().await;
+    }
+    loop {
+        let idle_end = idle.map(|limit| connection.idle_since.get() + limit);
+        let next = [oldest, idle_end].into_iter().flatten().min();
+        let Some(next) = next else {
+            return;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(next.into()) => {}
+            () = connection.enough.notified() => return,
+        }
+        let now = Instant::now();
+        if oldest.is_some_and(|end| end <= now) {
+            return;
+        }
+        let Some(limit) = idle else {
+            continue;
+        };
+        if connection.active.get() > 0 {
+            connection.idle_since.set(now);
+        } else if connection.idle_since.get() + limit <= now {
+            return;
+        }
+    }
+}
+
+impl HttpConnection {
+    /// A connection that begins.
+    pub fn new(
+        info: Rc<ConnectionInfo>,
+        hcm: Arc<HttpConnectionManager>,
+        worker: Rc<Worker>,
+    ) -> Self {
+        let cells = worker.telemetry.http_cells(&hcm.stat_prefix);
+        cells.downstream_cx_total.inc();
+        cells.downstream_cx_active.inc();
+        Self {
+            cells,
+            info,
+            hcm,
+            worker,
+            active: Cell::new(0),
+            requests: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            draining: Cell::new(false),
+            enough: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// A request begins.
+    pub(super) fn begin_request(&self) {
+        self.cells.downstream_rq_total.inc();
+        self.cells.downstream_rq_active.inc();
+        self.active.set(self.active.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+        if self.is_spent() {
+            self.enough.notify_one();
+        }
+    }
+
+    /// A request is over.
+    pub(super) fn end_request(&self) {
+        self.cells.downstream_rq_active.dec();
+        self.active.set(self.active.get() - 1);
+        self.idle_since.set(Instant::now());
+    }
+
+    /// No further request is wanted: the connection drains or has served enough.
+    pub(super) fn is_spent(&self) -> bool {
+        let max = self.hcm.limits.max_requests_per_connection;
+        self.draining.get() || (max > 0 && self.requests.get() >= max)
+    }
+}
+
+impl Drop for HttpConnection {
+    fn drop(&mut self) {
+        self.cells.downstream_cx_active.dec();
+    }
 }

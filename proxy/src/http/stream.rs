@@ -4,15 +4,19 @@
 //! `:authority` in the `host` header, whatever the protocol, so that HTTP/1 pays nothing for it.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{AsHeaderName, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, Version};
+use tokio::sync::Notify;
 
 use super::route::RouteRef;
 use crate::config::http::HttpConnectionManager;
+use crate::telemetry::stats::HttpCells;
 use crate::telemetry::stream_info::{ConnectionInfo, StreamInfo};
 use crate::worker::{View, Worker};
 
@@ -25,6 +29,18 @@ pub struct HttpConnection {
     pub hcm: Arc<HttpConnectionManager>,
     /// Where it is served.
     pub worker: Rc<Worker>,
+    /// The counters of the connection manager on this worker.
+    pub(super) cells: Arc<HttpCells>,
+    /// Requests running.
+    pub(super) active: Cell<u32>,
+    /// Requests begun.
+    pub(super) requests: Cell<u32>,
+    /// When the last request began or ended.
+    pub(super) idle_since: Cell<Instant>,
+    /// No further requests are wanted.
+    pub(super) draining: Cell<bool>,
+    /// Wakes the driver when `max_requests_per_connection` is reached.
+    pub(super) enough: Notify,
 }
 
 /// `:scheme`.
@@ -87,6 +103,19 @@ impl RequestHead {
             HeaderKey::Scheme => Some(self.scheme.as_str().as_bytes().into()),
             HeaderKey::Protocol => self.upgrade.as_deref().map(|u| u.as_bytes().into()),
             HeaderKey::Status => None,
+        }
+    }
+
+    /// A copy, without what the HTTP library attached.
+    pub fn copy(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            scheme: self.scheme,
+            path: self.path.clone(),
+            headers: self.headers.clone(),
+            version: self.version,
+            extensions: Extensions::new(),
+            upgrade: self.upgrade.clone(),
         }
     }
 
@@ -176,12 +205,66 @@ pub struct Stream {
     /// Count gRPC messages of both bodies.
     pub count_grpc_messages: bool,
     /// Where the body wrappers count gRPC messages: towards the upstream, towards the client.
-    pub grpc_counts: (Rc<std::cell::Cell<u64>>, Rc<std::cell::Cell<u64>>),
+    pub grpc_counts: (Rc<Cell<u64>>, Rc<Cell<u64>>),
+    /// `x-request-id`, if the response is to tell it.
+    pub request_id: Option<HeaderValue>,
+    /// The request comes from inside (`x-envoy-internal`).
+    pub internal: bool,
+    /// A cookie made up for consistent hashing, to be set by the response.
+    pub set_cookie: Option<HeaderValue>,
+    /// The request's head, for responses whose header operations mention it.
+    pub head_for_formats: Option<Box<RequestHead>>,
+    /// Local replies tell the number of tries.
+    pub(super) attempts_in_reply: bool,
+    /// The connection ends with this response.
+    pub(super) close_after: bool,
     /// Logs and metrics were written.
     pub(super) completed: bool,
 }
 
 impl Stream {
+    /// A stream that begins.
+    pub fn new(connection: Rc<HttpConnection>, view: View, info: StreamInfo) -> Self {
+        Self {
+            connection,
+            view,
+            info,
+            route: None,
+            cors: None,
+            peer_asked: false,
+            count_grpc_messages: false,
+            grpc_counts: (Rc::default(), Rc::default()),
+            request_id: None,
+            internal: false,
+            set_cookie: None,
+            head_for_formats: None,
+            attempts_in_reply: false,
+            close_after: false,
+            completed: false,
+        }
+    }
+
+    /// Notes what logs will ask of the request, as it goes upstream.
+    pub(super) fn capture_request(&mut self, head: &RequestHead) {
+        self.info.authority = head.headers.get(HOST).cloned();
+        self.info.original_path = match head.headers.get("x-envoy-original-path") {
+            Some(path) => Some(path.clone()),
+            None => HeaderValue::from_str(head.path.as_str()).ok(),
+        };
+        let connection = self.connection.clone();
+        connection
+            .hcm
+            .access_logs
+            .capture_request(head, &mut self.info);
+    }
+
+    /// Notes what logs will ask of the response.
+    pub(super) fn capture_response(&mut self, headers: &HeaderMap) {
+        let connection = self.connection.clone();
+        let logs = &connection.hcm.access_logs;
+        logs.capture_response(headers, &mut self.info);
+    }
+
     /// The worker that serves it.
     pub fn worker(&self) -> &Rc<Worker> {
         &self.connection.worker

@@ -12,6 +12,7 @@ use super::match_chain;
 use super::stream::{Downstream, Prefixed};
 use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
 use crate::config::listener::Listener;
+use crate::http;
 use crate::tcp;
 use crate::tcp::rbac::Verdict;
 use crate::telemetry::request_metrics::StatsConfig;
@@ -155,7 +156,8 @@ async fn serve(
     }
     match &chain.terminal {
         Terminal::Http(hcm) => {
-            let _ = (hcm, drain, downstream);
+            let worker = worker.clone();
+            http::server::serve(downstream, info, hcm.clone(), worker, drain).await;
         }
         Terminal::Tcp(proxy) => {
             let stats: SmallVec<[_; 1]> = chain.filters.iter().filter_map(stats_config).collect();

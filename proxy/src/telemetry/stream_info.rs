@@ -246,3 +246,42 @@ pub struct StreamInfo {
     /// Response header values that access logs asked for.
     pub logged_response_headers: SmallVec<[Option<HeaderValue>; 4]>,
 }
+
+impl StreamInfo {
+    /// A stream that begins now.
+    pub fn new(connection: Rc<ConnectionInfo>) -> Self {
+        Self {
+            remote: connection.remote,
+            connection,
+            start: Instant::now(),
+            start_time: SystemTime::now(),
+            protocol: None,
+            method: None,
+            original_path: None,
+            authority: None,
+            response_code: 0,
+            response_code_details: Cow::Borrowed(""),
+            flags: ResponseFlags::default(),
+            connection_termination_details: None,
+            bytes_received: ByteCount::default(),
+            bytes_sent: ByteCount::default(),
+            route_name: None,
+            cluster: None,
+            cluster_name: None,
+            upstream_host: None,
+            upstream_local: None,
+            upstream_transport_failure: None,
+            upstream_connection: None,
+            upstream_endpoint: None,
+            upstream_cluster: None,
+            upstream_service_time: None,
+            attempts: 0,
+            grpc_status: None,
+            grpc: false,
+            grpc_messages: (0, 0),
+            peer: None,
+            logged_request_headers: SmallVec::new(),
+            logged_response_headers: SmallVec::new(),
+        }
+    }
+}

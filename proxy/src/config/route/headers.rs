@@ -27,6 +27,8 @@ pub struct HeaderEdits {
     pub remove: Vec<HeaderName>,
     /// What to add, in order.
     pub add: Vec<HeaderAdd>,
+    /// Some value mentions the request's headers.
+    pub reads_request: bool,
 }
 
 impl HeaderEdits {

@@ -1,9 +1,9 @@
 //! The client's body on its way upstream: counted, never kept.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -20,6 +20,25 @@ pub struct BodyProgress {
     pub complete: Cell<bool>,
     /// The client broke off.
     pub failed: Cell<bool>,
+    /// Who waits for the end of the body: time limits begin then.
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl BodyProgress {
+    /// True if the body is complete; else the task is woken when it is.
+    pub fn poll_complete(&self, cx: &Context<'_>) -> bool {
+        if !self.complete.get() {
+            *self.waiter.borrow_mut() = Some(cx.waker().clone());
+        }
+        self.complete.get()
+    }
+
+    fn set_complete(&self) {
+        self.complete.set(true);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
 }
 
 /// A body that counts itself.
@@ -60,11 +79,11 @@ impl CountedBody {
                     }
                 }
                 if self.inner.is_end_stream() || frame.is_trailers() {
-                    self.progress.complete.set(true);
+                    self.progress.set_complete();
                 }
             }
             Some(Err(_)) => self.progress.failed.set(true),
-            None => self.progress.complete.set(true),
+            None => self.progress.set_complete(),
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
     }

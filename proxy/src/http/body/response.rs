@@ -77,6 +77,16 @@ impl ResponseBody {
         }
     }
 
+    /// No body: the stream goes on elsewhere ([`Self::take_stream`]).
+    pub fn detached(stream: Box<Stream>) -> Self {
+        Self::full(Bytes::new(), stream)
+    }
+
+    /// Takes the stream, to be completed elsewhere.
+    pub fn take_stream(&mut self) -> Option<Box<Stream>> {
+        self.stream.take()
+    }
+
     /// The stream, unless it is complete.
     pub fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.stream.as_deref_mut()
@@ -176,7 +186,7 @@ impl Body for ResponseBody {
             }
             Some(Err(BodyError::Peer(error))) => {
                 if let Some(stream) = &mut self.stream {
-                    super::super::client::note_response_cut(&mut stream.info, error);
+                    crate::http::client::note_response_cut(&mut stream.info, error);
                 }
                 self.complete();
             }

@@ -15,7 +15,7 @@ use xds::pb::google::protobuf::Any;
 use xds::prost::Name;
 
 use super::super::context::ApplyContext;
-use super::super::{any, istio, tcp_proxy};
+use super::super::{any, hcm, istio, rbac, tcp_proxy};
 use crate::config::filter_chain::{NetworkFilter, Terminal};
 use crate::error::{ConfigError, Within};
 use crate::tls::server::ServerTls;
@@ -81,7 +81,7 @@ fn typed_config(filter: &proto::Filter) -> Result<&Any, ConfigError> {
 fn network_filter(config: &Any, ctx: &mut ApplyContext<'_>) -> Result<NetworkFilter, ConfigError> {
     if config.type_url == Rbac::type_url() {
         let config: Rbac = any::unpack(config)?;
-        let _ = config;
+        return Ok(NetworkFilter::Rbac(Arc::new(rbac::network(&config)?)));
     }
     if istio::is_typed_struct(config) {
         let stats = istio::stats_config(config, ctx)?;
@@ -97,7 +97,8 @@ fn network_filter(config: &Any, ctx: &mut ApplyContext<'_>) -> Result<NetworkFil
 fn terminal(config: &Any, ctx: &mut ApplyContext<'_>) -> Result<Terminal, ConfigError> {
     if config.type_url == HttpConnectionManager::type_url() {
         let config: HttpConnectionManager = any::unpack(config)?;
-        let _ = config;
+        let manager = hcm::connection_manager(&config, ctx)?;
+        return Ok(Terminal::Http(Arc::new(manager)));
     }
     if config.type_url == TcpProxy::type_url() {
         let config: TcpProxy = any::unpack(config)?;

@@ -1,0 +1,266 @@
+//! One request, from the moment its head is read to the moment the head of its response is written.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use super::body::response::ResponseBody;
+use super::filter::Step;
+use super::local_reply::LocalReply;
+use super::path::{self, Cleaned};
+use super::request_id::X_REQUEST_ID;
+use super::route::matcher::without_port;
+use super::route::{Found, rewrite};
+use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type};
+use super::{headers, protocol, route, router};
+use crate::config::http::{FilterSlot, StripHostPort};
+use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
+
+const FORCE_TRACE: HeaderName = HeaderName::from_static("x-envoy-force-trace");
+
+/// Answers one request.
+pub async fn handle(
+    connection: Rc<HttpConnection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    let mut stream = begin(connection, &parts);
+    let mut head = match protocol::head(&stream.connection, parts) {
+        Ok(head) => head,
+        Err((answer, head)) => {
+            stream.capture_request(&head);
+            return reply(stream, *answer, &head);
+        }
+    };
+    if let Err(answer) = prepare(&mut stream, &mut head) {
+        stream.capture_request(&head);
+        return reply(stream, *answer, &head);
+    }
+    if let Some(answer) = run_filters(&mut stream, &mut head).await {
+        stream.capture_request(&head);
+        return reply(stream, *answer, &head);
+    }
+    router::route(stream, head, body).await
+}
+
+fn begin(connection: Rc<HttpConnection>, parts: &http::request::Parts) -> Box<Stream> {
+    let mut info = StreamInfo::new(connection.info.clone());
+    info.protocol = Some(parts.version);
+    info.method = Some(parts.method.clone());
+    info.grpc = is_grpc_content_type(&parts.headers);
+    let view = connection.worker.view();
+    connection.begin_request();
+    Box::new(Stream::new(connection, view, info))
+}
+
+/// Cleans the head and finds the route.
+fn prepare(stream: &mut Stream, head: &mut RequestHead) -> Result<(), Box<LocalReply>> {
+    let connection = stream.connection.clone();
+    let hcm = &connection.hcm;
+    strip_host(stream, head);
+    clean_path(stream, head)?;
+    let table = route::Table::of(&connection, &stream.view);
+    let internal_only = table
+        .config()
+        .map_or(&[][..], |config| &config.internal_only_headers);
+    let client = headers::clean_request(hcm, &connection.info, internal_only, head)
+        .map_err(|_| bad_request("http1.connection_header_rejected"))?;
+    stream.info.remote = client.address;
+    stream.internal = client.internal;
+    if hcm.request_id.set_in_response || head.headers.contains_key(FORCE_TRACE) {
+        stream.request_id = head.headers.get(X_REQUEST_ID).cloned();
+    }
+    match route::find(table, &connection, head, client.internal) {
+        Found::Route(found) => {
+            stream.info.route_name = Some(found.route().name.clone()).filter(|n| !n.is_empty());
+            stream.info.cluster = found.cluster_id();
+            stream.route = Some(found);
+        }
+        Found::RedirectToHttps => return Err(Box::new(redirect_to_https(head))),
+        Found::None => {}
+    }
+    if let Some(upgrade) = &head.upgrade
+        && !super::upgrade::is_allowed(stream, upgrade)
+    {
+        let flags = ResponseFlags::default();
+        let answer = LocalReply::empty(StatusCode::FORBIDDEN, "upgrade_failed", flags);
+        return Err(Box::new(answer.closing()));
+    }
+    Ok(())
+}
+
+pub(super) fn bad_request(details: &'static str) -> Box<LocalReply> {
+    let flags = ResponseFlags::default();
+    Box::new(LocalReply::empty(StatusCode::BAD_REQUEST, details, flags))
+}
+
+fn redirect_to_https(head: &RequestHead) -> LocalReply {
+    let authority = String::from_utf8_lossy(head.authority());
+    let location = format!("https://{authority}{}", head.path);
+    let flags = ResponseFlags::default();
+    let mut reply = LocalReply::empty(StatusCode::MOVED_PERMANENTLY, "direct_response", flags);
+    reply.plain = true;
+    match HeaderValue::from_str(&location) {
+        Ok(location) => reply.with_header(LOCATION, location),
+        Err(_) => reply,
+    }
+}
+
+fn strip_host(stream: &Stream, head: &mut RequestHead) {
+    let hcm = &stream.connection.hcm;
+    if hcm.strip_host_port == StripHostPort::Keep && !hcm.strip_trailing_host_dot {
+        return;
+    }
+    let Ok(authority) = std::str::from_utf8(head.authority()) else {
+        return;
+    };
+    let host = without_port(authority);
+    let mut port = authority[host.len()..].strip_prefix(':');
+    let own = stream.info.connection.local.port().to_string();
+    if hcm.strip_host_port == StripHostPort::Any
+        || (hcm.strip_host_port == StripHostPort::Matching && port == Some(&own))
+    {
+        port = None;
+    }
+    let mut bare = host;
+    if hcm.strip_trailing_host_dot {
+        bare = bare.strip_suffix('.').unwrap_or(bare);
+    }
+    let stripped = match port {
+        Some(port) => format!("{bare}:{port}"),
+        None => bare.to_owned(),
+    };
+    if stripped != authority
+        && let Ok(stripped) = HeaderValue::from_maybe_shared(Bytes::from(stripped))
+    {
+        head.headers.insert(HOST, stripped);
+    }
+}
+
+fn clean_path(stream: &Stream, head: &mut RequestHead) -> Result<(), Box<LocalReply>> {
+    if head.method == Method::CONNECT && head.upgrade.is_none() {
+        return Ok(());
+    }
+    let options = &stream.connection.hcm.path_normalization;
+    match path::clean(options, head.path.as_str()) {
+        Cleaned::Unchanged => Ok(()),
+        Cleaned::Changed(path) => {
+            head.path = PathAndQuery::from_maybe_shared(Bytes::from(path))
+                .map_err(|_| bad_request("path_normalization_failed"))?;
+            Ok(())
+        }
+        Cleaned::Redirect(path) => {
+            let flags = ResponseFlags::default();
+            let status = StatusCode::TEMPORARY_REDIRECT;
+            let reply = LocalReply::empty(status, "path_normalization_failed", flags);
+            Err(Box::new(match HeaderValue::from_str(&path) {
+                Ok(path) => reply.with_header(LOCATION, path),
+                Err(_) => reply,
+            }))
+        }
+        Cleaned::Rejected => Err(bad_request("path_normalization_failed")),
+    }
+}
+
+/// Runs the filters in their order; a reply ends it.
+async fn run_filters(stream: &mut Stream, head: &mut RequestHead) -> Option<Box<LocalReply>> {
+    let connection = stream.connection.clone();
+    for slot in &connection.hcm.filters {
+        if is_off(stream, slot) {
+            continue;
+        }
+        match slot.filter.decode_headers(stream, head) {
+            Step::Continue => {}
+            Step::Reply(reply) => return Some(reply),
+            Step::Wait(decision) => {
+                if let Some(reply) = decision.await {
+                    return Some(reply);
+                }
+            }
+        }
+    }
+    None
+}
+
+fn is_off(stream: &Stream, slot: &FilterSlot) -> bool {
+    let Some(route) = &stream.route else {
+        return slot.disabled;
+    };
+    let said = route.overrides().disabled(slot.filter.name());
+    said.unwrap_or(slot.disabled)
+}
+
+/// Answers with a reply of our own.
+pub fn reply(
+    mut stream: Box<Stream>,
+    reply: LocalReply,
+    head: &RequestHead,
+) -> Response<ResponseBody> {
+    stream.info.flags.insert(reply.flags);
+    stream.info.response_code_details = reply.details.clone();
+    if let Some(status) = reply.grpc_status {
+        stream.info.grpc_status = Some(status);
+    }
+    let close = reply.close;
+    let plain = reply.plain && reply.details == "cors_response";
+    let (mut parts, body) = reply
+        .into_response(stream.info.grpc, head.method == Method::HEAD)
+        .into_parts();
+    if !plain {
+        rewrite::finalize_response(&stream, &mut parts.headers);
+    }
+    if stream.attempts_in_reply {
+        let count = HeaderValue::from(stream.info.attempts);
+        parts.headers.insert("x-envoy-attempt-count", count);
+    }
+    if stream.info.grpc {
+        let status = super::body::response::grpc_status(&parts.headers);
+        stream.info.grpc_status = status.or(stream.info.grpc_status);
+    }
+    if close && head.version < Version::HTTP_2 {
+        stream.close_after = true;
+    }
+    respond(stream, parts, |stream| ResponseBody::full(body, stream))
+}
+
+/// Runs the filters over a response and adds what the connection manager adds.
+pub fn respond(
+    mut stream: Box<Stream>,
+    mut parts: http::response::Parts,
+    body: impl FnOnce(Box<Stream>) -> ResponseBody,
+) -> Response<ResponseBody> {
+    let connection = stream.connection.clone();
+    for slot in connection.hcm.filters.iter().rev() {
+        if !is_off(&stream, slot) {
+            slot.filter.encode_headers(&mut stream, &mut parts);
+        }
+    }
+    let upgrade = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    headers::clean_response(&stream, &mut parts, upgrade);
+    stream.info.response_code = parts.status.as_u16();
+    stream.capture_response(&parts.headers);
+    let http1 = stream
+        .info
+        .protocol
+        .is_none_or(|version| version < Version::HTTP_2);
+    if http1 && (stream.close_after || connection.is_spent()) {
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    parts.version = Version::HTTP_11;
+    Response::from_parts(parts, body(stream))
+}
+
+/// The scheme that the connection itself has.
+pub(super) fn connection_scheme(connection: &HttpConnection) -> Scheme {
+    if connection.info.tls.is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}

@@ -1,0 +1,113 @@
+//! From what the HTTP library read to a [`RequestHead`]: authority, path and upgrade, whatever the version.
+
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Version, request};
+use hyper::ext::Protocol;
+
+use super::handler::{bad_request, connection_scheme};
+use super::local_reply::LocalReply;
+use super::stream::{HttpConnection, RequestHead, joined};
+use crate::telemetry::stream_info::ResponseFlags;
+
+/// The head of a request, or why there is none.
+pub fn head(
+    connection: &HttpConnection,
+    parts: request::Parts,
+) -> Result<RequestHead, (Box<LocalReply>, RequestHead)> {
+    let mut headers = parts.headers;
+    let too_many = headers.len() > connection.hcm.limits.max_headers_count as usize;
+    let several_hosts = headers.get_all(HOST).iter().nth(1).is_some();
+    if let Some(authority) = parts.uri.authority() {
+        // An absolute form overrules the host header (RFC 9112 section 3.2.2).
+        if let Ok(authority) = HeaderValue::from_str(authority.as_str()) {
+            headers.insert(HOST, authority);
+        }
+    }
+    let has_path = parts.uri.path_and_query().is_some();
+    let mut extensions = parts.extensions;
+    let mut head = RequestHead {
+        scheme: connection_scheme(connection),
+        path: match parts.uri.into_parts().path_and_query {
+            Some(path) => path,
+            None => PathAndQuery::from_static("/"),
+        },
+        upgrade: requested_upgrade(&parts.method, parts.version, &headers, &extensions),
+        version: parts.version,
+        extensions: http::Extensions::new(),
+        method: parts.method,
+        headers,
+    };
+    if head.upgrade.is_some() || head.method == Method::CONNECT {
+        std::mem::swap(&mut head.extensions, &mut extensions);
+    }
+    if too_many {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
+        let reply = LocalReply::empty(status, "http1.too_many_headers", flags).closing();
+        return Err((Box::new(reply), head));
+    }
+    if several_hosts {
+        return Err((bad_request("http1.codec_error"), head));
+    }
+    if let Err(reply) = check_http10(connection, &mut head) {
+        return Err((reply, head));
+    }
+    if !head.headers.contains_key(HOST) {
+        return Err((Box::new(bad_request("missing_host_header").closing()), head));
+    }
+    let asterisk = head.path.as_str() == "*";
+    if head.method != Method::CONNECT && (!has_path || (asterisk && head.method != Method::OPTIONS))
+    {
+        return Err((bad_request("missing_path_rejected"), head));
+    }
+    Ok(head)
+}
+
+/// HTTP/1.0 is for those who ask for it.
+fn check_http10(
+    connection: &HttpConnection,
+    head: &mut RequestHead,
+) -> Result<(), Box<LocalReply>> {
+    if head.version >= Version::HTTP_11 {
+        return Ok(());
+    }
+    let http10 = &connection.hcm.http10;
+    if !http10.accept {
+        let status = StatusCode::UPGRADE_REQUIRED;
+        let flags = ResponseFlags::default();
+        return Err(Box::new(
+            LocalReply::empty(status, "low_version", flags).closing(),
+        ));
+    }
+    if !head.headers.contains_key(HOST)
+        && let Some(host) = &http10.default_host
+    {
+        head.headers.insert(HOST, host.clone());
+    }
+    Ok(())
+}
+
+/// The protocol that the client wants to switch to, lower case.
+fn requested_upgrade(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    extensions: &http::Extensions,
+) -> Option<Box<str>> {
+    if version == Version::HTTP_2 {
+        let protocol = extensions.get::<Protocol>()?;
+        return (*method == Method::CONNECT).then(|| protocol.as_str().to_ascii_lowercase().into());
+    }
+    if *method == Method::CONNECT {
+        return None;
+    }
+    let upgrade = headers.get(UPGRADE)?.to_str().ok()?;
+    let nominated = joined(headers, CONNECTION)?;
+    let is_upgrade = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"upgrade");
+    if !nominated.split(|byte| *byte == b',').any(is_upgrade) {
+        return None;
+    }
+    // HTTP/2 by upgrade is obsolete (RFC 9113 section 3.1); such requests are answered in HTTP/1.
+    (!upgrade.eq_ignore_ascii_case("h2c")).then(|| upgrade.to_ascii_lowercase().into())
+}

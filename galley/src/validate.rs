@@ -101,8 +101,17 @@ impl<'a> Findings<'a> {
 
     /// A field that Istio knows and that has no effect here.
     pub(crate) fn not_supported(&mut self, path: &FieldPath<'_>) {
-        let message = "not supported yet: the field has no effect".to_owned();
-        self.push(code::NOT_SUPPORTED, Severity::Warning, path, message);
+        self.without_effect(path, "not supported yet: the field has no effect");
+    }
+
+    /// The same, with what happens instead.
+    pub(crate) fn without_effect(&mut self, path: &FieldPath<'_>, message: &str) {
+        self.push(
+            code::NOT_SUPPORTED,
+            Severity::Warning,
+            path,
+            message.to_owned(),
+        );
     }
 
     /// A field that Istio knows, and without which the object would do harm.

@@ -8,6 +8,7 @@ use crate::manifest::parse;
 
 wire_enum!(
     /// An enum.
+    #[allow(unreachable_pub, reason = "the macro is for the wire structs, which are public")]
     Mode {
         #[default]
         Unset = "UNSET" / 0,

@@ -108,10 +108,10 @@ fn addresses(status: &core::PodStatus) -> Vec<std::net::IpAddr> {
         .map(|address| address.ip.as_str());
     let mut addresses = Vec::new();
     for text in status.pod_ip.as_deref().into_iter().chain(listed) {
-        if let Ok(address) = text.parse() {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
+        if let Ok(address) = text.parse()
+            && !addresses.contains(&address)
+        {
+            addresses.push(address);
         }
     }
     addresses

@@ -65,7 +65,10 @@ fn provider(spec: &AuthorizationPolicy, path: &FieldPath<'_>, findings: &mut Fin
                 .error(&at, "action CUSTOM needs a provider")
                 .suggest("add provider: {name: NAME} of meshConfig.extensionProviders");
         }
-        (Action::Custom, Some(_)) => {}
+        (Action::Custom, Some(_)) => findings.without_effect(
+            &at,
+            "external authorization is not supported yet: requests that the rules match are denied",
+        ),
         (_, Some(_)) => {
             findings.error(&at, "a provider is used only with action CUSTOM");
         }

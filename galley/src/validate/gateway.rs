@@ -34,15 +34,15 @@ pub(super) fn validate(spec: &Gateway, path: &FieldPath<'_>, findings: &mut Find
         }
         validate_server(server, &at, findings);
         let port_name = server.port.as_ref().map(|port| &port.name);
-        if let Some(name) = port_name.filter(|name| !name.is_empty()) {
-            if !port_names.insert(name) {
-                findings
-                    .error(
-                        &at.field("port").field("name"),
-                        format!("duplicate port name \"{name}\""),
-                    )
-                    .suggest("give each server's port a name of its own");
-            }
+        if let Some(name) = port_name.filter(|name| !name.is_empty())
+            && !port_names.insert(name)
+        {
+            findings
+                .error(
+                    &at.field("port").field("name"),
+                    format!("duplicate port name \"{name}\""),
+                )
+                .suggest("give each server's port a name of its own");
         }
     }
 }
@@ -122,13 +122,14 @@ fn hosts(hosts: &[String], path: &FieldPath<'_>, findings: &mut Findings<'_>) {
                 format!("\"{namespace}\" is not a namespace, \"*\" or \".\""),
             );
         }
-        if let Some(host) = rules::host(host, &at, findings) {
-            if !host.as_str().contains('.') && !host.is_any() {
-                let message = format!("short name \"{host}\" is not allowed on a gateway");
-                findings
-                    .error(&at, message)
-                    .suggest("write the fully qualified name");
-            }
+        if let Some(host) = rules::host(host, &at, findings)
+            && !host.as_str().contains('.')
+            && !host.is_any()
+        {
+            let message = format!("short name \"{host}\" is not allowed on a gateway");
+            findings
+                .error(&at, message)
+                .suggest("write the fully qualified name");
         }
     }
 }

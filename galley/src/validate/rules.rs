@@ -51,10 +51,10 @@ pub(super) fn duration(
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
 ) {
-    if let Some(GoDuration(duration)) = duration {
-        if duration < Duration::from_millis(1) {
-            findings.error(path, "the duration must be at least 1ms");
-        }
+    if let Some(GoDuration(duration)) = duration
+        && duration < Duration::from_millis(1)
+    {
+        findings.error(path, "the duration must be at least 1ms");
     }
 }
 

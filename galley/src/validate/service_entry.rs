@@ -188,10 +188,10 @@ pub(super) fn validate_workload(
         }
         None if spec.address.parse::<IpAddr>().is_ok() => {}
         None if named => {
-            if let Some(host) = rules::host(&spec.address, &at, findings) {
-                if host.is_wildcard() {
-                    findings.error(&at, "an endpoint cannot be a wildcard");
-                }
+            if let Some(host) = rules::host(&spec.address, &at, findings)
+                && host.is_wildcard()
+            {
+                findings.error(&at, "an endpoint cannot be a wildcard");
             }
         }
         None => {

@@ -145,13 +145,13 @@ fn destination(
     let host_path = at.field("host");
     if destination.host.is_empty() {
         findings.error(&host_path, "the host of the destination is required");
-    } else if let Some(host) = rules::host(&destination.host, &host_path, findings) {
-        if host.is_wildcard() {
-            findings.error(
-                &host_path,
-                format!("a destination cannot be the wildcard \"{host}\""),
-            );
-        }
+    } else if let Some(host) = rules::host(&destination.host, &host_path, findings)
+        && host.is_wildcard()
+    {
+        findings.error(
+            &host_path,
+            format!("a destination cannot be the wildcard \"{host}\""),
+        );
     }
     if !destination.subset.is_empty() && !rules::is_dns_label(&destination.subset) {
         let message = format!("\"{}\" is not a legal subset name", destination.subset);

@@ -116,15 +116,19 @@ fn of_slices(
                 EndpointHealth::Unhealthy => continue,
                 health => health,
             };
-            let pod = pod_of(slice, entry, store);
+            let behind = Behind {
+                entry,
+                pod: pod_of(slice, entry, store),
+                namespace: &slice.namespace,
+                store,
+            };
             for port in &service.ports {
                 let Some(number) = slice_port(slice, port) else {
                     continue;
                 };
                 let list = by_port.entry(port.number).or_default();
-                let make =
-                    |address| Arc::new(endpoint(address, number, health, entry, pod, slice, store));
-                list.extend(entry.addresses.iter().copied().map(make));
+                let addresses = entry.addresses.iter();
+                list.extend(addresses.map(|address| behind.endpoint(*address, number, health)));
             }
         }
     }
@@ -148,36 +152,39 @@ fn pod_of<'a>(slice: &Slice, entry: &SliceEndpoint, store: &'a Store) -> Option<
     }
 }
 
-fn endpoint(
-    address: IpAddr,
-    port: u16,
-    health: EndpointHealth,
-    entry: &SliceEndpoint,
-    pod: Option<&Pod>,
-    slice: &Slice,
-    store: &Store,
-) -> Endpoint {
-    let workload = pod.map(|pod| &pod.workload);
-    let text = |value: Option<&Arc<str>>| value.cloned().unwrap_or_else(|| "".into());
-    Endpoint {
-        address: EndpointAddress::Ip(address),
-        port,
-        labels: workload.map(|w| w.labels.clone()).unwrap_or_default(),
-        locality: match pod {
-            Some(pod) => locality(pod, store),
-            None => node_locality(&entry.node, &entry.zone, store),
-        },
-        weight: 1,
-        health,
-        mtls_capable: workload.is_some_and(|w| w.mtls_capable),
-        identity: workload.map(|w| w.identity.clone()),
-        workload: text(workload.map(|w| &w.name)),
-        namespace: slice.namespace.clone(),
-        workload_name: text(workload.map(|w| &w.workload_name)),
-        canonical_name: text(workload.map(|w| &w.canonical_name)),
-        canonical_revision: text(workload.map(|w| &w.canonical_revision)),
-        node: entry.node.clone(),
-        network: pod.map(|pod| pod.network.clone()).unwrap_or_default(),
+/// What the endpoints of one pod have in common.
+#[derive(Clone, Copy)]
+struct Behind<'a> {
+    entry: &'a SliceEndpoint,
+    pod: Option<&'a Pod>,
+    namespace: &'a Arc<str>,
+    store: &'a Store,
+}
+
+impl Behind<'_> {
+    fn endpoint(&self, address: IpAddr, port: u16, health: EndpointHealth) -> Arc<Endpoint> {
+        let workload = self.pod.map(|pod| &pod.workload);
+        let text = |value: Option<&Arc<str>>| value.cloned().unwrap_or_else(|| "".into());
+        Arc::new(Endpoint {
+            address: EndpointAddress::Ip(address),
+            port,
+            labels: workload.map(|w| w.labels.clone()).unwrap_or_default(),
+            locality: match self.pod {
+                Some(pod) => locality(pod, self.store),
+                None => node_locality(&self.entry.node, &self.entry.zone, self.store),
+            },
+            weight: 1,
+            health,
+            mtls_capable: workload.is_some_and(|w| w.mtls_capable),
+            identity: workload.map(|w| w.identity.clone()),
+            workload: text(workload.map(|w| &w.name)),
+            namespace: self.namespace.clone(),
+            workload_name: text(workload.map(|w| &w.workload_name)),
+            canonical_name: text(workload.map(|w| &w.canonical_name)),
+            canonical_revision: text(workload.map(|w| &w.canonical_revision)),
+            node: self.entry.node.clone(),
+            network: self.pod.map(|pod| pod.network.clone()).unwrap_or_default(),
+        })
     }
 }
 
@@ -246,10 +253,10 @@ fn selected(
 ) -> Vec<Arc<Endpoint>> {
     let mut endpoints = Vec::new();
     for object in store.of_namespace("WorkloadEntry", namespace) {
-        if let Model::Machine(machine) = &object.model {
-            if selector.matches(&machine.labels) {
-                endpoints.extend(machine.endpoint(port).map(Arc::new));
-            }
+        if let Model::Machine(machine) = &object.model
+            && selector.matches(&machine.labels)
+        {
+            endpoints.extend(machine.endpoint(port).map(Arc::new));
         }
     }
     for object in store.of_namespace("Pod", namespace) {
@@ -271,24 +278,14 @@ fn selected(
             node: workload.node.clone(),
             zone: "".into(),
         };
-        let slice = Slice {
-            namespace: workload.namespace.clone(),
-            service: None,
-            ports: Vec::new(),
-            endpoints: Vec::new(),
+        let behind = Behind {
+            entry: &entry,
+            pod: Some(pod),
+            namespace: &workload.namespace,
+            store,
         };
-        let make = |address: &IpAddr| {
-            Arc::new(endpoint(
-                *address,
-                number,
-                entry.health,
-                &entry,
-                Some(pod),
-                &slice,
-                store,
-            ))
-        };
-        endpoints.extend(workload.addresses.first().map(make));
+        let first = workload.addresses.first();
+        endpoints.extend(first.map(|address| behind.endpoint(*address, number, entry.health)));
     }
     endpoints
 }

@@ -141,11 +141,12 @@ fn consistent_hash(hash: &ConsistentHash, path: &FieldPath<'_>, findings: &mut F
         ("maglev", hash.maglev.is_some()),
     ];
     rules::at_most_one(&algorithms, path, findings);
-    if let Some(size) = hash.maglev.as_ref().map(|maglev| maglev.table_size) {
-        if size != 0 && (size >= MAGLEV_TABLE_MAX || !is_prime(size)) {
-            let message = format!("{size} is not a prime below {MAGLEV_TABLE_MAX}");
-            findings.error(&path.field("maglev").field("tableSize"), message);
-        }
+    if let Some(size) = hash.maglev.as_ref().map(|maglev| maglev.table_size)
+        && size != 0
+        && (size >= MAGLEV_TABLE_MAX || !is_prime(size))
+    {
+        let message = format!("{size} is not a prime below {MAGLEV_TABLE_MAX}");
+        findings.error(&path.field("maglev").field("tableSize"), message);
     }
     if hash.minimum_ring_size != 0 {
         findings.deprecated(
@@ -159,7 +160,7 @@ fn is_prime(number: u64) -> bool {
     number >= 2
         && (2..)
             .take_while(|d| d * d <= number)
-            .all(|d| number % d != 0)
+            .all(|d| !number.is_multiple_of(d))
 }
 
 /// Also the mesh's setting.

@@ -139,13 +139,13 @@ fn abort(abort: &Abort, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
         let message = format!("status {status} is not between 200 and 599");
         findings.error(&path.field("httpStatus"), message);
     }
-    if let Some(status) = &abort.grpc_status {
-        if grpc_status(status).is_none() {
-            let message = format!("\"{status}\" is not a gRPC status");
-            findings
-                .error(&path.field("grpcStatus"), message)
-                .suggest("write for example \"UNAVAILABLE\"");
-        }
+    if let Some(status) = &abort.grpc_status
+        && grpc_status(status).is_none()
+    {
+        let message = format!("\"{status}\" is not a gRPC status");
+        findings
+            .error(&path.field("grpcStatus"), message)
+            .suggest("write for example \"UNAVAILABLE\"");
     }
     if abort.http2_error.is_some() {
         findings

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::service::Service;
 use mesh_api::snapshot::diff::Changes;
-use mesh_api::snapshot::{ByNamespace, ServiceKey, Snapshot};
+use mesh_api::snapshot::{ByNamespace, Credential, ServiceKey, Snapshot};
 
 use self::endpoints::Endpoints;
 use crate::normalize::Model;
@@ -102,13 +102,29 @@ impl Builder {
                         let key = &credential.key;
                         Some((
                             (key.namespace.clone(), key.name.clone()),
-                            credential.clone(),
+                            with_ca(credential, store),
                         ))
                     }
                     _ => None,
                 });
             next.credentials = Arc::new(credentials.collect());
         }
+    }
+}
+
+/// CA certificates may stand in a Secret of their own, `NAME-cacert`, so that who
+/// may read them need not read the key.
+fn with_ca(credential: &Arc<Credential>, store: &Store) -> Arc<Credential> {
+    let name = format!("{}-cacert", credential.key.name);
+    let key = ResourceKey::new("Secret", &credential.key.namespace, &name);
+    match store.get(&key).map(|object| &object.model) {
+        Some(Model::Credential(other)) if credential.ca_certificates.is_none() => {
+            let mut joined = (**credential).clone();
+            joined.ca_certificates = other.ca_certificates.clone();
+            joined.crl = joined.crl.or_else(|| other.crl.clone());
+            Arc::new(joined)
+        }
+        _ => credential.clone(),
     }
 }
 

@@ -21,3 +21,30 @@ fn all_samples_are_accepted() {
         .collect();
     assert_eq!(errors, Vec::<String>::new());
 }
+
+/// Golden cases with one character replaced: whatever comes in, the decoder answers
+/// with findings.
+#[test]
+fn damaged_objects_never_panic() {
+    use proptest::prelude::*;
+    let cases = [
+        "virtual_service",
+        "destination_rule",
+        "gateway",
+        "authorization_policy",
+    ];
+    let texts: Vec<String> = cases
+        .iter()
+        .map(|kind| format!("{}/tests/{kind}/full.yaml", env!("CARGO_MANIFEST_DIR")))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let damage = (0..texts.len(), any::<prop::sample::Index>(), any::<char>());
+    proptest!(|((case, place, character) in damage)| {
+        let mut text: Vec<char> = texts[case].chars().collect();
+        let place = place.index(text.len());
+        text[place] = character;
+        let text: String = text.into_iter().collect();
+        let (documents, _) = galley::manifest::parse("damaged.yaml", &text);
+        galley::check_documents(documents);
+    });
+}

@@ -250,3 +250,24 @@ fn service_entries_select_pods_and_machines() {
     let after = mesh.delete(&service("a")).expect("a change");
     assert_eq!(addresses(&after, "a"), ["10.0.0.1:8080"]);
 }
+
+#[test]
+fn ca_certificates_may_stand_in_a_secret_of_their_own() {
+    let certificate = include_str!("../../tests/kubernetes/certificate.pem");
+    let secret = |name: &str, key: &str, value: &str| {
+        let value = serde_json::to_string(value).unwrap();
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{{key}: {value}}}\n---\n"
+        )
+    };
+    let (mut mesh, snapshot) = Mesh::new(&secret("web", "tls.crt", certificate));
+    let name = (Arc::from("default"), Arc::from("web"));
+    assert_eq!(snapshot.credentials[&name].ca_certificates, None);
+    let after = mesh
+        .apply(&secret("web-cacert", "ca.crt", "authority"))
+        .expect("a change");
+    assert_eq!(
+        after.credentials[&name].ca_certificates.as_deref(),
+        Some(&b"authority"[..])
+    );
+}

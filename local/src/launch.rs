@@ -137,8 +137,11 @@ pub fn launch(
         Stdio::from(std::os::fd::OwnedFd::from(listener))
     }));
     command.stdout(log.try_clone()?).stderr(log);
-    // A group of its own: Ctrl-C reaches meshctl alone, which then ends the mesh in order.
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // A group of its own: Ctrl-C reaches meshctl alone, which then ends the mesh in order. Not where a session
+    // of its own is made: setsid(1) would have to fork to leave the group, and we would watch its parent.
+    if !detach {
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    }
     let process = command.env("PATH", system_path()).spawn()?;
     std::fs::write(state.pid_file(), process.id().to_string())?;
     let ingress_port = options.mesh.then_some(options.ingress_port);

@@ -18,7 +18,7 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     input.read_line(&mut line)?;
     let plan: rootfs::RootfsPlan = serde_json::from_str(&line)?;
     set_up_namespace()?;
-    sysctl("kernel/hostname", &plan.hostname)?;
+    set_hostname(&plan.hostname);
     rootfs::enter(&plan)?;
     std::env::set_current_dir(Path::new("/"))?;
     writeln!(std::io::stdout(), "{READY}")?;
@@ -27,6 +27,12 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut rest = [0; 16];
     while input.read(&mut rest)? > 0 {}
     Ok(())
+}
+
+/// Cosmetic: programs that matter read `/etc/hostname` or `HOSTNAME`. Writing the kernel setting is not
+/// allowed in a user namespace, the system call that `hostname` makes is.
+fn set_hostname(name: &str) {
+    let _ = crate::process::tool_now("hostname").arg(name).status();
 }
 
 fn set_up_namespace() -> Result<(), Box<dyn std::error::Error>> {

@@ -259,6 +259,13 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
+/// The same for code without tasks.
+pub fn tool_now(name: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(name);
+    command.env("PATH", system_path());
+    command
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, path::Path};

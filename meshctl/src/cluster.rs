@@ -114,7 +114,8 @@ impl Cluster for LocalCluster {
             .client
             .forward(&ForwardRequest { pod: to, port })
             .await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream.into_inner()).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(stream.into_inner()).await?;
         let request = http::Request::get(path)
             .header("host", "localhost")
             .body(Empty::<Bytes>::new())?;

@@ -1,4 +1,5 @@
-//! `descriptors/envoy.bin` is the descriptor set of the locked `envoy-types`, without what JSON does not need.
+//! `descriptors/envoy.bin` is the descriptor set of the locked `envoy-types`, without what JSON does not need,
+//! and with our own messages that occur inside of Envoy's.
 //!
 //! After raising `envoy-types`: `UPDATE_DESCRIPTORS=1 cargo test -p xds --test descriptors`.
 
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use prost::Message;
-use prost_types::{DescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 #[test]
 fn the_committed_descriptors_are_those_of_the_locked_envoy_types() {
@@ -29,6 +30,7 @@ fn the_committed_descriptors_are_those_of_the_locked_envoy_types() {
 /// is left. `prost` drops the annotations by itself, as they are extensions.
 fn trim(descriptors: &[u8]) -> Vec<u8> {
     let mut set = FileDescriptorSet::decode(descriptors).unwrap();
+    set.file.push(typed_struct());
     for file in &mut set.file {
         file.source_code_info = None;
         file.service.clear();
@@ -42,6 +44,15 @@ fn trim(descriptors: &[u8]) -> Vec<u8> {
         }
     }
     set.encode_to_vec()
+}
+
+/// The message that `envoy-types` lacks.
+fn typed_struct() -> FileDescriptorProto {
+    const NAME: &str = "xds/type/v3/typed_struct.proto";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let compiled = protox::compile([root.join(NAME)], [root]).unwrap();
+    let file = compiled.file.into_iter().find(|file| file.name() == NAME);
+    file.expect("the compiler returns what it compiled")
 }
 
 fn trim_message(message: &mut DescriptorProto) {

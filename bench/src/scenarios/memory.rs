@@ -28,6 +28,8 @@ pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
     )?;
     let loaded = contender.resident_bytes()? as f64;
     turn.less(NAME, "idle MiB", idle / MIB);
+    let each = (held - idle) / CONNECTIONS as f64;
+    turn.less(NAME, "KiB per connection", each / 1024.0);
     turn.less(NAME, "with 1,000 connections MiB", held / MIB);
     turn.less(NAME, "after saturation MiB", loaded / MIB);
     Ok(())

@@ -147,12 +147,7 @@ impl Controller {
             }
         }
         values.extend(self.implied_objects());
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": values});
-        let objects = manifest::parse(&list.to_string(), Path::new("generated"), "default").objects;
-        objects
-            .into_iter()
-            .map(|object| (object.key.clone(), object))
-            .collect()
+        as_objects(values)
     }
 
     /// Namespaces that objects are in, each with its default account.
@@ -207,6 +202,13 @@ impl Controller {
         };
         let mut objects = (*self.objects).clone();
         objects.extend(generated);
+        // Pods that have no address yet are not for the control plane, but for people.
+        let pending = self
+            .pods
+            .values()
+            .filter(|record| record.address.is_none())
+            .map(pod_object);
+        objects.extend(as_objects(pending.collect()));
         View {
             pods: self
                 .pods
@@ -217,6 +219,15 @@ impl Controller {
             errors: self.desired.errors.clone(),
         }
     }
+}
+
+fn as_objects(values: Vec<Value>) -> Objects {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": values});
+    let objects = manifest::parse(&list.to_string(), Path::new("generated"), "default").objects;
+    objects
+        .into_iter()
+        .map(|object| (object.key.clone(), object))
+        .collect()
 }
 
 fn replace<T: PartialEq>(sender: &tokio::sync::watch::Sender<T>, value: T) {

@@ -5,6 +5,7 @@
 //! binary; without it the tests say so and check nothing but that generation succeeds.
 
 mod meshes;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,19 +40,6 @@ fn check(case: &str, snapshot: &Arc<Snapshot>, node: &Node) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bootstrap.pb");
     std::fs::write(&file, bootstrap.encode_to_vec()).unwrap();
-    if let Some(dump) = std::env::var_os("WEFT_DUMP") {
-        let json = xds::json::Json::load().encode(&bootstrap).unwrap();
-        std::fs::write(
-            Path::new(&dump).join(format!("{case}.json")),
-            serde_json::to_string_pretty(&json).unwrap(),
-        )
-        .unwrap();
-        std::fs::write(
-            Path::new(&dump).join(format!("{case}.pb")),
-            bootstrap.encode_to_vec(),
-        )
-        .unwrap();
-    }
     let output = validate(envoy.as_ref(), &file);
     let complaints: Vec<_> = output
         .lines()

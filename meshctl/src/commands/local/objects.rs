@@ -151,6 +151,9 @@ pub(super) async fn get(args: &GetArgs, client: &Client) -> Result<ExitCode> {
         };
         status.pods.retain(|pod| wanted(&pod.namespace, &pod.name));
         output::line(&super::table::pods(&status.pods))?;
+        for reason in super::table::reasons(&status.pods) {
+            output::note(&reason);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let request = GetRequest {

@@ -143,6 +143,23 @@ pub(super) fn pods(pods: &[PodSummary]) -> String {
     )
 }
 
+/// Why pods do not serve, one line each.
+pub(super) fn reasons(pods: &[PodSummary]) -> Vec<String> {
+    let waiting = pods.iter().filter(|pod| !pod.serving);
+    let reason = |pod: &PodSummary| {
+        Some(format!(
+            "{}/{}: {}",
+            pod.namespace,
+            pod.name,
+            pod.message.as_ref()?
+        ))
+    };
+    waiting
+        .filter_map(|pod| reason(pod))
+        .map(|text| output::tone(Tone::Faint, &text))
+        .collect()
+}
+
 /// The table that `up` keeps on the screen.
 pub(super) fn live(pods: &[PodSummary], facts: &Facts) -> String {
     let none = ProxyFacts::default();

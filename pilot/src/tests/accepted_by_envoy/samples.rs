@@ -1,0 +1,57 @@
+//! Istio's own samples, unchanged, wherever they are present; the project's own, always.
+
+use std::path::{Path, PathBuf};
+
+use mesh_api::mesh_config::MeshConfig;
+
+use super::check;
+use super::fixture::*;
+
+#[test]
+fn own_samples() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../samples");
+    each(&root, &root.join("bookinfo"));
+}
+
+#[test]
+fn istio_samples() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/samples");
+    if root.is_dir() {
+        each(&root, &root.join("bookinfo/platform"));
+    }
+}
+
+/// Every file of its own beside the base, since many of them replace one another.
+fn each(root: &Path, base: &Path) {
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    assert!(!files.is_empty());
+    for file in files {
+        let (snapshot, _) = galley::load(&[base.to_owned(), file.clone()], MeshConfig::default());
+        let name = file.strip_prefix(root).unwrap().display().to_string();
+        check(
+            &name,
+            &snapshot,
+            &sidecar("productpage", "v1", "10.244.0.0", "envoy"),
+        );
+        check(&name, &snapshot, &ingress("envoy"));
+    }
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            files.push(path);
+        }
+    }
+}

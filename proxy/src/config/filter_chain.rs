@@ -78,8 +78,6 @@ pub enum NetworkFilter {
     Rbac(Arc<Rbac>),
     /// `istio.stats` on a TCP chain: counts connections and bytes.
     IstioStats(Arc<crate::telemetry::request_metrics::StatsConfig>),
-    /// `istio.metadata_exchange`: peer metadata by ALPN `istio-peer-exchange`.
-    MetadataExchange(Arc<crate::telemetry::peer_metadata::TcpExchange>),
 }
 
 /// The filter at the end of a chain.

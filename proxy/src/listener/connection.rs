@@ -171,7 +171,7 @@ async fn serve(
 fn stats_config(filter: &NetworkFilter) -> Option<&StatsConfig> {
     match filter {
         NetworkFilter::IstioStats(stats) => Some(stats),
-        NetworkFilter::Rbac(_) | NetworkFilter::MetadataExchange(_) => None,
+        NetworkFilter::Rbac(_) => None,
     }
 }
 
@@ -185,7 +185,7 @@ fn filter(filters: &[NetworkFilter], info: &ConnectionInfo) -> Result<(), String
                 }
             }
             // These only observe; they see the connection where its bytes are counted.
-            NetworkFilter::IstioStats(_) | NetworkFilter::MetadataExchange(_) => {}
+            NetworkFilter::IstioStats(_) => {}
         }
     }
     Ok(())

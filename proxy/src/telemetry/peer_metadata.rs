@@ -1,4 +1,7 @@
-//! Who the peer is: workload metadata from headers, ALPN exchange, endpoint metadata and certificates.
+//! Who the peer is: workload metadata from headers, endpoint metadata and certificates.
+//!
+//! Differs from Istio: on TCP there is no exchange by ALPN `istio-peer-exchange`. The client knows its peer by
+//! endpoint metadata, the server its peer's namespace by the certificate.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,10 +13,6 @@ use xds::pb::google::protobuf as wire;
 use xds::prost::Message;
 
 use crate::config::metadata::{Struct, Value};
-
-/// `istio.metadata_exchange` as executed.
-#[derive(Debug)]
-pub struct TcpExchange {}
 
 /// A peer workload, for the labels of Istio's metrics. Empty means unknown.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]

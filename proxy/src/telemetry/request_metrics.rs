@@ -223,9 +223,10 @@ impl<'a> Facts<'a> {
             info,
             reporter,
             peer,
-            cluster: endpoint
-                .map(|host| host.cluster())
-                .or(info.upstream_cluster.as_ref()),
+            cluster: endpoint.map(|host| host.cluster()).or(info
+                .upstream_cluster
+                .as_ref()
+                .map(|cluster| cluster.config())),
             source_principal,
             destination_principal,
             mutual_tls: theirs.is_some(),

@@ -12,9 +12,8 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 
 use crate::config::ClusterId;
-use crate::config::cluster::Cluster;
 use crate::config::listener::Direction;
-use crate::upstream::{ConnectionFacts, Host};
+use crate::upstream::{ConnectionFacts, Host, UpstreamCluster};
 
 /// A downstream connection. Immutable once the filter chain runs.
 #[derive(Debug)]
@@ -228,7 +227,7 @@ pub struct StreamInfo {
     /// The endpoint chosen last, with its metadata.
     pub upstream_endpoint: Option<Rc<Host>>,
     /// The cluster as configured, where no endpoint was chosen.
-    pub upstream_cluster: Option<Arc<Cluster>>,
+    pub upstream_cluster: Option<Rc<UpstreamCluster>>,
     /// From sending the request upstream to the first response byte.
     pub upstream_service_time: Option<Duration>,
     /// Tries made, the first included.

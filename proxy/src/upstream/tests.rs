@@ -374,6 +374,21 @@ fn http2_streams_beyond_the_limit_open_another_connection() {
 }
 
 #[test]
+fn idle_http2_connections_close_too() {
+    on_worker(|| async {
+        let server = Server::start(true).await;
+        let fixture = Fixture::new(&http2_cluster(100), &[server.address]);
+        assert_eq!(send(&fixture.cluster()).await.unwrap(), "1");
+        fixture.sweep(Instant::now() + Duration::from_secs(3600));
+        server.until(|state| state.open.get() == 0).await;
+        assert_eq!(send(&fixture.cluster()).await.unwrap(), "2");
+        fixture.set_endpoints(&[]);
+        fixture.sweep(Instant::now());
+        server.until(|state| state.open.get() == 0).await;
+    });
+}
+
+#[test]
 fn a_refused_connection_is_an_error_with_its_number() {
     on_worker(|| async {
         let closed = {

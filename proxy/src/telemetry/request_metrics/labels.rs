@@ -43,7 +43,16 @@ impl Facts<'_> {
             },
         );
         let unknown = Peer::default();
-        let source = source.map_or(&unknown, |peer| peer);
+        // A client that told nothing still shows its namespace by its certificate.
+        let certified = Peer {
+            namespace: self
+                .source_principal
+                .and_then(Peer::namespace_of_identity)
+                .unwrap_or_default()
+                .into(),
+            ..Peer::default()
+        };
+        let source = source.map_or(&certified, |peer| peer);
         let destination = destination.map_or(&unknown, |peer| peer);
         labels.peer("source", source, self.source_principal);
         labels.peer("destination", destination, self.destination_principal);

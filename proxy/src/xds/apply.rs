@@ -109,6 +109,8 @@ pub struct Applier {
     route_sources: HashMap<Arc<str>, Bytes>,
     /// Endpoints and routes that the server says do not exist.
     absent: BTreeSet<(ResourceType, Arc<str>)>,
+    /// When outlier detection of a cluster is due.
+    outlier_sweeps: BTreeMap<Arc<str>, Instant>,
     status: Arc<XdsStatus>,
 }
 
@@ -160,6 +162,7 @@ impl Applier {
             assignments: HashMap::new(),
             route_sources: HashMap::new(),
             absent: BTreeSet::new(),
+            outlier_sweeps: BTreeMap::new(),
             status,
         }
     }
@@ -228,7 +231,13 @@ impl Applier {
         self.warm_listeners(now);
     }
 
-    /// When [`Applier::warm`] has to be called at the latest.
+    /// Does what is due by the clock: warming that took too long, outlier detection.
+    pub fn tick(&mut self, now: Instant) {
+        self.sweep_outliers(now);
+        self.warm(now);
+    }
+
+    /// When [`Applier::tick`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let clusters = self
             .clusters
@@ -239,9 +248,8 @@ impl Applier {
             .values()
             .filter_map(|state| state.warming.as_ref());
         let deadlines = clusters.map(|warming| warming.deadline);
-        deadlines
-            .chain(listeners.map(|warming| warming.deadline))
-            .min()
+        let deadlines = deadlines.chain(listeners.map(|warming| warming.deadline));
+        deadlines.chain(self.outlier_sweeps.values().copied()).min()
     }
 
     /// Names of what is warming.

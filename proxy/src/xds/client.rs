@@ -129,7 +129,7 @@ impl XdsClient {
                     self.applier.resolved(&answer.cluster, answer.addresses, Instant::now());
                 }
                 Ok(()) = secrets.changed() => self.applier.warm(Instant::now()),
-                () = sleep_until(deadline) => self.applier.warm(Instant::now()),
+                () = sleep_until(deadline) => self.applier.tick(Instant::now()),
             }
             self.settle();
             let pending = if stream.is_some() {

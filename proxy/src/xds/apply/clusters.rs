@@ -54,6 +54,7 @@ impl Applier {
         else {
             return;
         };
+        self.outlier_sweeps.remove(name);
         *slot(&mut self.config.clusters, id.0) = None;
         *slot(&mut self.config.endpoints, id.0) = None;
         self.dirty = true;
@@ -76,7 +77,42 @@ impl Applier {
             }
             *slot(&mut self.config.clusters, cluster.id.0) = Some(cluster.clone());
             self.dirty = true;
+            self.plan_sweep(&cluster, now);
             self.refresh_endpoints(&cluster);
+        }
+    }
+
+    /// Lets ejected hosts return and judges success rates, where it is time.
+    pub(super) fn sweep_outliers(&mut self, now: Instant) {
+        let due: Vec<Arc<str>> = self
+            .outlier_sweeps
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            let Some(cluster) = self
+                .clusters
+                .get(&name)
+                .and_then(|state| state.active.clone())
+            else {
+                self.outlier_sweeps.remove(&name);
+                continue;
+            };
+            if let Some(detection) = &cluster.outlier_detection {
+                detection.sweep(now);
+            }
+            self.plan_sweep(&cluster, now);
+        }
+    }
+
+    fn plan_sweep(&mut self, cluster: &Cluster, now: Instant) {
+        match &cluster.outlier_detection {
+            Some(detection) => {
+                let due = now + detection.settings.interval;
+                self.outlier_sweeps.insert(cluster.name.clone(), due);
+            }
+            None => _ = self.outlier_sweeps.remove(&cluster.name),
         }
     }
 

@@ -41,8 +41,12 @@ pub(super) fn settings(proto: &OutlierDetection) -> Result<OutlierSettings, Conf
         request_volume: u32_or(proto.failure_percentage_request_volume.as_ref(), 50),
         threshold: f64::from(u32_or(proto.failure_percentage_threshold.as_ref(), 85)),
     };
+    let interval = duration_or("interval", proto.interval.as_ref(), INTERVAL)?;
+    if interval.is_zero() {
+        return Err(ConfigError::new("interval", "must be more than zero"));
+    }
     Ok(OutlierSettings {
-        interval: duration_or("interval", proto.interval.as_ref(), INTERVAL)?,
+        interval,
         base_ejection_time,
         max_ejection_time: duration_or(
             "max_ejection_time",

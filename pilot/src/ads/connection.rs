@@ -69,7 +69,7 @@ struct Proxy {
 
 /// What a stream waits for.
 enum Event {
-    Request(Option<DeltaDiscoveryRequest>),
+    Request(Option<Box<DeltaDiscoveryRequest>>),
     NewWorld,
     Shutdown,
 }
@@ -127,7 +127,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = self.shared.shutdown.cancelled() => Ok(Event::Shutdown),
-            request = self.requests.message() => Ok(Event::Request(request?)),
+            request = self.requests.message() => Ok(Event::Request(request?.map(Box::new))),
             changed = self.worlds.changed(), if introduced => {
                 Ok(if changed.is_ok() { Event::NewWorld } else { Event::Shutdown })
             }

@@ -34,14 +34,11 @@ pub(super) fn apply(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy)
         common.healthy_panic_threshold = Some(wire::percent(0.0));
     }
     let balancer = policy.load_balancer.as_ref();
-    if let Some(setting) =
-        locality_setting(balancer, &inputs.mesh, inputs.service.traffic_distribution)
-    {
-        if matches!(setting.rule, LocalityRule::Distribute(_)) {
-            let weighted = LocalityWeightedLbConfig::default();
-            common.locality_config_specifier =
-                Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(weighted));
-        }
+    let setting = locality_setting(balancer, &inputs.mesh, inputs.service.traffic_distribution);
+    if setting.is_some_and(|setting| matches!(setting.rule, LocalityRule::Distribute(_))) {
+        let weighted = LocalityWeightedLbConfig::default();
+        common.locality_config_specifier =
+            Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(weighted));
     }
     let default = Algorithm::default();
     let algorithm = balancer.map_or(&default, |balancer| &balancer.algorithm);

@@ -45,7 +45,7 @@ pub(crate) enum Routes {
     /// By name, over RDS.
     Named(String),
     /// In place.
-    Inline(route::RouteConfiguration),
+    Inline(Box<route::RouteConfiguration>),
 }
 
 /// What a chain's manager depends on.
@@ -100,7 +100,7 @@ impl Options {
                 config_source: Some(wire::ads()),
                 route_config_name: name,
             }),
-            Routes::Inline(config) => RouteSpecifier::RouteConfig(config),
+            Routes::Inline(config) => RouteSpecifier::RouteConfig(*config),
         });
         normalize_paths(&mut manager, self.normalization);
         stand_at(&mut manager, self.position, self.trusted_hops);

@@ -188,7 +188,7 @@ impl<'i> ChainSet<'i> {
         vec![self.inputs.common.http(
             Position::SidecarInbound,
             &self.stat_prefix,
-            Routes::Inline(self.routes()),
+            Routes::Inline(Box::new(self.routes())),
             policy,
         )]
     }

@@ -68,7 +68,7 @@ impl Options {
                 })
             }
         };
-        let hash_policy = self.hash_source_ip.then(|| HashPolicy {
+        let hash_policy = self.hash_source_ip.then_some(HashPolicy {
             policy_specifier: Some(hash_policy::PolicySpecifier::SourceIp(
                 hash_policy::SourceIp {},
             )),

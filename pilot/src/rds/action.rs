@@ -135,10 +135,8 @@ fn weighted(rules: &Rules, destinations: &[WeightedDestination]) -> RouteAction 
     let clusters = positive
         .map(|destination| {
             let upstream = upstream(rules, &destination.destination);
-            if let Some(hash) = &upstream.hash {
-                if hash_policy.is_empty() {
-                    hash_policy.push(hash_policy::policy(hash));
-                }
+            if let (Some(hash), true) = (&upstream.hash, hash_policy.is_empty()) {
+                hash_policy.push(hash_policy::policy(hash));
             }
             let mut cluster = ClusterWeight {
                 name: upstream.cluster,

@@ -17,7 +17,6 @@ pub(super) fn fault(fault: &Fault) -> (String, Any) {
     let delay = fault.delay.map(|delay| FaultDelay {
         percentage: Some(wire::millionths(delay.percentage.millionths())),
         fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(wire::duration(delay.fixed))),
-        ..Default::default()
     });
     let abort = fault.abort.as_ref().map(|abort| FaultAbort {
         percentage: Some(wire::millionths(abort.percentage.millionths())),

@@ -10,7 +10,7 @@ use mesh_api::route::{Destination, HttpAction, VirtualService};
 use mesh_api::service::{Service, ServiceAddress};
 
 use super::Upstream;
-use super::virtual_host::{Client, Inputs, Rules, Source};
+use super::virtual_host::{Client, Inputs, Rules, ServiceRoute, Source};
 use crate::names;
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -85,11 +85,11 @@ fn service_host(
                 subset: None,
                 port: Some(port),
             };
-            Source::Service {
+            Source::Service(Box::new(ServiceRoute {
                 upstream: Upstream::of(scope, &destination, port),
                 operation: name.clone(),
                 retry: scope.mesh.default_http_retry.clone(),
-            }
+            }))
         }
     };
     Some(Inputs {

@@ -32,14 +32,7 @@ pub(crate) struct Inputs {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     /// A service that no rule speaks about: everything goes there.
-    Service {
-        /// Where to.
-        upstream: Upstream,
-        /// `host:port`, for traces.
-        operation: String,
-        /// The mesh's retries.
-        retry: RetryPolicy,
-    },
+    Service(Box<ServiceRoute>),
     /// Rules.
     Rules(Box<Rules>),
     /// Unknown hosts are let through.
@@ -48,6 +41,17 @@ pub(crate) enum Source {
     BlockAll,
     /// Nothing: 404.
     Nothing,
+}
+
+/// A service's only route.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServiceRoute {
+    /// Where to.
+    pub(crate) upstream: Upstream,
+    /// `host:port`, for traces.
+    pub(crate) operation: String,
+    /// The mesh's retries.
+    pub(crate) retry: RetryPolicy,
 }
 
 /// Virtual services as one group of clients meets them.
@@ -107,12 +111,12 @@ pub(crate) fn generate(inputs: &Inputs) -> VirtualHost {
         name: inputs.name.clone(),
         domains: inputs.domains.clone(),
         routes: match &inputs.source {
-            Source::Service {
-                upstream,
-                operation,
-                retry,
-            } => {
-                vec![action::default_route(upstream, operation, retry)]
+            Source::Service(route) => {
+                vec![action::default_route(
+                    &route.upstream,
+                    &route.operation,
+                    &route.retry,
+                )]
             }
             Source::Rules(rules) => routes(rules),
             Source::AllowAny => vec![allow_any()],

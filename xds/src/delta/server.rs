@@ -23,6 +23,9 @@ pub struct SharedResource {
     pub body: Any,
 }
 
+/// A resource with its name.
+type Named<'r> = (&'r Arc<str>, &'r SharedResource);
+
 /// Resources of one type, by name.
 pub type ResourceMap = BTreeMap<Arc<str>, SharedResource>;
 
@@ -246,10 +249,7 @@ impl TypeState {
     }
 
     /// What is new or changed, and which of the names that are due do not exist.
-    fn additions<'r>(
-        &self,
-        resources: Layers<'r>,
-    ) -> (Vec<(&'r Arc<str>, &'r SharedResource)>, Vec<Arc<str>>) {
+    fn additions<'r>(&self, resources: Layers<'r>) -> (Vec<Named<'r>>, Vec<Arc<str>>) {
         let outdated = |name: &Arc<str>, resource: &SharedResource| {
             self.due.contains(name) || self.has.get(name) != Some(&resource.version)
         };
@@ -288,7 +288,7 @@ impl TypeState {
     fn send(
         &mut self,
         resource_type: ResourceType,
-        changed: Vec<(&Arc<str>, &SharedResource)>,
+        changed: Vec<Named<'_>>,
         removed: Vec<Arc<str>>,
     ) -> Option<DeltaDiscoveryResponse> {
         if changed.is_empty() && removed.is_empty() && !self.answer_due {

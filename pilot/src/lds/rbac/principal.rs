@@ -103,7 +103,6 @@ fn identity(text: &AuthzString, reading: Reading<'_>) -> Principal {
     let certificate = |name: StringMatcher| {
         principal(Identifier::Authenticated(Authenticated {
             principal_name: Some(name),
-            ..Default::default()
         }))
     };
     let under = |text: &str, build: fn(&str) -> StringMatcher| {
@@ -138,14 +137,12 @@ fn namespace(text: &AuthzString) -> Principal {
     };
     principal(Identifier::Authenticated(Authenticated {
         principal_name: Some(wire::regex(&format!("spiffe://[^/]+/ns/{pattern}/sa/.+"))),
-        ..Default::default()
     }))
 }
 
 fn account(namespace: &str, name: &str) -> Principal {
     principal(Identifier::Authenticated(Authenticated {
         principal_name: Some(wire::suffix(&format!("/ns/{namespace}/sa/{name}"))),
-        ..Default::default()
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{analyze, inject, local, validate};
+use crate::commands::{analyze, inject, local, proxy_config, proxy_status, validate};
 
 /// Runs, inspects and checks a Weft mesh.
 #[derive(Debug, Parser)]
@@ -18,6 +18,12 @@ pub struct Cli {
 pub enum Command {
     /// Run a mesh on this machine, without Kubernetes
     Local(local::Args),
+    /// Show which proxies are connected, and whether they have their configuration
+    #[command(visible_alias = "ps")]
+    ProxyStatus(proxy_status::Args),
+    /// Show the configuration of a proxy
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy_config::Args),
     /// Check manifests by themselves
     Validate(validate::Args),
     /// Check manifests, or the objects of a running mesh, against each other

@@ -3,7 +3,7 @@
 //! Commands that look at proxies are written against [`Cluster`]; a local mesh is the one
 //! implementation so far.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -51,6 +51,14 @@ pub trait Cluster {
         async move { find(self.pods().await?, name) }
     }
 
+    /// Asks the control plane for a page.
+    fn control_plane(&self, path: &str) -> impl Future<Output = Result<Bytes>> {
+        async move {
+            let pod = self.find_pod("istio-system/istiod").await?;
+            self.http_get(&pod, CONTROL_PLANE_PORT, path).await
+        }
+    }
+
     /// Asks a proxy's admin interface for JSON.
     fn admin(&self, pod: &Pod, path: &str) -> impl Future<Output = Result<Value>> {
         async move {
@@ -58,6 +66,39 @@ pub trait Cluster {
             serde_json::from_slice(&body)
                 .with_context(|| format!("{path} of pod \"{}\" is not JSON", pod.name))
         }
+    }
+}
+
+/// Which mesh.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Mesh {
+    /// Name of the mesh
+    #[arg(long, global = true, env = NAME_VARIABLE, default_value = DEFAULT_NAME)]
+    pub name: String,
+    /// Directory of the mesh's state
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+impl Mesh {
+    /// The state directory that the arguments name.
+    pub fn state(&self) -> Result<StateDir> {
+        let legible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        match &self.state {
+            Some(dir) => Ok(StateDir::new(std::path::absolute(dir)?)),
+            None if !self.name.is_empty() && self.name.bytes().all(legible) => {
+                Ok(StateDir::default_for(&self.name))
+            }
+            None => bail!(
+                "\"{}\" is not a name for a mesh: letters, digits and - only",
+                self.name
+            ),
+        }
+    }
+
+    /// A client of the mesh's control API.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::new(self.state()?))
     }
 }
 
@@ -75,10 +116,9 @@ impl LocalCluster {
         }
     }
 
-    /// The mesh that the environment names, or the one called `default`.
-    pub fn from_env() -> Self {
-        let name = std::env::var(NAME_VARIABLE).unwrap_or_else(|_| DEFAULT_NAME.to_owned());
-        Self::new(StateDir::default_for(&name))
+    /// The mesh that the arguments name.
+    pub fn open(mesh: &Mesh) -> Result<Self> {
+        Ok(Self::new(mesh.state()?))
     }
 }
 

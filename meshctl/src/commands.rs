@@ -1,8 +1,11 @@
 //! One file for each command: its arguments, and what it does.
 
 pub mod analyze;
+mod findings;
 pub mod inject;
 pub mod local;
+pub mod proxy_config;
+pub mod proxy_status;
 pub mod validate;
 pub mod version;
 
@@ -18,8 +21,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Local(args) => local::run(args).await,
         Command::Validate(args) => validate::run(&args),
-        Command::Analyze(args) => analyze::run(&args),
-        Command::Inject(args) => inject::run(&args).await,
+        Command::Analyze(args) => analyze::run(&args).await,
+        Command::Inject(args) => inject::run(&args),
+        Command::ProxyConfig(args) => proxy_config::run(&args).await,
+        Command::ProxyStatus(args) => proxy_status::run(&args).await,
         Command::Version => version::run(),
         Command::Completions { shell } => {
             clap_complete::generate(

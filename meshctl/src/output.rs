@@ -105,10 +105,10 @@ pub fn structured(format: Format, value: &impl Serialize) -> Result<()> {
 }
 
 /// A table without borders, as wide as its content.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(header.iter().copied());
+    table.set_header(heading.iter().map(|name| name.to_uppercase()));
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
@@ -120,25 +120,18 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         .join("\n")
 }
 
-/// Prints findings, worst last, and returns whether one is an error.
-pub fn diagnostics(found: &[Diagnostic]) -> bool {
-    for diagnostic in found {
-        let text = diagnostic.to_string();
-        let word = diagnostic.severity.to_string();
-        let style = match diagnostic.severity {
-            Severity::Error => Tone::Bad,
-            Severity::Warning => Tone::Doubtful,
-            Severity::Info => Tone::Faint,
-        };
-        note(&text.replacen(
-            &format!(": {word}["),
-            &format!(": {}[", tone(style, &word)),
-            1,
-        ));
-    }
-    found
-        .iter()
-        .any(|diagnostic| diagnostic.severity == Severity::Error)
+/// A finding with its severity in colour.
+pub fn finding(finding: &Diagnostic) -> String {
+    let word = finding.severity.to_string();
+    let style = match finding.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Doubtful,
+        Severity::Info => Tone::Faint,
+    };
+    let toned = format!(": {}[", tone(style, &word));
+    finding
+        .to_string()
+        .replacen(&format!(": {word}["), &toned, 1)
 }
 
 /// A reader that has seen enough is no error.

@@ -1,57 +1,70 @@
-//! `meshctl analyze`: what is wrong with objects together, in files or in a running mesh.
+//! `meshctl analyze`: objects together, of files or of the running mesh.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use local::{options::Options, state::StateDir};
 
+use super::findings;
 use crate::{
-    cluster::{DEFAULT_NAME, NAME_VARIABLE},
-    output,
+    cluster::{Cluster, LocalCluster, Mesh},
+    output::{self, Format},
 };
+
+/// Errors were found (istioctl's exit code).
+const FOUND_ERRORS: u8 = 79;
 
 /// Arguments of `analyze`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Files or directories; without any, the objects of the running local mesh
-    #[arg(value_name = "PATH")]
+    /// Files and directories; without any, the running mesh is asked
     paths: Vec<PathBuf>,
-    /// Files or directories
-    #[arg(short, long = "filename", value_name = "PATH")]
-    file: Vec<PathBuf>,
-    /// Name of the running mesh
-    #[arg(long, env = NAME_VARIABLE, default_value = DEFAULT_NAME)]
-    name: String,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    mesh: Mesh,
 }
 
-/// Analyses; fails if there is an error.
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut paths: Vec<_> = args.paths.iter().chain(&args.file).cloned().collect();
-    if paths.is_empty() {
-        paths = running(&StateDir::default_for(&args.name))?;
+/// Prints findings; exit code 79 if there are errors among them.
+pub async fn run(args: &Args) -> Result<ExitCode> {
+    if args.paths.is_empty() {
+        return of_mesh(args).await;
     }
-    for path in &paths {
+    for path in &args.paths {
         ensure!(path.exists(), "no file or directory \"{}\"", path.display());
     }
-    let found = galley::analyze(&paths);
-    if output::diagnostics(&found) {
-        return Ok(ExitCode::FAILURE);
-    }
-    if found.is_empty() {
-        output::line("no findings")?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let found = galley::analyze(&args.paths);
+    findings::print(args.output, &found)?;
+    Ok(conclude(
+        args,
+        findings::has_errors(&found),
+        found.is_empty(),
+    ))
 }
 
-/// The directories that the control plane of a running mesh reads.
-fn running(state: &StateDir) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(state.options())
-        .with_context(|| format!("no mesh is running in \"{}\"", state.root().display()))?;
-    let options: Options =
-        serde_json::from_slice(&text).context("the mesh's options are damaged")?;
-    Ok(options
-        .dir
-        .into_iter()
-        .chain([state.applied(), state.generated()])
-        .collect())
+async fn of_mesh(args: &Args) -> Result<ExitCode> {
+    let cluster = LocalCluster::open(&args.mesh)?;
+    let body = cluster
+        .control_plane("/debug/diagnostics")
+        .await
+        .context("the control plane cannot be asked")?;
+    let text = String::from_utf8_lossy(&body);
+    let lines: Vec<&str> = text.lines().collect();
+    match args.output {
+        Format::Table => lines.iter().try_for_each(|line| output::line(line))?,
+        other => output::structured(other, &lines)?,
+    }
+    let errors = lines.iter().any(|line| line.contains(": error["));
+    Ok(conclude(args, errors, lines.is_empty()))
+}
+
+fn conclude(args: &Args, errors: bool, empty: bool) -> ExitCode {
+    if empty && args.output == Format::Table {
+        output::note("no findings");
+    }
+    if errors {
+        ExitCode::from(FOUND_ERRORS)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

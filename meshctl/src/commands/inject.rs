@@ -1,83 +1,72 @@
-//! `meshctl inject`: the same injection as the webhook's, on files.
+//! `meshctl inject`: the webhook's work on a manifest, without a cluster.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use injector::{config::InjectorConfig, object::inject_object, policy::Namespace};
-use serde_json::Value;
+use anyhow::Context;
+use injector::InjectorConfig;
+use injector::policy::Namespace;
 
-use super::validate::read_stdin;
-use crate::output;
+use super::{findings, validate};
+use crate::output::{self, Format};
 
 /// Arguments of `inject`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// File with manifests; - is standard input
+    /// The manifest; - is standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: PathBuf,
     /// Namespace of objects that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// Image of the proxy
-    #[arg(long)]
-    image: Option<String>,
-    /// Make the proxy an init container that keeps running
-    #[arg(long)]
-    native_sidecar: bool,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
 }
 
-/// Prints the manifests with sidecars.
-pub async fn run(args: &Args) -> Result<ExitCode> {
-    let text = if args.file.as_os_str() == "-" {
-        read_stdin()?
-    } else {
-        std::fs::read_to_string(&args.file)
-            .with_context(|| format!("cannot read \"{}\"", args.file.display()))?
-    };
-    let mut config = InjectorConfig {
-        native_sidecar: args.native_sidecar,
-        ..InjectorConfig::default()
-    };
-    if let Some(image) = &args.image {
-        config.image.clone_from(image);
+/// Prints the manifest with sidecars in it.
+///
+/// # Errors
+/// The manifest cannot be read, or asks for something that cannot be done.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = validate::read(&args.file)?;
+    let (documents, findings) = galley::manifest::parse(&args.file.to_string_lossy(), &text);
+    if findings::has_errors(&findings) {
+        findings::print(Format::Table, &findings)?;
+        return Ok(ExitCode::FAILURE);
     }
+    // Whoever calls for injection wants it: the namespace says yes, a pod may still say no.
+    let labels = BTreeMap::from([("istio-injection".to_owned(), "enabled".to_owned())]);
     let namespace = Namespace {
         name: args.namespace.clone(),
-        labels: None,
+        labels: Some(labels),
     };
-    let documents = local::manifest::parse(&text, &args.file, "default");
-    if let Some(error) = documents.errors.first() {
-        return Err(error.clone().into());
-    }
-    let mut first = true;
-    for document in documents.objects {
-        if !std::mem::take(&mut first) {
-            output::line("---")?;
-        }
-        let injected = inject_object(&document.value, &namespace, &config)
-            .with_context(|| document.key.to_string())?;
+    let config = InjectorConfig::default();
+    let mut objects = Vec::with_capacity(documents.len());
+    for document in &documents {
+        let injected = injector::inject_object(&document.json(), &namespace, &config)
+            .with_context(|| {
+                format!(
+                    "{}: {} {}",
+                    document.origin(),
+                    document.kind(),
+                    document.name()
+                )
+            })?;
         for warning in injected.warnings {
-            output::note(&format!("{}: {warning}", document.key));
+            output::note(&format!("warning: {warning}"));
         }
-        // What was not touched keeps its comments and order.
-        if injected.object == document.value {
-            output::raw(document.text.as_bytes())?;
-        } else {
-            output::structured(output::Format::Yaml, &without_nulls(injected.object))?;
+        objects.push(injected.object);
+    }
+    match args.output {
+        Format::Json => output::structured(Format::Json, &objects)?,
+        Format::Yaml | Format::Table => {
+            for object in &objects {
+                output::line("---")?;
+                output::structured(Format::Yaml, object)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Objects as people write them have no null fields.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => map
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| (key, without_nulls(value)))
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        other => other,
-    }
 }

@@ -5,7 +5,7 @@ mod streams;
 mod table;
 mod up;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -16,10 +16,7 @@ use local::{
     state::StateDir,
 };
 
-use crate::{
-    cluster::{DEFAULT_NAME, NAME_VARIABLE},
-    output,
-};
+use crate::{cluster::Mesh, output};
 
 /// Arguments of `local`.
 #[derive(Debug, clap::Args)]
@@ -28,39 +25,6 @@ pub struct Args {
     command: Command,
     #[command(flatten)]
     mesh: Mesh,
-}
-
-/// Which mesh.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Mesh {
-    /// Name of the mesh
-    #[arg(long, global = true, env = NAME_VARIABLE, default_value = DEFAULT_NAME)]
-    name: String,
-    /// Directory for the mesh's state
-    #[arg(long, global = true, value_name = "DIR")]
-    state: Option<PathBuf>,
-}
-
-impl Mesh {
-    fn state(&self) -> Result<StateDir> {
-        let named = self
-            .name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !self.name.is_empty();
-        match &self.state {
-            Some(dir) => Ok(StateDir::new(std::path::absolute(dir)?)),
-            None if named => Ok(StateDir::default_for(&self.name)),
-            None => bail!(
-                "\"{}\" is not a name for a mesh: letters, digits and - only",
-                self.name
-            ),
-        }
-    }
-
-    fn client(&self) -> Result<Client> {
-        Ok(Client::new(self.state()?))
-    }
 }
 
 /// A pod, and a container in it.

@@ -1,21 +1,29 @@
-//! `meshctl validate`: what the admission webhook would say to these manifests.
+//! `meshctl validate`: each object alone, as the admission webhook sees it.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, ensure};
 use mesh_api::diagnostic::Diagnostic;
 
-use crate::output;
+use super::findings;
+use crate::output::{self, Format};
 
 /// Arguments of `validate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Files or directories; - is standard input
-    #[arg(short, long = "filename", required = true, value_name = "PATH")]
-    pub file: Vec<PathBuf>,
+    /// Files and directories; - is standard input
+    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "PATH")]
+    file: Vec<PathBuf>,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 }
 
-/// Checks manifests by themselves; fails if one is refused.
+/// Prints what is wrong; exit code 1 if an object would be refused.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let found = args
         .file
@@ -23,31 +31,37 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .map(|path| check(path))
         .collect::<Result<Vec<_>>>()?
         .concat();
-    if output::diagnostics(&found) {
+    findings::print(args.output, &found)?;
+    if findings::has_errors(&found) {
         return Ok(ExitCode::FAILURE);
     }
-    output::line("valid")?;
+    if args.output == Format::Table {
+        output::note("valid");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is wrong with the manifests at `path`.
-fn check(path: &PathBuf) -> Result<Vec<Diagnostic>> {
-    if path.as_os_str() == "-" {
-        return Ok(check_text("stdin", &read_stdin()?));
+fn check(path: &Path) -> Result<Vec<Diagnostic>> {
+    if path == Path::new("-") {
+        return Ok(check_text("stdin", &read(path)?));
     }
     ensure!(path.exists(), "no file or directory \"{}\"", path.display());
-    Ok(galley::check_files(std::slice::from_ref(path)))
+    Ok(galley::check_files(&[path.to_owned()]))
 }
 
 /// What is wrong with a manifest.
-pub fn check_text(file: &str, text: &str) -> Vec<Diagnostic> {
+pub(super) fn check_text(file: &str, text: &str) -> Vec<Diagnostic> {
     let (documents, mut found) = galley::manifest::parse(file, text);
     found.extend(galley::check_documents(documents));
     found
 }
 
-/// All of standard input.
-pub fn read_stdin() -> Result<String> {
+/// A file's text; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<String> {
+    if path != Path::new("-") {
+        return std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read \"{}\"", path.display()));
+    }
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)

@@ -13,7 +13,7 @@ use mesh_api::diagnostic::Severity;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::validate,
+    commands::{findings, validate},
     output::{self, Format},
 };
 
@@ -67,14 +67,13 @@ fn read(args: &ApplyArgs, check: bool) -> Result<Option<Vec<ApplyRequest>>> {
     let mut texts = Vec::new();
     for path in &args.file {
         if path.as_os_str() == "-" {
-            texts.push(("stdin".to_owned(), validate::read_stdin()?));
+            texts.push(("stdin".to_owned(), validate::read(path)?));
             continue;
         }
         let files = manifest::manifest_files(path)
             .with_context(|| format!("cannot read \"{}\"", path.display()))?;
         for file in files {
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("cannot read \"{}\"", file.display()))?;
+            let text = validate::read(&file)?;
             texts.push((file.display().to_string(), text));
         }
     }
@@ -84,7 +83,10 @@ fn read(args: &ApplyArgs, check: bool) -> Result<Option<Vec<ApplyRequest>>> {
             .flat_map(|(file, text)| validate::check_text(file, text))
             .collect();
         found.retain(|diagnostic| diagnostic.severity > Severity::Info);
-        if output::diagnostics(&found) {
+        for finding in &found {
+            output::note(&output::finding(finding));
+        }
+        if findings::has_errors(&found) {
             return Ok(None);
         }
     }

@@ -20,9 +20,9 @@ use local::{
 };
 use tokio::time::{interval, sleep};
 
-use super::{Mesh, table};
+use super::table;
 use crate::{
-    cluster::LocalCluster,
+    cluster::{LocalCluster, Mesh},
     output::{self, Tone},
 };
 

@@ -47,8 +47,11 @@ pub struct WorkerTelemetry {
     series: request_metrics::Series,
     /// Peers that were met.
     pub peers: peer_metadata::Peers,
-    scopes: RefCell<HashMap<(ScopeKind, Arc<str>), Box<dyn Any + Send>>>,
+    scopes: RefCell<KnownScopes>,
 }
+
+/// Cells of scopes that this worker has asked for: each an `Arc` of the kind's cells.
+type KnownScopes = HashMap<(ScopeKind, Arc<str>), Box<dyn Any + Send>>;
 
 /// Kinds of scopes that a worker asks for by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

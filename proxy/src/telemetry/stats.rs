@@ -257,23 +257,27 @@ impl HttpCells {
     }
 }
 
-/// Counts one while it lives: a cell of some set goes up now and down on drop.
+/// One cell of a cluster's.
+type ClusterCell = fn(&ClusterCells) -> &Cell;
+
+/// Counts one while it lives: a cell of a cluster goes up now and down on drop.
 #[derive(Debug)]
-pub struct Gauge(Option<(Arc<ClusterCells>, fn(&ClusterCells) -> &Cell)>);
+pub struct Gauge {
+    cells: Arc<ClusterCells>,
+    cell: ClusterCell,
+}
 
 impl Gauge {
     /// Counts one in a cell of a cluster.
-    pub fn new(cells: Arc<ClusterCells>, cell: fn(&ClusterCells) -> &Cell) -> Self {
+    pub fn new(cells: Arc<ClusterCells>, cell: ClusterCell) -> Self {
         cell(&cells).inc();
-        Self(Some((cells, cell)))
+        Self { cells, cell }
     }
 }
 
 impl Drop for Gauge {
     fn drop(&mut self) {
-        if let Some((cells, cell)) = &self.0 {
-            cell(cells).dec();
-        }
+        (self.cell)(&self.cells).dec();
     }
 }
 

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Instant;
 
 use http::{Request, Response};
@@ -91,7 +90,9 @@ pub(super) enum Established {
 /// Boxed, because hyper does not name the type that upgrades need.
 pub(super) struct Http1Driver(Pin<Box<dyn Future<Output = hyper::Result<()>>>>);
 
-pub(super) struct Http2Driver(http2::Connection<TokioIo<UpstreamIo>, RequestBody, LocalExecutor>);
+pub(super) struct Http2Driver(
+    Box<http2::Connection<TokioIo<UpstreamIo>, RequestBody, LocalExecutor>>,
+);
 
 /// Runs hyper's tasks on the worker that asked.
 #[derive(Debug, Clone, Copy)]
@@ -249,7 +250,7 @@ async fn start_http2(
     };
     Ok(Established::Http2(
         Rc::new(connection_state),
-        Http2Driver(connection),
+        Http2Driver(Box::new(connection)),
     ))
 }
 
@@ -276,8 +277,8 @@ impl Http2Driver {
     /// Moves the connection's bytes to its end; new room is offered to those who wait.
     pub(super) async fn drive(mut self, pool: &Rc<Pool>, state: &Rc<Http2Connection>) {
         poll_fn(|cx| {
-            let step = Pin::new(&mut self.0).poll(cx);
-            if let Poll::Pending = step {
+            let step = Pin::new(&mut *self.0).poll(cx);
+            if step.is_pending() {
                 let allowed = self.0.current_max_send_streams();
                 if state.peer_streams_max.replace(allowed) < allowed {
                     pool.offer_streams(state);

@@ -42,10 +42,7 @@ pub fn cluster(
     refuse_unsupported(proto)?;
     let http = http_options::http_options(proto)?;
     let metadata = Metadata::from_proto(proto.metadata.as_ref());
-    let connection = proto
-        .upstream_connection_options
-        .clone()
-        .unwrap_or_default();
+    let connection = proto.upstream_connection_options.unwrap_or_default();
     let stat_name = match proto.alt_stat_name.as_str() {
         "" => &proto.name,
         alternative => alternative,

@@ -161,7 +161,7 @@ mod tests {
             type_url: "type.googleapis.com/xds.type.v3.TypedStruct".into(),
             value: typed.encode_to_vec(),
         };
-        let mut context = ApplyContext {
+        let context = ApplyContext {
             names: &mut Names::default(),
             secrets: &SecretStore::new(),
             sockets: &crate::listener::socket::Sockets::new(0),
@@ -170,7 +170,7 @@ mod tests {
             source: ResourceSource::default(),
             previous_listener: None,
         };
-        http_filter("f", &any, &mut context)
+        http_filter("f", &any, &context)
             .map(|_| ())
             .map_err(|error| error.to_string())
     }

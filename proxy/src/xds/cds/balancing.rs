@@ -189,7 +189,7 @@ fn is_prime(number: u64) -> bool {
     number >= 2
         && (2..)
             .take_while(|d| d * d <= number)
-            .all(|divisor| number % divisor != 0)
+            .all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn subsets(config: &LbSubsetConfig) -> Result<SubsetOptions, ConfigError> {

@@ -122,7 +122,7 @@ fn extension(proto: &proto::Cluster) -> Result<HttpProtocolOptions, ConfigError>
         ));
     }
     Ok(HttpProtocolOptions {
-        common_http_protocol_options: proto.common_http_protocol_options.clone(),
+        common_http_protocol_options: proto.common_http_protocol_options,
         upstream_http_protocol_options: proto.upstream_http_protocol_options.clone(),
         ..Default::default()
     })

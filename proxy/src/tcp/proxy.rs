@@ -93,14 +93,14 @@ pub async fn run(
     let cells = worker.telemetry.tcp_cells(&proxy.stat_prefix);
     cells.downstream_cx_total.inc();
     let destination = proxy.choose();
-    info.cluster = Some(destination.cluster);
-    info.cluster_name = Some(destination.name.clone());
     let view = worker.view();
     let Some(cluster) = worker.upstreams.get(worker, &view, destination.cluster) else {
         cells.downstream_cx_no_route.inc();
         info.flags.insert(ResponseFlags::NO_CLUSTER_FOUND);
         return;
     };
+    info.cluster = Some(destination.cluster);
+    info.cluster_name = Some(destination.name.clone());
     // A connection may last for days; the configuration of its first moment need not.
     drop(view);
     let Some(upstream) = connect(&cluster, proxy, destination, info).await else {

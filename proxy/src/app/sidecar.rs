@@ -136,6 +136,8 @@ async fn weft(
     let proxy = &pod.settings.proxy;
     let drain = args.data_plane.termination_drain_s.map(Duration::from_secs);
     let drain = drain.unwrap_or_else(|| proxy.termination_drain());
+    // Held until the data plane holds guards of its own, so that there is no moment in between.
+    let starting = pod.readiness.guard("data plane");
     let mut options = Options::new(&args.data_plane, log);
     options.workers = workers(args, &pod.settings);
     options.drain_time = proxy.drain();
@@ -165,6 +167,7 @@ async fn weft(
     // Decoded in place, so that the descriptors are freed before the data plane runs.
     let bootstrap = xds::json::Json::load().decode(&json)?;
     let mut data_plane = DataPlane::start(bootstrap, options).await?;
+    drop(starting);
     tokio::select! {
         asked = pod.until_asked(signals) => asked?,
         failure = data_plane.failure() => return Err(failure.into()),

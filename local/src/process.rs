@@ -161,6 +161,10 @@ impl Launch {
             std::fs::create_dir_all(dir)?;
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
+        // Who opens /dev/stdout by name, as Envoy does for access logs, needs the file's own permission.
+        if let Some((uid, gid)) = self.user {
+            std::os::unix::fs::fchown(&log, Some(uid), Some(gid))?;
+        }
         let mut command = self.command();
         command
             .stdin(Stdio::null())

@@ -19,9 +19,9 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 /// Directories of the machine that hold programs and libraries.
-const SHARED: [&str; 9] = [
-    "usr", "bin", "sbin", "lib", "lib32", "lib64", "opt", "nix", "gnu",
-];
+///
+/// `/opt` is not among them: images keep their own programs there, and pods mount volumes below it.
+const SHARED: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "nix", "gnu"];
 
 /// Devices that every program may expect.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];

@@ -7,9 +7,10 @@
 mod own;
 mod view;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use mesh_api::service::Service;
 use mesh_api::snapshot::Snapshot;
 use xds::delta::ResourceMap;
 use xds::envoy::cluster::Cluster;
@@ -102,6 +103,8 @@ pub struct World {
     context: CacheContext,
     selected_labels: BTreeSet<String>,
     mtls_disabled: Arc<Vec<MtlsDisabled>>,
+    /// Services with selectors by namespace, oldest first: each proxy looks for its own.
+    selecting_services: BTreeMap<Arc<str>, Vec<Arc<Service>>>,
     views: Mutex<Views>,
     /// The views of the world before.
     bases: Views,
@@ -159,6 +162,7 @@ impl World {
             },
             selected_labels: selected_labels(&snapshot),
             mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
+            selecting_services: selecting_services(&snapshot),
             views: Mutex::default(),
             bases: before.views,
             endpoints_only: before.endpoints_only,
@@ -216,6 +220,28 @@ impl World {
         let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         views.clone()
     }
+}
+
+/// A selector without labels selects nothing: such a Service has its endpoints given.
+fn selecting_services(snapshot: &Snapshot) -> BTreeMap<Arc<str>, Vec<Arc<Service>>> {
+    let mut by_namespace: BTreeMap<Arc<str>, Vec<Arc<Service>>> = BTreeMap::new();
+    for service in snapshot.services.values() {
+        if service
+            .selector
+            .as_ref()
+            .is_some_and(|selector| !selector.is_empty())
+        {
+            let namespace = Arc::clone(&service.meta.key.namespace);
+            by_namespace
+                .entry(namespace)
+                .or_default()
+                .push(Arc::clone(service));
+        }
+    }
+    for services in by_namespace.values_mut() {
+        services.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+    }
+    by_namespace
 }
 
 /// Everything that one proxy is to have.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_api::labels::{Labels, Selector};
+use mesh_api::labels::Labels;
 use mesh_api::port::{Protocol, TargetPort};
 use mesh_api::service::Service;
 use mesh_api::sidecar::{IngressListener, Sidecar};
@@ -58,7 +58,7 @@ impl OwnInputs {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let modes = policy::peer_modes(snapshot, &node.namespace, &labels);
-        let mut targets = targets(snapshot, node, &labels, workload, view);
+        let mut targets = targets(world, node, &labels, workload, view);
         for target in targets.values_mut() {
             target.port.mode = modes.port(target.port.number);
         }
@@ -141,13 +141,13 @@ impl Own {
 /// The workload's ports by number: from its Sidecar if that lists any, else from services. If
 /// several services lead to one port, the oldest tells its protocol.
 fn targets(
-    snapshot: &Snapshot,
+    world: &World,
     node: &Node,
     labels: &Labels,
     workload: Option<&Arc<Workload>>,
     view: &View,
 ) -> BTreeMap<u16, Target> {
-    let sidecar = sidecar(snapshot, node, labels);
+    let sidecar = sidecar(&world.snapshot, node, labels);
     let pool = sidecar.and_then(|sidecar| sidecar.inbound_connection_pool.clone());
     if let Some(sidecar) = sidecar.filter(|sidecar| !sidecar.ingress.is_empty()) {
         let host = format!("{}.{}", sidecar.meta.name(), sidecar.meta.namespace());
@@ -161,18 +161,13 @@ fn targets(
             })
             .collect();
     }
-    let mut services: Vec<&Arc<Service>> = snapshot
-        .services
-        .values()
-        .filter(|service| {
-            service.meta.namespace() == node.namespace
-                && service
-                    .selector
-                    .as_ref()
-                    .is_some_and(|s| selects(s, labels))
-        })
-        .collect();
-    services.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+    let candidates = world.selecting_services.get(node.namespace.as_str());
+    let services = candidates.into_iter().flatten().filter(|service| {
+        service
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(labels))
+    });
 
     let mut targets: BTreeMap<u16, Target> = BTreeMap::new();
     for service in services {
@@ -223,11 +218,6 @@ fn sidecar<'s>(snapshot: &'s Snapshot, node: &Node, labels: &Labels) -> Option<&
         })
         .or_else(|| own.iter().find(|s| s.workload_selector.is_none()))
         .or_else(|| root.iter().find(|s| s.workload_selector.is_none()))
-}
-
-/// A selector without labels selects nothing here: such a Service has its endpoints given.
-fn selects(selector: &Selector, labels: &Labels) -> bool {
-    !selector.is_empty() && selector.matches(labels)
 }
 
 fn target_port(target: &TargetPort, workload: Option<&Arc<Workload>>) -> Option<u16> {

@@ -122,10 +122,13 @@ fn start_mesh(
         samples.clone(),
         manifests.path(),
     )?;
+    if args.attach.is_some() {
+        return Ok((mesh, manifests));
+    }
     match mesh.wait_until_ready(START_TIMEOUT) {
         Ok(_) => Ok((mesh, manifests)),
         Err(error) => {
-            if !args.keep && args.attach.is_none() {
+            if !args.keep {
                 mesh.cluster().down()?;
             }
             Err(error)

@@ -206,8 +206,12 @@ pub async fn set_up_router() -> Result<(), NetworkError> {
     ] {
         sysctl(name, value)?;
     }
+    // Service addresses need a route, or connections made here, for the ingress, would be refused before they
+    // can be translated.
+    let [a, b] = SERVICE_PREFIX;
     let batch = format!(
-        "link set lo up\naddr add {ROUTER}/32 dev lo\nroute add unreachable default metric 4096\n"
+        "link set lo up\naddr add {ROUTER}/32 dev lo\nroute add {a}.{b}.0.0/16 dev lo\n\
+         route add unreachable default metric 4096\n"
     );
     run("ip", &["-batch", "-"], &batch).await
 }

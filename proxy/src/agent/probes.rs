@@ -190,11 +190,13 @@ where
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let answer = sender.send_request(request);
+    tokio::pin!(answer);
     tokio::select! {
-        answer = answer => Ok(answer?.status()),
+        answer = &mut answer => Ok(answer?.status()),
         ended = connection => {
             ended?;
-            Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
+            // A connection that closes after its answer may be seen to end first; the answer is already here.
+            Ok(answer.await?.status())
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn listener(
         return Err(ConfigError::new("filter_chains", "no filter chain"));
     }
     refuse_overlaps(&filter_chains)?;
-    let listener_filters = listener_filters::translate(&proto.listener_filters)?;
+    let use_original_dst = any::bool_or(proto.use_original_dst.as_ref(), false);
+    let listener_filters = listener_filters::translate(&proto.listener_filters, use_original_dst)?;
     let mut listener = Listener {
         name: proto.name.as_str().into(),
         stat_name: match proto.stat_prefix.as_str() {
@@ -72,7 +73,7 @@ pub fn listener(
         additional_addresses,
         bind_to_port: binds(proto),
         sockets: Vec::new(),
-        use_original_dst: any::bool_or(proto.use_original_dst.as_ref(), false),
+        use_original_dst,
         transparent: any::bool_or(proto.transparent.as_ref(), false),
         direction: direction(proto.traffic_direction()),
         listener_filters,

@@ -9,16 +9,24 @@ use crate::config::listener::{ListenerFilter, ListenerFilterKind, Predicate};
 use crate::error::{ConfigError, Within};
 use crate::xds::any;
 
+/// The filters in order. `use_original_dst` implies `original_dst` behind them, as in Envoy.
 pub(super) fn translate(
     filters: &[proto::ListenerFilter],
+    use_original_dst: bool,
 ) -> Result<Vec<ListenerFilter>, ConfigError> {
-    filters
-        .iter()
-        .enumerate()
-        .map(|(index, filter)| {
-            listener_filter(filter).within(format_args!("listener_filters[{index}]"))
-        })
-        .collect()
+    let mut translated = Vec::with_capacity(filters.len() + 1);
+    for (index, filter) in filters.iter().enumerate() {
+        let path = format_args!("listener_filters[{index}]");
+        translated.push(listener_filter(filter).within(path)?);
+    }
+    let restores = |filter: &ListenerFilter| filter.kind == ListenerFilterKind::OriginalDst;
+    if use_original_dst && !translated.iter().any(restores) {
+        translated.push(ListenerFilter {
+            kind: ListenerFilterKind::OriginalDst,
+            disabled: None,
+        });
+    }
+    Ok(translated)
 }
 
 fn listener_filter(proto: &proto::ListenerFilter) -> Result<ListenerFilter, ConfigError> {

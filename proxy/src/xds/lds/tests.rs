@@ -110,6 +110,19 @@ fn listener_filters_and_their_conditions() {
     assert_eq!(&*listener.stat_name, "0.0.0.0_9080");
 }
 
+#[test]
+fn use_original_dst_restores_the_destination_without_being_told() {
+    let mut json = with(&[chain("a", "a.com", "one")]);
+    json["use_original_dst"] = true.into();
+    let listener = translate(&json, None).unwrap();
+    let kinds: Vec<_> = listener
+        .listener_filters
+        .iter()
+        .map(|filter| filter.kind)
+        .collect();
+    assert_eq!(kinds, [ListenerFilterKind::OriginalDst]);
+}
+
 #[rstest]
 #[case(json!({"filter_chains": []}), "filter_chains: no filter chain")]
 #[case(

@@ -184,11 +184,11 @@ impl PodLink {
 
     /// Creates the link.
     pub async fn attach(&self) -> Result<(), NetworkError> {
-        run("ip", &-batch", "-"], &self.router_batch()).await?;
+        run("ip", &["-batch", "-"], &self.router_batch()).await?;
         let target = self.pid.to_string();
         run(
             "nsenter",
-            &--target", &target, "--net", "ip", "-batch", "-"],
+            &["--target", &target, "--net", "ip", "-batch", "-"],
             &self.pod_batch(),
         )
         .await
@@ -210,17 +210,10 @@ pub async fn set_up_router() -> Result<(), NetworkError> {
     // can be translated.
     let [a, b] = SERVICE_PREFIX;
     let batch = format!(
-<<<<<<< Updated upstream
         "link set lo up\naddr add {ROUTER}/32 dev lo\nroute add {a}.{b}.0.0/16 dev lo\n\
-=======
-        // Services have a route of their own, so that the router itself gets as far as the rules that choose an
-        // endpoint.
-        "link set lo up\naddr add {ROUTER}/32 dev lo\n\
-         route add 10.96.0.0/16 dev lo src {ROUTER}\n\
->>>>>>> Stashed changes
          route add unreachable default metric 4096\n"
     );
-    run("ip", &-batch", "-"], &batch).await
+    run("ip", &["-batch", "-"], &batch).await
 }
 
 /// Writes a kernel setting of the current network namespace.
@@ -233,7 +226,7 @@ pub fn sysctl(name: &str, value: &str) -> Result<(), NetworkError> {
 
 /// Applies one nft script in the router.
 pub async fn apply_nft(script: &str) -> Result<(), NetworkError> {
-    run("nft", &-f", "-"], script).await
+    run("nft", &["-f", "-"], script).await
 }
 
 /// Runs a tool with `input`; its standard error becomes the message.
@@ -286,7 +279,7 @@ mod tests {
         let second = pool.allocate().unwrap();
         assert_eq!(
             [first.to_string(), second.to_string()],
-            10.244.0.2", "10.244.0.3"]
+            ["10.244.0.2", "10.244.0.3"]
         );
         assert!(matches!(pool.reserve(second), Err(NetworkError::Taken(_))));
         // Addresses outside the pool stand for machines outside the mesh.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The text goes out as it stands, without cleaning, so that odd requests stay odd; `\xHH` is a byte. `h2` sends
-//! the request over HTTP/2 instead.
+//! the request over HTTP/2 instead. A row that ends in `| differs=REASON` is known to be answered otherwise than by
+//! Envoy; the suite fails as soon as that is no longer true.
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Row {
     pub text: String,
     /// Its 1-based number in the file.
     pub number: usize,
+    /// Why the answers are known to differ.
+    pub differs: Option<String>,
     request: Sent,
 }
 
@@ -68,8 +71,10 @@ impl Row {
             target: next(),
             ..Default::default()
         };
+        let mut differs = None;
         for part in parts {
             match part.split_once('=') {
+                Some(("differs", reason)) => differs = Some(reason.to_owned()),
                 Some(("body", text)) => request.body = Some(text.to_owned()),
                 Some(("chunked", text)) => {
                     request.body = Some(text.to_owned());
@@ -91,6 +96,7 @@ impl Row {
         Self {
             text: line.to_owned(),
             number,
+            differs,
             request,
         }
     }

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 
 pub mod circuit_breaker;
 pub mod connect;
+pub mod mark;
 pub mod outlier_detection;
 
 mod connection_pool;

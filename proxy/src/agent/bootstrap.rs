@@ -9,6 +9,12 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
+use crate::upstream::mark::socket_mark;
+
+/// `SOL_SOCKET` of Linux.
+const SOL_SOCKET: u32 = 1;
+/// `SO_MARK` of Linux.
+const SO_MARK: u32 = 36;
 
 /// Local sockets between Envoy and the agent.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +85,7 @@ fn control_plane(settings: &Settings) -> Value {
 /// The bootstrap of Envoy: static listeners for health (15021) and metrics (15090) as in Istio.
 pub fn envoy(settings: &Settings, sockets: Sockets<'_>) -> Value {
     let status_port = settings.proxy.status_port;
-    json!({
+    let mut bootstrap = json!({
         "node": node(settings),
         "admin": admin(settings),
         "dynamicResources": dynamic_resources(),
@@ -95,7 +101,11 @@ pub fn envoy(settings: &Settings, sockets: Sockets<'_>) -> Value {
                 local_listener("health", 15021, "/healthz/ready", "agent"),
             ],
         },
-    })
+    });
+    if let Some(mark) = socket_mark() {
+        bootstrap["clusterManager"] = cluster_manager(mark);
+    }
+    bootstrap
 }
 
 /// `Node`: the id that certificates are checked against, and what pilot computes the configuration from.
@@ -142,6 +152,16 @@ fn metadata(settings: &Settings, labels: BTreeMap<String, String>) -> Value {
     );
     set("ISTIO_VERSION", mesh_runtime::build_info::VERSION.into());
     Value::Object(fields)
+}
+
+/// Envoy marks its connections where ours would be marked.
+fn cluster_manager(mark: u32) -> Value {
+    json!({"upstreamBindConfig": {"socketOptions": [{
+        "description": "SO_MARK",
+        "level": SOL_SOCKET,
+        "name": SO_MARK,
+        "intValue": mark,
+    }]}})
 }
 
 fn admin(settings: &Settings) -> Value {

@@ -1,16 +1,18 @@
 //! Connections to the control plane: TLS 1.2 or later, its certificate verified against the mesh root, our own
 //! workload certificate shown once there is one.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificates::WorkloadCertificate;
+use crate::upstream::mark::mark;
 
 /// What goes wrong on the way to the control plane.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +69,7 @@ impl ControlPlane {
             address: self.address.clone(),
             source,
         };
-        let stream = TcpStream::connect(&self.address).await.map_err(failed)?;
+        let stream = connect_tcp(&self.address).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         connector.connect(name, stream).await.map_err(failed)
     }
@@ -110,4 +112,22 @@ impl ControlPlane {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Tries the addresses of a name in turn, like [`TcpStream::connect`], with our mark.
+async fn connect_tcp(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        mark(&socket)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

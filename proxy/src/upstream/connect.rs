@@ -147,6 +147,7 @@ async fn connect_tcp(cluster: &Cluster, remote: SocketAddr) -> io::Result<TcpStr
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_nodelay(true)?;
+    super::mark::mark(&socket)?;
     if let Some(keepalive) = &cluster.tcp_keepalive {
         set_keepalive(&socket, keepalive)?;
     }

@@ -4,6 +4,7 @@
 //! the same ([`view`]) and for each proxy what is its own ([`own`]). A world that differs from
 //! its predecessor by endpoints alone takes over everything but load assignments.
 
+mod generate;
 mod own;
 mod view;
 

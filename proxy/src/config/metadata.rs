@@ -1,17 +1,20 @@
 //! Opaque metadata (`envoy.config.core.v3.Metadata`): what the control plane attaches to endpoints, clusters
 //! and routes, as values that can be compared and hashed.
+//!
+//! Fields are sorted slices: there are few of them, they never change, and every endpoint has some, so that the
+//! nodes of a map would be most of an endpoint's memory.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use xds::pb::google::protobuf as wire;
 
 /// Metadata by filter name (`filter_metadata`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Metadata(BTreeMap<Box<str>, Struct>);
+pub struct Metadata(Vec<(Box<str>, Struct)>);
 
 /// `google.protobuf.Struct`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Struct(pub BTreeMap<Box<str>, Value>);
+pub struct Struct(Box<[(Box<str>, Value)]>);
 
 /// `google.protobuf.Value`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,22 +37,24 @@ pub enum Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Number(u64);
 
-static EMPTY: Struct = Struct(BTreeMap::new());
+static EMPTY: LazyLock<Struct> = LazyLock::new(Struct::default);
 
 impl Metadata {
     /// From the wire. Typed metadata is not looked at: nothing here reads it.
     pub fn from_proto(proto: Option<&xds::envoy::core::Metadata>) -> Self {
-        let filters = proto.iter().flat_map(|metadata| &metadata.filter_metadata);
-        Self(
-            filters
-                .map(|(name, fields)| (name.as_str().into(), fields.into()))
-                .collect(),
-        )
+        let mut filters: Vec<(Box<str>, Struct)> = proto
+            .into_iter()
+            .flat_map(|metadata| &metadata.filter_metadata)
+            .map(|(name, fields)| (name.as_str().into(), fields.into()))
+            .collect();
+        filters.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(filters)
     }
 
     /// The fields of one filter; empty if there are none.
     pub fn filter(&self, name: &str) -> &Struct {
-        self.0.get(name).unwrap_or(&EMPTY)
+        let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
+        found.map_or(&EMPTY, |at| &self.0[at].1)
     }
 
     /// The value at a path of keys below a filter's fields.
@@ -59,12 +64,12 @@ impl Metadata {
         path: impl IntoIterator<Item = &'a str>,
     ) -> Option<&Value> {
         let mut path = path.into_iter();
-        let mut value = self.filter(filter).0.get(path.next()?)?;
+        let mut value = self.filter(filter).get(path.next()?)?;
         for key in path {
             let Value::Struct(fields) = value else {
                 return None;
             };
-            value = fields.0.get(key)?;
+            value = fields.get(key)?;
         }
         Some(value)
     }
@@ -74,9 +79,12 @@ impl Metadata {
         self.0.is_empty()
     }
 
-    /// Adds the fields of one filter.
+    /// Sets the fields of one filter.
     pub fn insert(&mut self, filter: &str, fields: Struct) {
-        self.0.insert(filter.into(), fields);
+        match self.0.binary_search_by(|(known, _)| (**known).cmp(filter)) {
+            Ok(at) => self.0[at].1 = fields,
+            Err(at) => self.0.insert(at, (filter.into(), fields)),
+        }
     }
 
     /// The filters and their fields.
@@ -86,16 +94,58 @@ impl Metadata {
 }
 
 impl Struct {
+    /// The value of a field.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let at = self
+            .0
+            .binary_search_by(|(known, _)| (**known).cmp(key))
+            .ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// The fields, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// True if there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These fields, and those of `base` that are not among them.
+    #[must_use]
+    pub fn over(&self, base: &Self) -> Self {
+        self.0.iter().chain(&base.0).cloned().collect()
+    }
+
     /// True if every field is in `other` with an equal value.
     pub fn is_subset_of(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .all(|(key, value)| other.0.get(key) == Some(value))
+        self.iter()
+            .all(|(key, value)| other.get(key) == Some(value))
     }
 
     /// The string under a key.
     pub fn string(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str()
+        self.get(key)?.as_str()
+    }
+
+    /// As a JSON object.
+    pub fn to_json(&self) -> serde_json::Value {
+        let members = self
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.to_json()));
+        serde_json::Value::Object(members.collect())
+    }
+}
+
+impl FromIterator<(Box<str>, Value)> for Struct {
+    /// Of fields with one name the first one stays.
+    fn from_iter<I: IntoIterator<Item = (Box<str>, Value)>>(fields: I) -> Self {
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        Self(fields.into())
     }
 }
 
@@ -118,17 +168,6 @@ impl Value {
             Self::List(values) => values.iter().map(Self::to_json).collect(),
             Self::Struct(fields) => fields.to_json(),
         }
-    }
-}
-
-impl Struct {
-    /// As a JSON object.
-    pub fn to_json(&self) -> serde_json::Value {
-        let members = self
-            .0
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_json()));
-        serde_json::Value::Object(members.collect())
     }
 }
 
@@ -159,11 +198,9 @@ impl From<f64> for Number {
 impl From<&wire::Struct> for Struct {
     fn from(proto: &wire::Struct) -> Self {
         let fields = proto.fields.iter();
-        Self(
-            fields
-                .map(|(key, value)| (key.as_str().into(), value.into()))
-                .collect(),
-        )
+        fields
+            .map(|(key, value)| (key.as_str().into(), value.into()))
+            .collect()
     }
 }
 
@@ -190,12 +227,10 @@ mod tests {
     }
 
     fn fields(pairs: &[(&str, Value)]) -> Struct {
-        Struct(
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).into(), value.clone()))
-                .collect(),
-        )
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone()))
+            .collect()
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Peer {
     /// peers tell each other.
     pub fn from_node_metadata(metadata: &Struct) -> Self {
         let text = |key: &str| Box::from(metadata.string(key).unwrap_or_default());
-        let labels = match metadata.0.get("LABELS") {
+        let labels = match metadata.get("LABELS") {
             Some(Value::Struct(labels)) => Some(labels),
             _ => None,
         };

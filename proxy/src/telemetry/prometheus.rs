@@ -112,7 +112,7 @@ fn families(prefix: &str, label: &str, rows: &[Row], page: &mut String) {
         }
         for row in rows {
             let mut labels = match class {
-                Some(class) => format!("response_code_class=\"{class}xx\","),
+                Some(class) => format!("response_code_class=\"{class}\","),
                 None => String::new(),
             };
             let _ = write!(labels, "{label}=\"");
@@ -220,8 +220,8 @@ mod tests {
             "# TYPE envoy_cluster_upstream_rq_total counter\n\
              envoy_cluster_upstream_rq_total{cluster_name=\"outbound|80||a\\\"b\"} 3\n",
             "# TYPE envoy_cluster_upstream_rq_xx counter\n\
-             envoy_cluster_upstream_rq_xx{response_code_class=\"1xx\",cluster_name=\"outbound|80||a\\\"b\"} 0\n",
-            "envoy_cluster_upstream_rq_xx{response_code_class=\"5xx\",cluster_name=\"outbound|80||a\\\"b\"} 1\n",
+             envoy_cluster_upstream_rq_xx{response_code_class=\"1\",cluster_name=\"outbound|80||a\\\"b\"} 0\n",
+            "envoy_cluster_upstream_rq_xx{response_code_class=\"5\",cluster_name=\"outbound|80||a\\\"b\"} 1\n",
             "# TYPE envoy_cluster_upstream_rq_active gauge\n",
         ] {
             assert!(page.contains(expected), "{expected} in {page}");

@@ -8,8 +8,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crossbeam_utils::CachePadded;
-
 use crate::config::cluster::RoutingPriority;
 
 /// Limits of a cluster for both routing priorities.
@@ -72,13 +70,18 @@ impl Default for Limits {
 #[derive(Debug)]
 struct Thresholds {
     limits: Limits,
-    connections: Arc<Gauge>,
-    pending_requests: Arc<Gauge>,
-    requests: Arc<Gauge>,
-    retries: Arc<Gauge>,
+    gauges: Arc<Gauges>,
 }
 
-type Gauge = CachePadded<AtomicU32>;
+/// Units in use, by [`Resource`]. What is unlimited stays zero, so that an update can begin to count it.
+#[derive(Debug, Default)]
+struct Gauges([AtomicU32; 4]);
+
+impl Gauges {
+    fn of(&self, resource: Resource) -> &AtomicU32 {
+        &self.0[resource as usize]
+    }
+}
 
 /// A limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,12 +91,12 @@ pub struct Overflow(pub Resource);
 /// One unit of a limited resource. Dropping it gives the unit back.
 #[derive(Debug, Default)]
 #[must_use = "dropping a permit gives its unit back at once"]
-pub struct Permit(Option<Arc<Gauge>>);
+pub struct Permit(Option<(Arc<Gauges>, Resource)>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(gauge) = &self.0 {
-            gauge.fetch_sub(1, Ordering::Relaxed);
+        if let Some((gauges, resource)) = &self.0 {
+            gauges.of(*resource).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -135,15 +138,21 @@ impl CircuitBreakers {
         if thresholds.limits.connections.is_none() {
             return Permit::default();
         }
-        thresholds.connections.fetch_add(1, Ordering::Relaxed);
-        Permit(Some(thresholds.connections.clone()))
+        thresholds
+            .gauges
+            .of(Resource::Connections)
+            .fetch_add(1, Ordering::Relaxed);
+        Permit(Some((thresholds.gauges.clone(), Resource::Connections)))
     }
 
     /// Units in use and the maximum; `None` where nothing is counted.
     pub fn usage(&self, resource: Resource, priority: RoutingPriority) -> Option<(u32, u32)> {
         let thresholds = self.of(priority);
         let maximum = thresholds.maximum(resource)?;
-        Some((thresholds.gauge(resource).load(Ordering::Relaxed), maximum))
+        Some((
+            thresholds.gauges.of(resource).load(Ordering::Relaxed),
+            maximum,
+        ))
     }
 
     /// The configured limits of a priority.
@@ -163,37 +172,14 @@ impl Thresholds {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
-            connections: Arc::default(),
-            pending_requests: Arc::default(),
-            requests: Arc::default(),
-            retries: Arc::default(),
+            gauges: Arc::default(),
         }
     }
 
-    /// Units that were taken while a resource was unlimited are not known: only gauges that were counted
-    /// before are carried over, others begin at zero.
     fn with_limits(&self, limits: Limits) -> Self {
-        let mut updated = Self::new(limits);
-        let pairs = [
-            (&mut updated.connections, Resource::Connections),
-            (&mut updated.pending_requests, Resource::PendingRequests),
-            (&mut updated.requests, Resource::Requests),
-            (&mut updated.retries, Resource::Retries),
-        ];
-        for (gauge, resource) in pairs {
-            if self.counts(resource) {
-                *gauge = self.gauge(resource).clone();
-            }
-        }
-        updated
-    }
-
-    fn gauge(&self, resource: Resource) -> &Arc<Gauge> {
-        match resource {
-            Resource::Connections => &self.connections,
-            Resource::PendingRequests => &self.pending_requests,
-            Resource::Requests => &self.requests,
-            Resource::Retries => &self.retries,
+        Self {
+            limits,
+            gauges: self.gauges.clone(),
         }
     }
 
@@ -222,8 +208,8 @@ impl Thresholds {
 
     /// Retries that the requests in flight allow.
     fn budget(&self, budget: RetryBudget) -> u32 {
-        let active = u64::from(self.requests.load(Ordering::Relaxed))
-            + u64::from(self.pending_requests.load(Ordering::Relaxed));
+        let in_use = |resource| u64::from(self.gauges.of(resource).load(Ordering::Relaxed));
+        let active = in_use(Resource::Requests) + in_use(Resource::PendingRequests);
         let share = active as f64 * budget.percent / 100.0;
         (share as u32).max(budget.min_concurrency)
     }
@@ -234,12 +220,12 @@ impl Thresholds {
             return Ok(Permit::default());
         }
         let maximum = self.maximum(resource).unwrap_or(u32::MAX);
-        let gauge = self.gauge(resource);
+        let gauge = self.gauges.of(resource);
         let taken = gauge.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |current| {
             (current < maximum).then(|| current + 1)
         });
         match taken {
-            Ok(_) => Ok(Permit(Some(gauge.clone()))),
+            Ok(_) => Ok(Permit(Some((self.gauges.clone(), resource)))),
             Err(_) => Err(Overflow(resource)),
         }
     }

@@ -103,8 +103,9 @@ pub struct Applier {
     dirty: bool,
     clusters: BTreeMap<Arc<str>, ClusterState>,
     listeners: BTreeMap<Arc<str>, ListenerState>,
-    /// Load assignments by their resource name.
-    assignments: HashMap<Arc<str>, Assignment>,
+    /// Load assignments by their resource name, as they came: they are translated for each cluster that uses
+    /// them, and every endpoint decoded twice would be most of the memory.
+    assignments: HashMap<Arc<str>, ResourceSource>,
     /// The bytes of the route configurations in force.
     route_sources: HashMap<Arc<str>, Bytes>,
     /// Endpoints and routes that the server says do not exist.
@@ -129,12 +130,6 @@ struct ClusterState {
 struct ListenerState {
     warming: Option<Warming<Listener>>,
     is_static: bool,
-}
-
-#[derive(Debug)]
-struct Assignment {
-    proto: ClusterLoadAssignment,
-    source: ResourceSource,
 }
 
 impl Applier {

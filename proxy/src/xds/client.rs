@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mesh_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -184,7 +185,8 @@ impl XdsClient {
                 Some(any) if any.type_url == resource_type.url() => changed.push(Received {
                     name: resource.name.as_str().into(),
                     version: resource.version.as_str().into(),
-                    bytes: any.value.clone(),
+                    // A copy: a slice would keep the whole response for as long as one resource of it lives.
+                    bytes: Bytes::copy_from_slice(&any.value),
                 }),
                 other => {
                     let found = other.as_ref().map_or("nothing", |any| &any.type_url);

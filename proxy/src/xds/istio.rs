@@ -94,7 +94,7 @@ fn message_name(type_url: &str) -> &str {
 
 /// `istio_headers` is the one method that exists here.
 fn way(fields: &Struct, name: &str) -> Result<bool, ConfigError> {
-    let methods = match fields.0.get(name) {
+    let methods = match fields.get(name) {
         None => return Ok(false),
         Some(Value::List(methods)) => methods,
         Some(_) => return Err(ConfigError::new(name, "not a list")),
@@ -103,7 +103,11 @@ fn way(fields: &Struct, name: &str) -> Result<bool, ConfigError> {
         let Value::Struct(method) = method else {
             return Err(ConfigError::new(name, "not a list of methods"));
         };
-        if let Some(other) = method.0.keys().find(|key| &***key != "istio_headers") {
+        if let Some(other) = method
+            .iter()
+            .map(|(key, _)| key)
+            .find(|key| *key != "istio_headers")
+        {
             return Err(ConfigError::unsupported(
                 name,
                 format_args!("the method \"{other}\""),
@@ -115,8 +119,8 @@ fn way(fields: &Struct, name: &str) -> Result<bool, ConfigError> {
 
 fn stats(fields: &Struct, context: &ApplyContext<'_>) -> Result<StatsConfig, ConfigError> {
     let mut host_header_fallback = true;
-    for (name, value) in &fields.0 {
-        match (&**name, value) {
+    for (name, value) in fields.iter() {
+        match (name, value) {
             ("disable_host_header_fallback", Value::Bool(disabled)) => {
                 host_header_fallback = !disabled;
             }

@@ -85,9 +85,9 @@ fn subset(common: Option<&Metadata>, own: Option<&Metadata>) -> Option<Struct> {
             .filter("envoy.lb")
             .clone()
     };
-    let mut merged = fields(common);
-    merged.0.extend(fields(own).0);
-    (!merged.0.is_empty()).then_some(merged)
+    let merged = fields(common);
+    let merged = fields(own).over(&merged);
+    (!merged.is_empty()).then_some(merged)
 }
 
 fn hash_source_ip(proto: &proto::TcpProxy) -> Result<bool, ConfigError> {

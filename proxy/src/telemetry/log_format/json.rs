@@ -95,9 +95,9 @@ impl JsonTemplate {
 }
 
 fn members(format: &Struct, captures: &mut Captures) -> Result<Vec<(Box<str>, Node)>, FormatError> {
-    // The map is sorted already.
-    let members = format.0.iter().map(|(key, value)| {
-        let quoted = serde_json::Value::from(&**key).to_string();
+    // The fields are sorted already.
+    let members = format.iter().map(|(key, value)| {
+        let quoted = serde_json::Value::from(key).to_string();
         Ok((quoted.into(), node(value, captures)?))
     });
     members.collect()

@@ -195,12 +195,10 @@ fn what_cannot_be_shown_is_an_error(#[case] format: &str, #[case] expected: &str
 }
 
 fn json(members: &[(&str, Value)], omit_empty: bool) -> String {
-    let format = Struct(
-        members
-            .iter()
-            .map(|(k, v)| ((*k).into(), v.clone()))
-            .collect(),
-    );
+    let format: Struct = members
+        .iter()
+        .map(|(k, v)| ((*k).into(), v.clone()))
+        .collect();
     let mut captures = Captures::default();
     let template = JsonTemplate::compile(&format, omit_empty, &mut captures).unwrap();
     line(LogFormat::Json(template), captures)
@@ -212,7 +210,9 @@ fn string(format: &str) -> Value {
 
 #[test]
 fn json_keeps_types_and_sorts_keys() {
-    let nested = Struct([("code".into(), string("%RESPONSE_CODE%"))].into());
+    let nested = [("code".into(), string("%RESPONSE_CODE%"))]
+        .into_iter()
+        .collect();
     assert_eq!(
         json(
             &[

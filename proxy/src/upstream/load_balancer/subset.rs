@@ -63,8 +63,8 @@ fn labels(host: &Host) -> &Struct {
 fn group_of(host: &Host, selector: &[std::sync::Arc<str>]) -> Option<Struct> {
     let labels = labels(host);
     let values = selector.iter().map(|key| {
-        let value = labels.0.get(&**key)?;
+        let value = labels.get(key)?;
         Some((Box::from(&**key), value.clone()))
     });
-    values.collect::<Option<_>>().map(Struct)
+    values.collect()
 }

@@ -269,7 +269,9 @@ fn an_ejected_host_is_passed_over() {
 }
 
 fn version(value: &str) -> Struct {
-    Struct([("version".into(), Value::String(value.into()))].into())
+    [("version".into(), Value::String(value.into()))]
+        .into_iter()
+        .collect()
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use xds::envoy::endpoint::ClusterLoadAssignment;
+use xds::prost::Message;
 use xds::type_url::ResourceType;
 
-use super::{
-    Addresses, Applier, Assignment, ClusterId, LoadAssignment, Received, Wanted, eds, slot,
-};
+use super::{Addresses, Applier, ClusterId, LoadAssignment, Received, Wanted, eds, slot};
 use crate::config::cluster::{Cluster, Discovery};
 use crate::config::secret::ResourceSource;
 use crate::error::ConfigError;
@@ -15,7 +15,7 @@ use crate::error::ConfigError;
 impl Applier {
     pub(super) fn apply_endpoints(&mut self, resource: &Received) -> Result<(), ConfigError> {
         let known = self.assignments.get(&resource.name);
-        if known.is_some_and(|known| known.source.bytes == resource.bytes) {
+        if known.is_some_and(|known| known.bytes == resource.bytes) {
             return Ok(());
         }
         let proto = resource.decode()?;
@@ -27,11 +27,8 @@ impl Applier {
             None,
             resource.source(),
         )?;
-        let assignment = Assignment {
-            proto,
-            source: resource.source(),
-        };
-        self.assignments.insert(resource.name.clone(), assignment);
+        self.assignments
+            .insert(resource.name.clone(), resource.source());
         self.refresh_users(&resource.name);
         Ok(())
     }
@@ -72,37 +69,39 @@ impl Applier {
         };
         let none = Default::default();
         let resolved = state.resolved.as_ref().unwrap_or(&none);
-        let inline = || {
-            let source = ResourceSource {
-                version: cluster.source.version.clone(),
-                ..Default::default()
-            };
-            state.inline.as_ref().map(|proto| (proto, source))
-        };
-        let (assignment, addresses) = match &cluster.discovery {
-            Discovery::OriginalDst(_) => (None, Addresses::None),
-            Discovery::Static => (inline(), Addresses::None),
-            Discovery::StrictDns(_) => (inline(), Addresses::All(resolved)),
-            Discovery::LogicalDns(_) => (inline(), Addresses::First(resolved)),
-            Discovery::Eds { service_name } => {
-                let assignment = self.assignments.get(service_name);
-                (
-                    assignment.map(|a| (&a.proto, a.source.clone())),
-                    Addresses::None,
-                )
+        let addresses = match &cluster.discovery {
+            Discovery::StrictDns(_) => Addresses::All(resolved),
+            Discovery::LogicalDns(_) => Addresses::First(resolved),
+            Discovery::Static | Discovery::Eds { .. } | Discovery::OriginalDst(_) => {
+                Addresses::None
             }
         };
         let place = slot(&mut self.config.endpoints, cluster.id.0);
-        let translated = match assignment {
-            None => LoadAssignment::empty(cluster.id),
-            Some((proto, source)) => {
-                let previous = place.as_deref();
-                // It was checked when it was received.
-                let translated =
-                    eds::load_assignment(proto, cluster.id, addresses, previous, source);
-                translated.unwrap_or_else(|_| LoadAssignment::empty(cluster.id))
-            }
+        let translate = |proto: &ClusterLoadAssignment, source| {
+            let previous = place.as_deref();
+            eds::load_assignment(proto, cluster.id, addresses, previous, source).ok()
         };
+        // What is translated here was checked when it was received.
+        let translated = match &cluster.discovery {
+            Discovery::OriginalDst(_) => None,
+            Discovery::Eds { service_name } => {
+                self.assignments.get(service_name).and_then(|source| {
+                    let proto = ClusterLoadAssignment::decode(source.bytes.clone()).ok()?;
+                    translate(&proto, source.clone())
+                })
+            }
+            _ => state.inline.as_ref().and_then(|proto| {
+                let version = cluster.source.version.clone();
+                translate(
+                    proto,
+                    ResourceSource {
+                        version,
+                        ..Default::default()
+                    },
+                )
+            }),
+        };
+        let translated = translated.unwrap_or_else(|| LoadAssignment::empty(cluster.id));
         if let Some(detection) = &cluster.outlier_detection {
             detection.set_hosts(translated.endpoints().map(|(_, _, e)| e.monitor.clone()));
         }

@@ -188,7 +188,7 @@ fn alternative(
 fn subset(proto: Option<&WireMetadata>) -> Option<Arc<Struct>> {
     proto?;
     let fields = Metadata::from_proto(proto).filter("envoy.lb").clone();
-    (!fields.0.is_empty()).then(|| Arc::new(fields))
+    (!fields.is_empty()).then(|| Arc::new(fields))
 }
 
 fn not_found_status(proto: &wire::RouteAction) -> StatusCode {

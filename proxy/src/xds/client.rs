@@ -104,7 +104,7 @@ impl XdsClient {
             let deadline = self.applier.deadline();
             tokio::select! {
                 () = stop.cancelled() => return,
-                opened = &mut connecting, if stream.is_none() && self.ads.is_some() => match opened {
+                opened = &mut connecting, if stream.is_none() && self.can_connect() => match opened {
                     Ok(opened) => {
                         self.status.set_connected(true);
                         stream = self.begin(opened).await;
@@ -144,6 +144,13 @@ impl XdsClient {
                 connecting = self.connect_after(backoff.next_delay());
             }
         }
+    }
+
+    /// Whether there is a control plane and its cluster is known. A cluster that is found by name begins
+    /// without addresses; connecting before they are looked up would only fail and back off.
+    fn can_connect(&self) -> bool {
+        let ads = self.ads.as_ref();
+        ads.is_some_and(|ads| self.config.load().cluster(ads.cluster).is_some())
     }
 
     /// Publishes what is complete and follows its references.

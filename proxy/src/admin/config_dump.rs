@@ -101,11 +101,11 @@ fn error_state(rejections: &Rejections, kind: ResourceType, name: &str) -> Optio
 }
 
 /// Names of which no version was ever accepted.
-fn only_rejected<'a>(
-    rejections: &'a Rejections,
+fn only_rejected(
+    rejections: &Rejections,
     kind: ResourceType,
     known: impl Fn(&str) -> bool,
-) -> Vec<&'a Arc<str>> {
+) -> Vec<&Arc<str>> {
     let names = rejections.keys().filter(|(rejected, _)| *rejected == kind);
     names
         .map(|(_, name)| name)

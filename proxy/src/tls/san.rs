@@ -129,10 +129,7 @@ impl SanMatcher {
             SanType::Email => Kind::Email,
             SanType::IpAddress => Kind::Ip,
             other => {
-                return Err(ConfigError::unsupported(
-                    "san_type",
-                    format!("{}", other.as_str_name()),
-                ));
+                return Err(ConfigError::unsupported("san_type", other.as_str_name()));
             }
         };
         let matcher = typed.matcher.as_ref();

@@ -44,6 +44,8 @@ pub struct HttpConnectionManager {
     pub preserve_header_case: bool,
     /// Accept HTTP/1.0 (`accept_http_10`), with this host if it sends none.
     pub http10: Http10,
+    /// `http_protocol_options.enable_trailers`: pass trailers of HTTP/1 clients on, and to them.
+    pub http1_trailers: bool,
     /// `strip_any_host_port` / `strip_matching_host_port`.
     pub strip_host_port: StripHostPort,
     /// `strip_trailing_host_dot`.

@@ -140,9 +140,24 @@ pub struct HeaderMatcher {
 }
 
 impl HeaderMatcher {
-    /// True if the request matches.
+    /// True if the request matches. Of a header that is there several times, one value must match.
     pub fn matches(&self, request: &RequestHead) -> bool {
-        self.matches_value(request.header(&self.name).as_deref())
+        let name = match &self.name {
+            HeaderKey::Name(name) => name,
+            HeaderKey::Authority => &http::header::HOST,
+            other => return self.matches_value(request.header(other).as_deref()),
+        };
+        let mut values = request.headers.get_all(name).iter();
+        let Some(first) = values.next() else {
+            return self.matches_value(None);
+        };
+        if let HeaderRule::Present(present) = &self.rule {
+            return *present != self.invert;
+        }
+        let matched = std::iter::once(first)
+            .chain(values)
+            .any(|value| self.rule.matches(value.as_bytes()));
+        matched != self.invert
     }
 
     /// True if a header with this value (`None` if absent) matches.
@@ -155,15 +170,20 @@ impl HeaderMatcher {
             (_, None) if self.missing_is_empty => &[],
             (_, None) => return false,
         };
-        let matched = match &self.rule {
-            HeaderRule::Present(_) => unreachable!("answered above"),
-            HeaderRule::String(matcher) => matcher.matches(value),
-            HeaderRule::Range(range) => std::str::from_utf8(value)
+        self.rule.matches(value) != self.invert
+    }
+}
+
+impl HeaderRule {
+    fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present(present) => *present,
+            Self::String(matcher) => matcher.matches(value),
+            Self::Range(range) => std::str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .is_some_and(|number| range.contains(&number)),
-        };
-        matched != self.invert
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, Parts, Scheme as UriScheme};
-use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body, Incoming};
 
 use super::body::RequestBody;
 use super::local_reply::LocalReply;
@@ -106,14 +106,12 @@ impl Failure {
         } else {
             ""
         };
+        // Why the connection failed is told to logs, not to clients.
         let transport = self.transport.as_deref().unwrap_or_default();
-        let (label, pipe) = match transport {
-            "" => ("", ""),
-            _ => (", transport failure reason: ", "|"),
-        };
+        let pipe = if transport.is_empty() { "" } else { "|" };
         let body = format!(
             "upstream connect error or disconnect/reset before headers. {retried}reset reason: \
-             {reason}{label}{transport}"
+             {reason}"
         );
         let details =
             format!("upstream_reset_before_response_started{{{reason}{pipe}{transport}}}");
@@ -227,7 +225,7 @@ pub fn upstream_request(
     *request.method_mut() = head.method.clone();
     let mut headers = head.headers.clone();
     let mut uri = Parts::default();
-    if head.method != http::Method::CONNECT {
+    if head.method != Method::CONNECT {
         uri.path_and_query = Some(head.path.clone());
     }
     if version == Version::HTTP_2 {
@@ -241,6 +239,12 @@ pub fn upstream_request(
             headers.remove(HOST);
         }
         *request.version_mut() = Version::HTTP_2;
+    }
+    let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE)
+        || matches!(head.method, Method::CONNECT | Method::TRACE);
+    let framed = headers.contains_key(CONTENT_LENGTH);
+    if version < Version::HTTP_2 && !bodyless && !framed && request.body().is_end_stream() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     *request.headers_mut() = headers;
@@ -304,7 +308,7 @@ mod tests {
         assert_eq!(
             &reply.body[..],
             b"upstream connect error or disconnect/reset before headers. reset reason: remote \
-              connection failure, transport failure reason: delayed connect error: 111"
+              connection failure"
         );
         assert_eq!(
             reply.details,

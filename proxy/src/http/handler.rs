@@ -15,7 +15,7 @@ use super::path::{self, Cleaned};
 use super::request_id::X_REQUEST_ID;
 use super::route::matcher::without_port;
 use super::route::{Found, rewrite};
-use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type};
+use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type, joined};
 use super::{headers, protocol, route, router};
 use crate::config::http::{FilterSlot, StripHostPort};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
@@ -54,7 +54,17 @@ fn begin(connection: Rc<HttpConnection>, parts: &http::request::Parts) -> Box<St
     info.grpc = is_grpc_content_type(&parts.headers);
     let view = connection.worker.view();
     connection.begin_request();
-    Box::new(Stream::new(connection, view, info))
+    let mut stream = Box::new(Stream::new(connection, view, info));
+    stream.closes_by_version = parts.version < Version::HTTP_11 && !keeps_alive(&parts.headers);
+    stream
+}
+
+/// True if an HTTP/1.0 client asks to keep the connection.
+fn keeps_alive(headers: &http::HeaderMap) -> bool {
+    joined(headers, CONNECTION).is_some_and(|value| {
+        let mut tokens = value.split(|byte| *byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
+    })
 }
 
 /// Cleans the head and finds the route.
@@ -78,6 +88,8 @@ fn prepare(stream: &mut Stream, head: &mut RequestHead) -> Result<(), Box<LocalR
         Found::Route(found) => {
             stream.info.route_name = Some(found.route().name.clone()).filter(|n| !n.is_empty());
             stream.info.cluster = found.cluster_id();
+            let cluster = found.cluster_id().and_then(|id| stream.view.cluster(id));
+            stream.info.cluster_name = cluster.map(|cluster| cluster.name.clone());
             stream.route = Some(found);
         }
         Found::RedirectToHttps => return Err(Box::new(redirect_to_https(head))),
@@ -210,6 +222,7 @@ pub fn reply(
     let (mut parts, body) = reply
         .into_response(stream.info.grpc, head.method == Method::HEAD)
         .into_parts();
+    stream.info.response_code = parts.status.as_u16();
     if !plain {
         rewrite::finalize_response(&stream, &mut parts.headers);
     }
@@ -247,7 +260,7 @@ pub fn respond(
         .info
         .protocol
         .is_none_or(|version| version < Version::HTTP_2);
-    if http1 && (stream.close_after || connection.is_spent()) {
+    if http1 && (stream.close_after || connection.is_spent()) || stream.closes_by_version {
         parts
             .headers
             .insert(CONNECTION, HeaderValue::from_static("close"));

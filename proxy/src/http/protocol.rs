@@ -1,6 +1,8 @@
 //! From what the HTTP library read to a [`RequestHead`]: authority, path and upgrade, whatever the version.
 
-use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version, request};
 use hyper::ext::Protocol;
@@ -24,6 +26,9 @@ pub fn head(
             headers.insert(HOST, authority);
         }
     }
+    // Whoever sends both may mean one and make the next proxy believe the other (RFC 9112 section 6.1).
+    let ambiguous_length =
+        headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
     let has_path = parts.uri.path_and_query().is_some();
     let mut extensions = parts.extensions;
     let mut head = RequestHead {
@@ -47,8 +52,14 @@ pub fn head(
         let reply = LocalReply::empty(status, "http1.too_many_headers", flags).closing();
         return Err((Box::new(reply), head));
     }
-    if several_hosts {
-        return Err((bad_request("http1.codec_error"), head));
+    if several_hosts && let Some(hosts) = joined(&head.headers, HOST) {
+        // No virtual host has such a name: the request finds no route.
+        if let Ok(hosts) = HeaderValue::from_bytes(&hosts) {
+            head.headers.insert(HOST, hosts);
+        }
+    }
+    if !is_well_formed(&head, ambiguous_length) {
+        return Err((codec_error(), head));
     }
     if let Err(reply) = check_http10(connection, &mut head) {
         return Err((reply, head));
@@ -56,13 +67,78 @@ pub fn head(
     if !head.headers.contains_key(HOST) {
         return Err((Box::new(bad_request("missing_host_header").closing()), head));
     }
-    let asterisk = head.path.as_str() == "*";
-    if head.method != Method::CONNECT && (!has_path || (asterisk && head.method != Method::OPTIONS))
-    {
+    if is_asterisk(&head) && head.method == Method::OPTIONS {
+        let status = StatusCode::NOT_FOUND;
+        let flags = ResponseFlags::default();
+        let reply = LocalReply::empty(status, "absolute_path_rejected", flags);
+        return Err((Box::new(reply), head));
+    }
+    if head.method != Method::CONNECT && !has_path {
         return Err((bad_request("missing_path_rejected"), head));
     }
     Ok(head)
 }
+
+fn codec_error() -> Box<LocalReply> {
+    let status = StatusCode::BAD_REQUEST;
+    let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
+    let reply = LocalReply::new(status, "Bad Request", "http1.codec_error", flags);
+    Box::new(reply.closing())
+}
+
+/// What hyper lets pass and Envoy's parser of HTTP/1 does not.
+fn is_well_formed(head: &RequestHead, ambiguous_length: bool) -> bool {
+    if head.version >= Version::HTTP_2 {
+        return true;
+    }
+    let known = METHODS.contains(&head.method.as_str());
+    let asterisk = is_asterisk(head) && head.method != Method::OPTIONS;
+    known && head.path.as_str().is_ascii() && !asterisk && !ambiguous_length
+}
+
+/// `*` in place of a path.
+fn is_asterisk(head: &RequestHead) -> bool {
+    head.path.as_str() == "*"
+}
+
+/// The methods that Envoy knows (`allow_custom_methods` is off).
+const METHODS: &[&str] = &[
+    "GET",
+    "POST",
+    "PUT",
+    "HEAD",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "CONNECT",
+    "TRACE",
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "COPY",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "MSEARCH",
+    "M-SEARCH",
+    "NOTIFY",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
 
 /// HTTP/1.0 is for those who ask for it.
 fn check_http10(

@@ -116,6 +116,8 @@ async fn forward_request(
     let worker = stream.worker().clone();
     let cluster = id.and_then(|id| worker.upstreams.get(&worker, &stream.view, id));
     let Some(cluster) = cluster else {
+        stream.capture_request(&head);
+        stream.info.cluster_name = None;
         stream.connection.cells.no_cluster.inc();
         let flags = ResponseFlags::NO_CLUSTER_FOUND;
         let status = forward.cluster_not_found_status;
@@ -323,7 +325,13 @@ impl<'a> Exchange<'a> {
             .count_grpc_messages
             .then(|| MessageCounter::new(stream.grpc_counts.0.clone()));
         let bytes = stream.info.bytes_received.clone();
-        let counted = CountedBody::new(body, bytes, messages, progress.clone());
+        let counted = CountedBody::new(
+            body,
+            bytes,
+            messages,
+            progress.clone(),
+            stream.drops_trailers(),
+        );
         if !retries && mirrors.is_empty() {
             return Source::Once(Some(counted));
         }
@@ -458,6 +466,7 @@ impl<'a> Exchange<'a> {
         elapsed: Duration,
     ) {
         self.cluster.cells().response(parts.status.as_u16());
+        stream.info.response_code = parts.status.as_u16();
         stream.info.upstream_service_time = Some(elapsed);
         stream.info.response_code_details = "via_upstream".into();
         if stream.info.grpc {

@@ -216,6 +216,8 @@ pub struct Stream {
     pub head_for_formats: Option<Box<RequestHead>>,
     /// Local replies tell the number of tries.
     pub(super) attempts_in_reply: bool,
+    /// The client speaks HTTP/1.0 and did not ask to keep the connection.
+    pub(super) closes_by_version: bool,
     /// The connection ends with this response.
     pub(super) close_after: bool,
     /// Logs and metrics were written.
@@ -239,9 +241,19 @@ impl Stream {
             set_cookie: None,
             head_for_formats: None,
             attempts_in_reply: false,
+            closes_by_version: false,
             close_after: false,
             completed: false,
         }
+    }
+
+    /// True if trailers end here: HTTP/1 has them only where they are enabled.
+    pub(super) fn drops_trailers(&self) -> bool {
+        let http1 = self
+            .info
+            .protocol
+            .is_some_and(|version| version < Version::HTTP_2);
+        http1 && !self.connection.hcm.http1_trailers
     }
 
     /// Notes what logs will ask of the request, as it goes upstream.

@@ -85,6 +85,9 @@ macro_rules! response_flags {
 }
 
 response_flags! {
+    /// Retries or connection attempts used up. Stands first: Envoy prints flags in the order in which they were
+    /// set, and this one is set before the reason of the last try.
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = "URX", 15;
     /// Local health check failed.
     FAILED_LOCAL_HEALTH_CHECK = "LH", 0;
     /// No healthy upstream.
@@ -115,8 +118,6 @@ response_flags! {
     RATELIMIT_SERVICE_ERROR = "RLSE", 13;
     /// The client closed.
     DOWNSTREAM_CONNECTION_TERMINATION = "DC", 14;
-    /// Retries or connection attempts used up.
-    UPSTREAM_RETRY_LIMIT_EXCEEDED = "URX", 15;
     /// Stream idle timeout.
     STREAM_IDLE_TIMEOUT = "SI", 16;
     /// Invalid Envoy request headers.

@@ -95,9 +95,13 @@ impl ConnectError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        // Envoy prints the number of the operating system's error, and people search for it.
+        // Envoy prints the operating system's own text.
         match error.raw_os_error() {
-            Some(number) => Self::Socket(number.to_string().into()),
+            Some(number) => {
+                let text = error.to_string();
+                let suffix = format!(" (os error {number})");
+                Self::Socket(text.strip_suffix(&suffix).unwrap_or(&text).into())
+            }
             None => Self::Socket(error.to_string().into()),
         }
     }

@@ -73,6 +73,7 @@ pub fn connection_manager(
         },
         preserve_header_case: preserve_header_case(http1)?,
         http10: http10(http1)?,
+        http1_trailers: http1.is_some_and(|http1| http1.enable_trailers),
         strip_host_port: match &proto.strip_port_mode {
             Some(parts::StripPortMode::StripAnyHostPort(true)) => StripHostPort::Any,
             _ if proto.strip_matching_host_port => StripHostPort::Matching,

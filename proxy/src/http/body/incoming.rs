@@ -48,6 +48,8 @@ pub struct CountedBody {
     bytes: ByteCount,
     messages: Option<MessageCounter>,
     progress: Rc<BodyProgress>,
+    /// Trailers of HTTP/1 end here unless they are enabled.
+    drop_trailers: bool,
 }
 
 impl CountedBody {
@@ -57,6 +59,7 @@ impl CountedBody {
         bytes: ByteCount,
         messages: Option<MessageCounter>,
         progress: Rc<BodyProgress>,
+        drop_trailers: bool,
     ) -> Self {
         progress.complete.set(inner.is_end_stream());
         Self {
@@ -64,6 +67,7 @@ impl CountedBody {
             bytes,
             messages,
             progress,
+            drop_trailers,
         }
     }
 
@@ -84,6 +88,9 @@ impl CountedBody {
             }
             Some(Err(_)) => self.progress.failed.set(true),
             None => self.progress.set_complete(),
+        }
+        if self.drop_trailers && matches!(&frame, Some(Ok(frame)) if frame.is_trailers()) {
+            return Poll::Ready(None);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
     }

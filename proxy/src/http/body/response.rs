@@ -92,6 +92,13 @@ impl ResponseBody {
         self.stream.as_deref_mut()
     }
 
+    /// HTTP/1 clients get no trailers unless they are enabled.
+    fn drops_trailers(&self) -> bool {
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.drops_trailers())
+    }
+
     fn see(&mut self, frame: &Frame<Bytes>) {
         let Some(stream) = &mut self.stream else {
             return;
@@ -180,8 +187,12 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 self.see(frame);
                 self.touch();
+                let drop_trailers = self.drops_trailers() && frame.is_trailers();
                 if frame.is_trailers() || self.is_end_stream() {
                     self.complete();
+                }
+                if drop_trailers {
+                    return Poll::Ready(None);
                 }
             }
             Some(Err(BodyError::Peer(error))) => {

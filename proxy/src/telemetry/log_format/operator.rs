@@ -193,7 +193,8 @@ impl Field {
         match self {
             Self::Protocol => text(info.protocol.map(protocol), out),
             Self::ResponseCodeDetails => text(Some(&info.response_code_details), out),
-            Self::ResponseFlags => info.flags.0 != 0 && put(out, format_args!("{}", info.flags)),
+            // `-` is its own text for none, in JSON as well.
+            Self::ResponseFlags => put(out, format_args!("{}", info.flags)),
             Self::ConnectionTerminationDetails => {
                 text(info.connection_termination_details.as_deref(), out)
             }

@@ -35,7 +35,9 @@ impl Applier {
         check_inline(&cluster, &proto)?;
         let state = self.clusters.entry(resource.name.clone()).or_default();
         state.is_static = is_static;
-        if state.inline != proto.load_assignment {
+        // Other names have to be looked up first; the same ones will not be reported again.
+        let names = |inline: &Option<_>| inline.as_ref().map(eds::host_names);
+        if names(&state.inline) != names(&proto.load_assignment) {
             state.resolved = None;
         }
         state.inline = proto.load_assignment;

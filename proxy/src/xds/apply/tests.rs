@@ -319,6 +319,16 @@ fn names_are_looked_up_before_a_cluster_comes_into_force() {
         ["10.1.0.1:80", "[fd00::1]:80", "10.0.0.9:81"]
     );
 
+    let mut other_port = dns.clone();
+    let inline = other_port.load_assignment.as_mut().unwrap();
+    inline.endpoints[0].lb_endpoints[0] = lb_endpoint("example.com", 90, 1);
+    fixture.apply(ResourceType::Cluster, "c", &other_port);
+    assert_eq!(
+        fixture.endpoints("c")[0],
+        "10.1.0.1:90",
+        "the name is known already"
+    );
+
     fixture.applier.resolved("c", HashMap::new(), fixture.now);
     fixture.applier.flush();
     assert_eq!(

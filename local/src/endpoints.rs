@@ -318,7 +318,7 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         let expected = Services::from([(frontend, vec!["10.244.0.2:8080".parse().unwrap()])]);
-        assert_eq!(frontends(&[service.clone()], &pods), expected);
+        assert_eq!(frontends(std::slice::from_ref(&service), &pods), expected);
         let conditions: Vec<_> = slices(&service, &pods)[0]["endpoints"]
             .as_array()
             .unwrap()

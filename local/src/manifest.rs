@@ -37,7 +37,7 @@ impl ObjectKey {
         };
         parts
             .iter()
-            .map(|part| clean(part))
+            .map(clean)
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join("_")

@@ -131,8 +131,7 @@ fn ordered(wanted: &Wanted, present: &[Present]) -> Actions {
     let at = |index| present.iter().find(|pod| number(pod) == Some(index));
     if let Some(pod) = present
         .iter()
-        .filter(|pod| number(pod).is_none_or(|n| n >= wanted.replicas))
-        .next_back()
+        .rfind(|pod| number(pod).is_none_or(|n| n >= wanted.replicas))
     {
         let delete = if pod.terminating {
             vec![]

@@ -74,6 +74,14 @@ struct File {
     mode: u32,
 }
 
+/// What the content of volumes comes from.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    data: &'a dyn Data,
+    signer: &'a TokenSigner,
+    now: SystemTime,
+}
+
 /// The volumes of one pod.
 pub struct Volumes {
     dir: PathBuf,
@@ -105,8 +113,9 @@ impl Volumes {
         signer: &TokenSigner,
         now: SystemTime,
     ) -> Result<(), VolumeError> {
+        let sources = Sources { data, signer, now };
         for volume in volumes(pod) {
-            let files = self.files(pod, volume, data, signer, now)?;
+            let files = self.files(pod, volume, sources)?;
             let dir = self.dir.join(&volume.name);
             if !dir.exists() {
                 let mode = if volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some()
@@ -165,13 +174,11 @@ impl Volumes {
         &mut self,
         pod: &Pod,
         volume: &Volume,
-        data: &dyn Data,
-        signer: &TokenSigner,
-        now: SystemTime,
+        sources: Sources<'_>,
     ) -> Result<Files, VolumeError> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         if let Some(source) = &volume.config_map {
-            let entries = data.config_map(namespace, &source.name);
+            let entries = sources.data.config_map(namespace, &source.name);
             return keyed(
                 entries,
                 "ConfigMap",
@@ -184,7 +191,7 @@ impl Volumes {
         if let Some(source) = &volume.secret {
             let name = source.secret_name.as_deref().unwrap_or_default();
             return keyed(
-                data.secret(namespace, name),
+                sources.data.secret(namespace, name),
                 "Secret",
                 name,
                 source.optional,
@@ -196,7 +203,7 @@ impl Volumes {
             return downward(pod, source.items.as_deref());
         }
         if let Some(source) = &volume.projected {
-            return self.projected(pod, &volume.name, source, data, signer, now);
+            return self.projected(pod, &volume.name, source, sources);
         }
         let scratch = volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some();
         if scratch || (self.system && volume.host_path.is_some()) {
@@ -210,15 +217,13 @@ impl Volumes {
         pod: &Pod,
         volume: &str,
         projected: &ProjectedVolumeSource,
-        data: &dyn Data,
-        signer: &TokenSigner,
-        now: SystemTime,
+        sources: Sources<'_>,
     ) -> Result<Files, VolumeError> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let mut files = Files::new();
         for source in projected.sources.iter().flatten() {
             if let Some(map) = &source.config_map {
-                let entries = data.config_map(namespace, &map.name);
+                let entries = sources.data.config_map(namespace, &map.name);
                 files.extend(keyed(
                     entries,
                     "ConfigMap",
@@ -229,7 +234,7 @@ impl Volumes {
                 )?);
             }
             if let Some(secret) = &source.secret {
-                let entries = data.secret(namespace, &secret.name);
+                let entries = sources.data.secret(namespace, &secret.name);
                 files.extend(keyed(
                     entries,
                     "Secret",
@@ -243,7 +248,7 @@ impl Volumes {
                 files.extend(downward(pod, api.items.as_deref())?);
             }
             if let Some(token) = &source.service_account_token {
-                let content = self.token(pod, volume, token, signer, now)?.into_bytes();
+                let content = self.token(pod, volume, token, sources)?.into_bytes();
                 files.insert(
                     token.path.clone(),
                     File {
@@ -262,8 +267,7 @@ impl Volumes {
         pod: &Pod,
         volume: &str,
         token: &ServiceAccountTokenProjection,
-        signer: &TokenSigner,
-        now: SystemTime,
+        Sources { signer, now, .. }: Sources<'_>,
     ) -> Result<String, VolumeError> {
         let seconds = token
             .expiration_seconds

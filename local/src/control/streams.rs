@@ -156,11 +156,11 @@ async fn exchange(mut child: Child, stream: TokioIo<Upgraded>) -> io::Result<()>
         while let Ok(Some(Frame::Stdin(bytes))) = Frame::read(&mut reader).await {
             match &mut stdin {
                 Some(_) if bytes.is_empty() => stdin = None,
-                Some(pipe) => {
-                    if pipe.write_all(&bytes).await.is_err() {
-                        stdin = None;
-                    }
-                }
+                Some(pipe) => match pipe.write_all(&bytes).await {
+                    Ok(()) => {}
+                    // The program does not read any more.
+                    Err(_) => stdin = None,
+                },
                 None => {}
             }
         }

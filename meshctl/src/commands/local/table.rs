@@ -155,7 +155,7 @@ pub(super) fn reasons(pods: &[PodSummary]) -> Vec<String> {
         ))
     };
     waiting
-        .filter_map(|pod| reason(pod))
+        .filter_map(reason)
         .map(|text| output::tone(Tone::Faint, &text))
         .collect()
 }

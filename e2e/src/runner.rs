@@ -66,7 +66,7 @@ fn run_with(
     chosen: &[&Case],
 ) -> Vec<Outcome> {
     let start = Instant::now();
-    let (mut mesh, _manifests) = match start_mesh(args, data_plane, samples) {
+    let (mut mesh, manifests) = match start_mesh(args, data_plane, samples) {
         Ok(mesh) => mesh,
         Err(error) => {
             let failure = format!("the mesh did not start: {error:#}");
@@ -90,6 +90,10 @@ fn run_with(
         .iter()
         .map(|case| run_case(case, &mut mesh))
         .collect();
+    if args.keep {
+        // The mesh that goes on watches this directory.
+        let _ = manifests.keep();
+    }
     let is_ours = !args.keep && args.attach.is_none();
     let ended = if is_ours {
         mesh.cluster().down()

@@ -28,9 +28,9 @@ const REFUSED: [(&str, &str, &[&str]); 5] = [
         &["weight"],
     ),
     (
-        "no host",
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bad, namespace: apps}\nspec:\n  http:\n  - route:\n    - destination: {host: echo}\n",
-        &["hosts"],
+        "a destination without a host",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: bad, namespace: apps}\nspec:\n  hosts: [echo]\n  http:\n  - route:\n    - destination: {subset: v1}\n",
+        &["destination", "host"],
     ),
     (
         "broken YAML beside a good document",

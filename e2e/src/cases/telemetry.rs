@@ -192,7 +192,7 @@ metadata: {name: istio, namespace: istio-system}
 data:
   mesh: |
     accessLogEncoding: JSON
-    defaultConfig: {proxyMetadata: {SECRET_TTL: 200s}}
+    defaultConfig: {proxyMetadata: {SECRET_TTL: 200s, ISTIO_META_HTTP10: '1'}}
 ";
 
 fn access_logs(mesh: &mut Mesh) -> Result<()> {

@@ -19,7 +19,7 @@ use super::{
 
 const CHUNK: Bytes = Bytes::from_static(&[b'u'; 64 * 1024]);
 /// How much of a body is kept as text; the rest is counted.
-const BODY_BYTES_KEPT: usize = 256 * 1024;
+const BODY_BYTES_KEPT: usize = 8 * 1024 * 1024;
 
 /// A worker's request and its connection.
 pub(super) struct HttpExchange {

@@ -144,10 +144,22 @@ fn all_labels(text: &str, series: &str) -> Result<()> {
 fn tcp_metrics(mesh: &mut Mesh) -> Result<()> {
     let report = mesh.tcp_from(CLIENT, "echo:9000")?.count(30).send()?;
     assert::all(&report, "ok")?;
-    for (pod, reporter) in [(CLIENT, "source"), ("apps/echo-v1", "destination")] {
+    // TCP carries no metadata of the peer: at the destination the source is known by its certificate alone.
+    for (pod, reporter, source) in [
+        (CLIENT, "source", ("source_workload", "client")),
+        (
+            "apps/echo-v1",
+            "destination",
+            (
+                "source_principal",
+                "spiffe://cluster.local/ns/apps/sa/client",
+            ),
+        ),
+    ] {
         let labels = [
             ("reporter", reporter),
-            ("source_workload", "client"),
+            ("source_workload_namespace", "apps"),
+            source,
             ("destination_service_name", "echo"),
             ("request_protocol", "tcp"),
         ];

@@ -1,5 +1,6 @@
 //! One connection from its acceptance to its terminal filter.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +15,7 @@ use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
 use crate::config::listener::Listener;
 use crate::http;
 use crate::tcp;
+use crate::tcp::proxy::TcpProxy;
 use crate::tcp::rbac::Verdict;
 use crate::telemetry::request_metrics::StatsConfig;
 use crate::telemetry::stats::ListenerCells;
@@ -30,46 +32,124 @@ use crate::worker::Worker;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves a connection to its end.
-pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, mut fresh: Fresh) {
-    let start = Instant::now();
+///
+/// The steps are boxed one by one: an idle connection then holds the state of its own last step only, not room
+/// for the largest of all.
+pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, fresh: Fresh) {
     let cells = worker.telemetry.listener_cells(&listener.stat_name);
     cells.downstream_cx_total.inc();
-    let _active = Active::new(cells.clone());
-    let listener = match inspect(&worker, listener, &mut fresh).await {
+    let _active = Active::new(cells);
+    let Some(ready) = Box::pin(establish(&worker, listener, fresh)).await else {
+        return;
+    };
+    let Established {
+        chain,
+        downstream,
+        info,
+    } = ready;
+    let drain = worker.listeners.chain(&chain);
+    let serve: Pin<Box<dyn Future<Output = ()>>> = match &chain.terminal {
+        Terminal::Http(hcm) => {
+            let (hcm, graceful) = (hcm.clone(), drain.graceful.clone());
+            Box::pin(http::server::serve(downstream, info, hcm, worker, graceful))
+        }
+        Terminal::Tcp(proxy) => {
+            let (proxy, chain) = (proxy.clone(), chain.clone());
+            Box::pin(serve_tcp(worker, chain, proxy, downstream, info))
+        }
+        Terminal::Close => return,
+    };
+    // A connection that outlives the drain of its chain is cut.
+    tokio::select! {
+        () = serve => {}
+        () = drain.cut.cancelled() => {}
+    }
+}
+
+/// A connection that has a filter chain and may pass.
+struct Established {
+    chain: Arc<FilterChain>,
+    downstream: Downstream,
+    info: Rc<ConnectionInfo>,
+}
+
+/// Listener filters, filter chain, TLS, network filters. `None` if the connection ends there.
+async fn establish(
+    worker: &Rc<Worker>,
+    listener: Arc<Listener>,
+    mut fresh: Fresh,
+) -> Option<Established> {
+    let start = Instant::now();
+    let cells = worker.telemetry.listener_cells(&listener.stat_name);
+    let listener = match inspect(worker, listener, &mut fresh).await {
         Ok(listener) => listener,
         Err(refused) => {
             if matches!(refused, Refused::Timeout) {
                 cells.downstream_pre_cx_timeout.inc();
             }
             tracing::debug!(client = %fresh.direct_remote, %refused, "connection refused");
-            return;
+            return None;
         }
     };
     let found = match_chain::find(&listener.filter_chains, &fresh.facts());
     let Some(chain) = found.or(listener.default_filter_chain.as_ref()).cloned() else {
-        let mut info = connection_info(&worker, &listener, None, &fresh, None, start);
-        info.filter_chain = "".into();
-        let mut stream = stream_info(Rc::new(info));
         cells.no_filter_chain_match.inc();
+        let info = connection_info(worker, &listener, None, &fresh, None, start);
+        let mut stream = stream_info(Rc::new(info));
         stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
         stream.response_code_details = "filter_chain_not_found".into();
-        listener.access_logs.write(&worker, &stream);
-        return;
+        listener.access_logs.write(worker, &stream);
+        return None;
     };
-    let drain = worker.listeners.chain(&chain);
-    let serve = serve(
-        &worker,
-        &listener,
-        &chain,
-        fresh,
-        drain.graceful.clone(),
-        start,
-    );
-    // A connection that outlives the drain of its chain is cut.
-    tokio::select! {
-        () = serve => {}
-        () = drain.cut.cancelled() => {}
+    let info = connection_info(worker, &listener, Some(&chain), &fresh, None, start);
+    let (downstream, tls) = match &chain.tls {
+        None => {
+            let plain = Prefixed::new(fresh.prefix, fresh.socket);
+            (Downstream::Plain(plain), None)
+        }
+        Some(tls) => match handshake(tls, chain.handshake_timeout, fresh).await {
+            Ok((stream, session)) => {
+                cells.ssl_handshake.inc();
+                (stream, Some(session))
+            }
+            Err(error) => {
+                cells.ssl_connection_error.inc();
+                tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
+                let mut stream = stream_info(Rc::new(info));
+                stream.connection_termination_details = Some(error.to_string().into());
+                listener.access_logs.write(worker, &stream);
+                return None;
+            }
+        },
+    };
+    let info = Rc::new(ConnectionInfo { tls, ..info });
+    if let Err(details) = filter(&chain.filters, &info) {
+        let mut stream = stream_info(info);
+        stream.connection_termination_details = Some(details.into());
+        match &chain.terminal {
+            Terminal::Tcp(proxy) => proxy.access_logs.write(worker, &stream),
+            _ => listener.access_logs.write(worker, &stream),
+        }
+        return None;
     }
+    Some(Established {
+        chain,
+        downstream,
+        info,
+    })
+}
+
+async fn serve_tcp(
+    worker: Rc<Worker>,
+    chain: Arc<FilterChain>,
+    proxy: Arc<TcpProxy>,
+    downstream: Downstream,
+    info: Rc<ConnectionInfo>,
+) {
+    let mut stream = stream_info(info);
+    let stats: SmallVec<[_; 1]> = chain.filters.iter().filter_map(stats_config).collect();
+    tcp::proxy::run(downstream, &worker, &proxy, &stats, &mut stream).await;
+    proxy.access_logs.write(&worker, &stream);
 }
 
 /// Counts a connection as open until it is dropped.
@@ -113,61 +193,6 @@ async fn inspect(
     }
 }
 
-async fn serve(
-    worker: &Rc<Worker>,
-    listener: &Listener,
-    chain: &Arc<FilterChain>,
-    mut fresh: Fresh,
-    drain: tokio_util::sync::CancellationToken,
-    start: Instant,
-) {
-    let cells = worker.telemetry.listener_cells(&listener.stat_name);
-    let info = connection_info(worker, listener, Some(chain), &fresh, None, start);
-    let first_bytes = std::mem::take(&mut fresh.first_bytes);
-    let (downstream, tls) = match &chain.tls {
-        None => (
-            Downstream::Plain(Prefixed::new(fresh.prefix, fresh.socket)),
-            None,
-        ),
-        Some(tls) => match handshake(tls, chain.handshake_timeout, fresh, first_bytes).await {
-            Ok((stream, info)) => {
-                cells.ssl_handshake.inc();
-                (stream, Some(info))
-            }
-            Err(error) => {
-                cells.ssl_connection_error.inc();
-                tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
-                let mut stream = stream_info(Rc::new(info));
-                stream.connection_termination_details = Some(error.to_string().into());
-                listener.access_logs.write(worker, &stream);
-                return;
-            }
-        },
-    };
-    let info = Rc::new(ConnectionInfo { tls, ..info });
-    let mut stream = stream_info(info.clone());
-    if let Err(details) = filter(&chain.filters, &info) {
-        stream.connection_termination_details = Some(details.into());
-        match &chain.terminal {
-            Terminal::Tcp(proxy) => proxy.access_logs.write(worker, &stream),
-            _ => listener.access_logs.write(worker, &stream),
-        }
-        return;
-    }
-    match &chain.terminal {
-        Terminal::Http(hcm) => {
-            let worker = worker.clone();
-            http::server::serve(downstream, info, hcm.clone(), worker, drain).await;
-        }
-        Terminal::Tcp(proxy) => {
-            let stats: SmallVec<[_; 1]> = chain.filters.iter().filter_map(stats_config).collect();
-            tcp::proxy::run(downstream, worker, proxy, &stats, &mut stream).await;
-            proxy.access_logs.write(worker, &stream);
-        }
-        Terminal::Close => {}
-    }
-}
-
 fn stats_config(filter: &NetworkFilter) -> Option<&StatsConfig> {
     match filter {
         NetworkFilter::IstioStats(stats) => Some(stats),
@@ -195,10 +220,9 @@ async fn handshake(
     tls: &ServerTls,
     limit: Option<Duration>,
     fresh: Fresh,
-    first_bytes: FirstBytes,
 ) -> Result<(Downstream, TlsInfo), TlsError> {
     let work = async {
-        let (stream, info) = match first_bytes {
+        let (stream, info) = match fresh.first_bytes {
             FirstBytes::Tls(hello, parsed) => {
                 let mut rest = fresh.prefix;
                 bytes::Buf::advance(&mut rest, parsed);

@@ -135,8 +135,6 @@ pub struct Wiring {
     pub data: watch::Sender<DataView>,
     /// Where the webhook's address is published.
     pub webhook: watch::Sender<Option<SocketAddr>>,
-    /// Where router rules are published.
-    pub rules: watch::Sender<String>,
 }
 
 /// Owner of all state.
@@ -153,6 +151,8 @@ pub struct Controller {
     restarted: HashMap<ObjectKey, String>,
     generated: Mirror,
     applied: Mirror,
+    /// Router rules in force.
+    rules: String,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -176,6 +176,7 @@ impl Controller {
             restarted: HashMap::new(),
             generated,
             applied,
+            rules: String::new(),
             stopping: None,
         };
         controller.read_directory();
@@ -185,7 +186,7 @@ impl Controller {
     /// Works until told to shut down.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            self.reconcile();
+            self.reconcile().await;
             if self.stopping.is_some() && self.pods.is_empty() {
                 break;
             }
@@ -207,7 +208,7 @@ impl Controller {
         }
     }
 
-    fn reconcile(&mut self) {
+    async fn reconcile(&mut self) {
         self.objects = Arc::new(self.desired.objects());
         let data = DataView {
             objects: self.objects.clone(),
@@ -222,7 +223,7 @@ impl Controller {
         } else {
             self.reconcile_workloads();
         }
-        self.publish();
+        self.publish().await;
     }
 
     fn on_command(&mut self, command: Command) {

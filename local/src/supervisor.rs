@@ -79,7 +79,6 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         root_cert: state.root_cert(),
     });
     let (webhook, webhook_out) = watch::channel(None);
-    let (rules, rules_out) = watch::channel(String::new());
     let (commands, command_inbox) = mpsc::channel(COMMAND_QUEUE);
     let defaults = system::objects(&options, &state);
     let shared = Arc::new(Shared {
@@ -97,7 +96,6 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         view,
         data,
         webhook,
-        rules,
     };
     let _watcher = match &shared.options.dir {
         Some(dir) => Some(watch_directory(dir, commands.clone())?),
@@ -124,7 +122,6 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         tokio::select! {
             result = dns::serve(SocketAddr::from((ROUTER, 53)), zone_out) => result,
             result = control::serve(listener, control_state) => result,
-            () = apply_rules(rules_out) => Ok(()),
             () = ingress => Ok(()),
         }
     };
@@ -146,16 +143,6 @@ fn inherited_listener() -> Result<TcpListener, Error> {
     let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     Ok(TcpListener::from_std(listener)?)
-}
-
-/// Keeps the router's rules at the latest state.
-async fn apply_rules(mut rules: watch::Receiver<String>) {
-    while rules.changed().await.is_ok() {
-        let script = rules.borrow_and_update().clone();
-        if let Err(error) = network::apply_nft(&script).await {
-            tracing::error!(%error, "service rules not applied");
-        }
-    }
 }
 
 /// Tells the controller when something below `dir` has changed.

@@ -216,7 +216,7 @@ async fn nothing_remains_after_a_crash() {
 #[tokio::test]
 async fn a_running_mesh_is_not_cleared_away() {
     let lab = Lab::up(&[]).await;
-    let error = lab.launch_second().err().expect("refused").to_string();
+    let error = lab.launch_second().expect_err("refused").to_string();
     assert!(error.starts_with("a mesh is running already"), "{error}");
     lab.down().await;
 }

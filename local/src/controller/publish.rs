@@ -16,13 +16,13 @@ use crate::{
     dns::Zone,
     endpoints::{self, Addressed, Backend},
     manifest,
-    network::services,
+    network::{self, services},
     state::Mirror,
     system,
 };
 
 impl Controller {
-    pub(super) fn publish(&mut self) {
+    pub(super) async fn publish(&mut self) {
         let services = self.addressed_services();
         let backends = self.backends();
         let generated = self.generated_objects(&services, &backends);
@@ -48,12 +48,24 @@ impl Controller {
 
         let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
         let rules = services::render(&endpoints::frontends(&services, &backends), &addresses);
-        replace(&self.wiring.rules, rules);
+        self.apply_rules(rules).await;
 
         replace(&self.wiring.webhook, self.webhook());
         self.wiring
             .view
             .send_replace(Arc::new(self.view(generated)));
+    }
+
+    /// Before anybody sees a pod as ready, connections to its services must find it.
+    async fn apply_rules(&mut self, rules: String) {
+        if rules == self.rules {
+            return;
+        }
+        match network::apply_nft(&rules).await {
+            Ok(()) => self.rules = rules,
+            // Tried again with the next change.
+            Err(error) => tracing::error!(%error, "service rules not applied"),
+        }
     }
 
     /// All services; those that want a cluster address keep the one they have.

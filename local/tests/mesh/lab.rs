@@ -115,7 +115,8 @@ impl Lab {
             argv,
         };
         let mut stream = self.client.exec(&request).await.unwrap();
-        Frame::Stdin(Vec::new()).write(&mut stream).await.unwrap();
+        // The program may have ended already.
+        let _ = Frame::Stdin(Vec::new()).write(&mut stream).await;
         let mut output = Vec::new();
         loop {
             match Frame::read(&mut stream)

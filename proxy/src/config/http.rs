@@ -209,8 +209,6 @@ pub struct HttpLimits {
     pub idle_timeout: Option<Duration>,
     /// `stream_idle_timeout`.
     pub stream_idle_timeout: Option<Duration>,
-    /// `request_timeout`.
-    pub request_timeout: Option<Duration>,
     /// `request_headers_timeout`.
     pub request_headers_timeout: Option<Duration>,
     /// `max_stream_duration`.
@@ -225,6 +223,8 @@ pub struct HttpLimits {
     pub initial_stream_window: u32,
     /// `initial_connection_window_size`.
     pub initial_connection_window: u32,
+    /// `connection_keepalive`: PING after this time, and close unless it is answered within that time.
+    pub http2_keepalive: Option<(Duration, Duration)>,
     /// `max_requests_per_connection`; 0 is unlimited.
     pub max_requests_per_connection: u32,
 }

@@ -173,8 +173,6 @@ pub struct Forward {
     pub metadata_match: Option<Arc<Struct>>,
     /// `upgrade_configs`: per type, whether it may pass; overrides the connection manager's.
     pub upgrades: Vec<(Box<str>, bool)>,
-    /// Terminate CONNECT and forward its payload as plain TCP.
-    pub connect_terminates: bool,
 }
 
 /// `RouteAction.MaxStreamDuration`.

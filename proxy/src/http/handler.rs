@@ -29,13 +29,11 @@ pub async fn handle(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let mut stream = begin(connection, &parts);
-    let mut head = match protocol::head(&stream.connection, parts) {
-        Ok(head) => head,
-        Err((answer, head)) => {
-            stream.capture_request(&head);
-            return reply(stream, *answer, &head);
-        }
-    };
+    let (mut head, refusal) = protocol::head(&stream.connection, parts);
+    if let Some(answer) = refusal {
+        stream.capture_request(&head);
+        return reply(stream, *answer, &head);
+    }
     if let Err(answer) = prepare(&mut stream, &mut head) {
         stream.capture_request(&head);
         return reply(stream, *answer, &head);

@@ -12,14 +12,13 @@ use super::local_reply::LocalReply;
 use super::stream::{HttpConnection, RequestHead, joined};
 use crate::telemetry::stream_info::ResponseFlags;
 
-/// The head of a request, or why there is none.
+/// The head of a request, with the answer if it is not acceptable.
 pub fn head(
     connection: &HttpConnection,
     parts: request::Parts,
-) -> Result<RequestHead, (Box<LocalReply>, RequestHead)> {
+) -> (RequestHead, Option<Box<LocalReply>>) {
     let mut headers = parts.headers;
     let too_many = headers.len() > connection.hcm.limits.max_headers_count as usize;
-    let several_hosts = headers.get_all(HOST).iter().nth(1).is_some();
     if let Some(authority) = parts.uri.authority() {
         // An absolute form overrules the host header (RFC 9112 section 3.2.2).
         if let Ok(authority) = HeaderValue::from_str(authority.as_str()) {
@@ -46,37 +45,52 @@ pub fn head(
     if head.upgrade.is_some() || head.method == Method::CONNECT {
         std::mem::swap(&mut head.extensions, &mut extensions);
     }
+    let refusal = refusal(connection, &mut head, too_many, ambiguous_length, has_path);
+    (head, refusal)
+}
+
+fn refusal(
+    connection: &HttpConnection,
+    head: &mut RequestHead,
+    too_many: bool,
+    ambiguous_length: bool,
+    has_path: bool,
+) -> Option<Box<LocalReply>> {
     if too_many {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         let flags = ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR;
         let reply = LocalReply::empty(status, "http1.too_many_headers", flags).closing();
-        return Err((Box::new(reply), head));
+        return Some(Box::new(reply));
     }
-    if several_hosts && let Some(hosts) = joined(&head.headers, HOST) {
-        // No virtual host has such a name: the request finds no route.
-        if let Ok(hosts) = HeaderValue::from_bytes(&hosts) {
-            head.headers.insert(HOST, hosts);
-        }
+    join_hosts(head);
+    if !is_well_formed(head, ambiguous_length) {
+        return Some(codec_error());
     }
-    if !is_well_formed(&head, ambiguous_length) {
-        return Err((codec_error(), head));
-    }
-    if let Err(reply) = check_http10(connection, &mut head) {
-        return Err((reply, head));
+    if let Err(reply) = check_http10(connection, head) {
+        return Some(reply);
     }
     if !head.headers.contains_key(HOST) {
-        return Err((Box::new(bad_request("missing_host_header").closing()), head));
+        return Some(Box::new(bad_request("missing_host_header").closing()));
     }
-    if is_asterisk(&head) && head.method == Method::OPTIONS {
+    if is_asterisk(head) && head.method == Method::OPTIONS {
         let status = StatusCode::NOT_FOUND;
         let flags = ResponseFlags::default();
         let reply = LocalReply::empty(status, "absolute_path_rejected", flags);
-        return Err((Box::new(reply), head));
+        return Some(Box::new(reply));
     }
-    if head.method != Method::CONNECT && !has_path {
-        return Err((bad_request("missing_path_rejected"), head));
+    let needs_path = head.method != Method::CONNECT;
+    (needs_path && !has_path).then(|| bad_request("missing_path_rejected"))
+}
+
+/// Several hosts become one that no virtual host has: such a request finds no route.
+fn join_hosts(head: &mut RequestHead) {
+    if head.headers.get_all(HOST).iter().nth(1).is_none() {
+        return;
     }
-    Ok(head)
+    let joined = joined(&head.headers, HOST).and_then(|hosts| HeaderValue::from_bytes(&hosts).ok());
+    if let Some(hosts) = joined {
+        head.headers.insert(HOST, hosts);
+    }
 }
 
 fn codec_error() -> Box<LocalReply> {

@@ -108,6 +108,11 @@ where
         .max_concurrent_streams(limits.max_concurrent_streams)
         .max_header_list_size(limits.max_headers_bytes)
         .enable_connect_protocol();
+    if let Some((interval, timeout)) = limits.http2_keepalive {
+        builder
+            .keep_alive_interval(interval)
+            .keep_alive_timeout(timeout);
+    }
     let shared = connection.clone();
     let service = service_fn(move |request| {
         let shared = shared.clone();

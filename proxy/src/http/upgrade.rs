@@ -85,6 +85,8 @@ pub async fn forward(
     };
     let agreed = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let (true, Some(client_upgrade)) = (agreed, client_upgrade) else {
+        // The client may have sent bytes of the other protocol already.
+        stream.close_after = true;
         return exchange.finish(stream, answer, sent, limits);
     };
     join(
@@ -134,7 +136,7 @@ fn join(
     }
     let sent_bytes = stream.info.bytes_sent.clone();
     let received_bytes = stream.info.bytes_received.clone();
-    let mut response = respond(stream, parts, |stream| ResponseBody::detached(stream));
+    let mut response = respond(stream, parts, ResponseBody::detached);
     let stream = response.body_mut().take_stream();
     tokio::task::spawn_local(async move {
         let copied = copy(client_upgrade, upstream_upgrade, sender).await;

@@ -203,10 +203,7 @@ fn forwarded_client_cert(
         ForwardClientCertDetails::SanitizeSet => ForwardClientCertMode::SanitizeSet,
         ForwardClientCertDetails::AlwaysForwardOnly => ForwardClientCertMode::AlwaysForwardOnly,
     };
-    let details = proto
-        .set_current_client_cert_details
-        .clone()
-        .unwrap_or_default();
+    let details = proto.set_current_client_cert_details.unwrap_or_default();
     let field = |name: &str| format!("set_current_client_cert_details.{name}");
     refuse(details.issuer, &field("issuer"))?;
     refuse(details.chain, &field("chain"))?;
@@ -287,6 +284,8 @@ fn limits(proto: &wire::HttpConnectionManager) -> Result<HttpLimits, ConfigError
         common.headers_with_underscores_action != 0,
         &field("headers_with_underscores_action"),
     )?;
+    let request_timeout = timeout_or("request_timeout", proto.request_timeout.as_ref(), None)?;
+    refuse(request_timeout.is_some(), "request_timeout")?;
     let none = Http2ProtocolOptions::default();
     let http2 = proto.http2_protocol_options.as_ref().unwrap_or(&none);
     Ok(HttpLimits {
@@ -302,7 +301,6 @@ fn limits(proto: &wire::HttpConnectionManager) -> Result<HttpLimits, ConfigError
             proto.stream_idle_timeout.as_ref(),
             Some(STREAM_IDLE_TIMEOUT),
         )?,
-        request_timeout: timeout_or("request_timeout", proto.request_timeout.as_ref(), None)?,
         request_headers_timeout: timeout_or(
             "request_headers_timeout",
             proto.request_headers_timeout.as_ref(),
@@ -336,6 +334,17 @@ fn limits(proto: &wire::HttpConnectionManager) -> Result<HttpLimits, ConfigError
             http2.initial_connection_window_size.as_ref(),
             CONNECTION_WINDOW_BYTES,
         ),
+        http2_keepalive: keepalive(http2)?,
         max_requests_per_connection: u32_or(common.max_requests_per_connection.as_ref(), 0),
     })
+}
+
+fn keepalive(proto: &Http2ProtocolOptions) -> Result<Option<(Duration, Duration)>, ConfigError> {
+    let Some(proto) = &proto.connection_keepalive else {
+        return Ok(None);
+    };
+    let field = |name: &str| format!("http2_protocol_options.connection_keepalive.{name}");
+    let interval = timeout_or(&field("interval"), proto.interval.as_ref(), None)?;
+    let timeout = timeout_or(&field("timeout"), proto.timeout.as_ref(), None)?;
+    Ok(interval.zip(timeout))
 }

@@ -13,8 +13,6 @@ pub struct RetryPolicy {
     pub max_retries: u32,
     /// The limit of each try; `None` is that of the whole exchange.
     pub per_try_timeout: Option<Duration>,
-    /// The longest silence within a try.
-    pub per_try_idle_timeout: Option<Duration>,
     /// The base of the growing delay.
     pub backoff_base: Duration,
     /// The longest delay.
@@ -27,12 +25,8 @@ pub struct RetryPolicy {
     pub retriable_request_headers: Vec<HeaderMatcher>,
     /// `envoy.retry_host_predicates.previous_hosts`: do not try a host twice.
     pub avoid_previous_hosts: bool,
-    /// `envoy.retry_host_predicates.omit_canary_hosts`.
-    pub omit_canary_hosts: bool,
     /// How often to choose again when a predicate refuses a host.
     pub host_selection_max_attempts: u32,
-    /// `previous_priorities`: after how many tries other priorities are considered.
-    pub previous_priorities: Option<u32>,
     /// `rate_limited_retry_back_off`.
     pub reset_headers: Vec<ResetHeader>,
     /// The longest delay that a reset header may ask for.
@@ -54,16 +48,13 @@ impl Default for RetryPolicy {
             on: RetryOn::default(),
             max_retries: 1,
             per_try_timeout: None,
-            per_try_idle_timeout: None,
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
             retriable_status_codes: Vec::new(),
             retriable_headers: Vec::new(),
             retriable_request_headers: Vec::new(),
             avoid_previous_hosts: false,
-            omit_canary_hosts: false,
             host_selection_max_attempts: 1,
-            previous_priorities: None,
             reset_headers: Vec::new(),
             reset_max_interval: Duration::from_secs(300),
         }

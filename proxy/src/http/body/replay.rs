@@ -64,7 +64,7 @@ impl SharedTape {
     /// The body from its beginning.
     pub fn body(&self) -> ReplayBody {
         ReplayBody {
-            size_hint: self.0.borrow().size_hint.clone(),
+            size_hint: self.0.borrow().size_hint,
             tape: self.0.clone(),
             position: 0,
             trailers_sent: false,
@@ -83,7 +83,7 @@ impl SharedTape {
         MirrorBody {
             receiver,
             pending,
-            size_hint: tape.size_hint.clone(),
+            size_hint: tape.size_hint,
         }
     }
 }
@@ -191,7 +191,7 @@ impl ReplayBody {
 
     /// What is known of the length.
     pub fn size_hint(&self) -> SizeHint {
-        self.size_hint.clone()
+        self.size_hint
     }
 }
 
@@ -245,6 +245,6 @@ impl MirrorBody {
 
     /// What is known of the length.
     pub fn size_hint(&self) -> SizeHint {
-        self.size_hint.clone()
+        self.size_hint
     }
 }

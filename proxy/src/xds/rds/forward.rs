@@ -59,7 +59,6 @@ pub(super) fn forward(
     } else {
         own_mirrors
     };
-    let (upgrades, connect_terminates) = upgrades(proto)?;
     Ok(Forward {
         cluster: cluster(proto, outer, context)?,
         cluster_not_found_status: not_found_status(proto),
@@ -87,8 +86,7 @@ pub(super) fn forward(
             WirePriority::High => RoutingPriority::High,
         },
         metadata_match: subset(proto.metadata_match.as_ref()),
-        upgrades,
-        connect_terminates,
+        upgrades: upgrades(proto)?,
     })
 }
 
@@ -347,7 +345,7 @@ fn hash_source(proto: &parts::HashPolicy) -> Result<Option<HashSource>, ConfigEr
 
 type Upgrades = Vec<(Box<str>, bool)>;
 
-fn upgrades(proto: &wire::RouteAction) -> Result<(Upgrades, bool), ConfigError> {
+fn upgrades(proto: &wire::RouteAction) -> Result<Upgrades, ConfigError> {
     let mut upgrades = Vec::new();
     for (n, config) in proto.upgrade_configs.iter().enumerate() {
         let connect = format!("upgrade_configs[{n}].connect_config");
@@ -355,5 +353,5 @@ fn upgrades(proto: &wire::RouteAction) -> Result<(Upgrades, bool), ConfigError> 
         let kind = config.upgrade_type.to_ascii_lowercase().into();
         upgrades.push((kind, bool_or(config.enabled.as_ref(), true)));
     }
-    Ok((upgrades, false))
+    Ok(upgrades)
 }

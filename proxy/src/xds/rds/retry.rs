@@ -21,6 +21,12 @@ pub(super) fn policy(proto: &wire::RetryPolicy) -> Result<RetryPolicy, ConfigErr
         "retry_options_predicates",
     )?;
     refuse(proto.refresh_cluster_on_retry, "refresh_cluster_on_retry")?;
+    let idle = timeout_or(
+        "per_try_idle_timeout",
+        proto.per_try_idle_timeout.as_ref(),
+        None,
+    )?;
+    refuse(idle.is_some(), "per_try_idle_timeout")?;
     // Envoy, too, lets names pass that it does not know: clients may send them.
     let (on, unknown) = RetryOn::parse(&proto.retry_on);
     if !unknown.is_empty() {
@@ -31,11 +37,6 @@ pub(super) fn policy(proto: &wire::RetryPolicy) -> Result<RetryPolicy, ConfigErr
         on,
         max_retries: u32_or(proto.num_retries.as_ref(), 1),
         per_try_timeout: timeout_or("per_try_timeout", proto.per_try_timeout.as_ref(), None)?,
-        per_try_idle_timeout: timeout_or(
-            "per_try_idle_timeout",
-            proto.per_try_idle_timeout.as_ref(),
-            None,
-        )?,
         backoff_base,
         backoff_max,
         retriable_status_codes: codes(&proto.retriable_status_codes)?,
@@ -48,10 +49,6 @@ pub(super) fn policy(proto: &wire::RetryPolicy) -> Result<RetryPolicy, ConfigErr
         },
         ..RetryPolicy::default()
     };
-    refuse(
-        policy.per_try_idle_timeout.is_some(),
-        "per_try_idle_timeout",
-    )?;
     predicates(proto, &mut policy)?;
     rate_limited(proto, &mut policy)?;
     Ok(policy)
@@ -96,14 +93,12 @@ fn predicates(proto: &wire::RetryPolicy, policy: &mut RetryPolicy) -> Result<(),
     for (n, predicate) in proto.retry_host_predicate.iter().enumerate() {
         match predicate.name.as_str() {
             "envoy.retry_host_predicates.previous_hosts" => policy.avoid_previous_hosts = true,
-            "envoy.retry_host_predicates.omit_canary_hosts" => policy.omit_canary_hosts = true,
             other => {
                 let field = format!("retry_host_predicate[{n}]");
                 return Err(ConfigError::unsupported(field, format_args!("\"{other}\"")));
             }
         }
     }
-    refuse(policy.omit_canary_hosts, "retry_host_predicate")?;
     match &proto.retry_priority {
         None => Ok(()),
         // Priorities that failed are avoided through the hosts that were tried. Differs from Envoy, which

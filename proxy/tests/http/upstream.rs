@@ -1,0 +1,82 @@
+//! An upstream that does what a test says, and a proxy in front of it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+
+use crate::harness::{Proxy, bootstrap, cluster, listener};
+
+pub(crate) type Body = BoxBody<Bytes, Infallible>;
+
+/// A body at hand.
+pub(crate) fn text(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).boxed()
+}
+
+/// A server for HTTP/1 and HTTP/2 that answers by `answer`.
+pub(crate) async fn upstream<A, F>(answer: A) -> SocketAddr
+where
+    A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let answering = answer(request);
+                    async move { Ok::<_, Infallible>(answering.await) }
+                });
+                let server = auto::Builder::new(TokioExecutor::new());
+                // A client that goes away is part of some tests.
+                let _ = server
+                    .serve_connection_with_upgrades(TokioIo::new(socket), service)
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+/// Cluster options for HTTP/2 upstream.
+pub(crate) const HTTP2: &str = "typed_extension_protocol_options: { \
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+    \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+    explicit_http_config: { http2_protocol_options: {} } } },";
+
+/// A proxy with listener `in`, whose one route has the action fields `action`; `more` are further fields of
+/// the connection manager. Clusters are (name, address, further fields).
+pub(crate) async fn proxy(
+    action: &str,
+    more: &str,
+    clusters: &[(&str, SocketAddr, &str)],
+) -> Proxy {
+    let manager = format!(
+        "{{ filters: [{{ name: http, typed_config: {{ \
+           \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
+           stat_prefix: http, {more} \
+           http_filters: [{{ name: router, typed_config: {{ \
+             \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}], \
+           route_config: {{ name: r, virtual_hosts: [{{ name: v, domains: [\"*\"], routes: [{{ \
+             match: {{ prefix: / }}, route: {{ {action} }} }}] }}] }} }} }}] }}"
+    );
+    let clusters: Vec<String> = clusters
+        .iter()
+        .map(|(name, address, more)| cluster(name, *address, more))
+        .collect();
+    Proxy::start(&bootstrap(&[listener("in", "", &[manager])], &clusters)).await
+}

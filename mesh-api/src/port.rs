@@ -45,10 +45,8 @@ impl Protocol {
         if udp {
             return Self::Udp;
         }
-        if let Some(text) = app_protocol {
-            if let Some(protocol) = Self::from_app_protocol(text) {
-                return protocol;
-            }
+        if let Some(protocol) = app_protocol.and_then(Self::from_app_protocol) {
+            return protocol;
         }
         if let Some(protocol) = Self::from_name(name) {
             return protocol;

@@ -24,6 +24,9 @@ pub mod diff;
 /// Objects of one kind by namespace, oldest first within a namespace.
 pub type ByNamespace<T> = BTreeMap<Arc<str>, Vec<Arc<T>>>;
 
+/// The name of a credential: namespace, name.
+pub type CredentialKey = (Arc<str>, Arc<str>);
+
 /// The name of a service within the mesh: the same host may be registered in several namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
@@ -65,7 +68,7 @@ pub struct Snapshot {
     /// Labels of namespaces.
     pub namespaces: Arc<BTreeMap<Arc<str>, Labels>>,
     /// Certificates for gateways: namespace, name.
-    pub credentials: Arc<BTreeMap<(Arc<str>, Arc<str>), Arc<Credential>>>,
+    pub credentials: Arc<BTreeMap<CredentialKey, Arc<Credential>>>,
     /// What changed since the snapshot before.
     pub changes: Arc<diff::Changes>,
 }

@@ -85,8 +85,19 @@ impl Builder {
             sidecars: Sidecar,
             peer_authentications: PeerAuthentication,
             request_authentications: RequestAuthentication,
-            authorization_policies: AuthorizationPolicy,
             telemetries: Telemetry,
+        }
+        // A refused RequestAuthentication is stood in for by a policy that denies.
+        let policy_kinds = ["AuthorizationPolicy", "RequestAuthentication"];
+        if policy_kinds.into_iter().any(touched) {
+            let objects = policy_kinds
+                .into_iter()
+                .flat_map(|kind| store.of_kind(kind));
+            let policies = objects.filter_map(|object| match &object.model {
+                Model::AuthorizationPolicy(value) => Some(value.clone()),
+                _ => None,
+            });
+            next.authorization_policies = Arc::new(group(policies, |value| &value.meta));
         }
         if touched("Namespace") {
             let namespaces = store

@@ -8,6 +8,7 @@ mod destination_rule;
 mod gateway;
 mod mesh_config;
 mod metadata;
+mod operators;
 mod peer_authentication;
 mod request_authentication;
 mod rules;

@@ -1,8 +1,9 @@
 //! What stands in for a security policy that cannot be understood.
 //!
 //! Leaving such a policy out would open what it means to close, above all after a
-//! restart, when no good version of it is known. So an AuthorizationPolicy denies
-//! whatever it may be about, and a PeerAuthentication asks for mTLS there.
+//! restart, when no good version of it is known. So an AuthorizationPolicy or a
+//! RequestAuthentication denies whatever it may be about, and a PeerAuthentication
+//! asks for mTLS there.
 //!
 //! Differs from Istio, where a broken policy in the store has no effect.
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use mesh_api::authn::{MtlsMode, PeerAuthentication};
 use mesh_api::authz::{AuthorizationPolicy, AuthzAction, AuthzRule};
 use mesh_api::labels::{Labels, Selector};
-use mesh_api::resource::Meta;
+use mesh_api::resource::{Meta, ResourceKey};
 
 use super::{Object, Spec};
 use crate::kind::Kind;
@@ -29,9 +30,9 @@ pub(super) fn stand_in(kind: Kind, meta: &Meta, document: &Arc<Document>) -> Opt
     }
     let selector = spec.and_then(selector);
     let (spec, model) = match kind {
-        Kind::AuthorizationPolicy => {
+        Kind::AuthorizationPolicy | Kind::RequestAuthentication => {
             let policy = AuthorizationPolicy {
-                meta: meta.clone(),
+                meta: policy_meta(kind, meta),
                 selector,
                 action: AuthzAction::Deny,
                 rules: vec![AuthzRule::default()],
@@ -62,6 +63,17 @@ pub(super) fn stand_in(kind: Kind, meta: &Meta, document: &Arc<Document>) -> Opt
         model,
         document: document.clone(),
     })
+}
+
+/// Policies are told apart by name, so a stand-in of another kind gets one that no
+/// AuthorizationPolicy can have.
+fn policy_meta(kind: Kind, meta: &Meta) -> Meta {
+    let mut meta = meta.clone();
+    if kind == Kind::RequestAuthentication {
+        let name = format!("{}@{}", meta.key.name, kind.name());
+        meta.key = ResourceKey::new(kind.name(), &meta.key.namespace, &name);
+    }
+    meta
 }
 
 /// The workloads, if the labels are readable; else all of the namespace.

@@ -147,3 +147,27 @@ fn peer_authentication_closes_to_mtls() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn request_authentication_closes_what_it_selects() {
+    use mesh_api::authz::{AuthzAction, AuthzRule};
+    let mut store = Store::new(MeshConfig::default());
+    let spec =
+        "{selector: {matchLabels: {app: a}}, jwtRules: [{issuer: me, jwks: '{\"keys\": []}'}]}";
+    assert!(!store.apply(policy("RequestAuthentication", spec)));
+    assert!(store.apply(policy("AuthorizationPolicy", "{}")));
+    let snapshot = crate::snapshot::Builder::default()
+        .build(&mut store)
+        .unwrap();
+    assert!(snapshot.request_authentications.is_empty());
+    let policies = &snapshot.authorization_policies["default"];
+    let found: Vec<_> = policies
+        .iter()
+        .map(|policy| (&*policy.meta.key.name, policy.action.clone()))
+        .collect();
+    let stand_in = ("x@RequestAuthentication", AuthzAction::Deny);
+    assert_eq!(found, [("x", AuthzAction::Allow), stand_in]);
+    assert_eq!(policies[1].rules, [AuthzRule::default()]);
+    let selector = policies[1].selector.as_ref().unwrap();
+    assert_eq!(selector.labels().get("app"), Some("a"));
+}

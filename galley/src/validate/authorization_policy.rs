@@ -25,6 +25,10 @@ pub(super) fn validate(
         findings,
     );
     provider(spec, path, findings);
+    if spec.action == Action::Audit {
+        let message = "auditing is not supported yet: the policy has no effect";
+        findings.without_effect(&path.field("action"), message);
+    }
     let at = path.field("rules");
     match spec.action {
         Action::Allow if spec.rules.is_empty() => {}

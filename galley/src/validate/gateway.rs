@@ -157,6 +157,11 @@ fn tls_settings(tls: &ServerTls, secure: bool, path: &FieldPath<'_>, findings: &
             "httpsRedirect works on HTTP servers only",
         );
     }
+    if tls.mode == Some(ServerTlsMode::AutoPassthrough) {
+        let message = "AUTO_PASSTHROUGH is not supported yet; use PASSTHROUGH with \
+                       VirtualServices that name the hosts";
+        findings.refuse_unsupported(&path.field("mode"), message);
+    }
     versions(tls, path, findings);
     certificates(tls, path, findings);
     if !tls.credential_names.is_empty() {

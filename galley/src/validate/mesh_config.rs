@@ -1,10 +1,13 @@
 //! Mesh-wide settings, which are a document inside of a ConfigMap.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1 as core;
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::Meta;
 
-use super::{Findings, rules, traffic_policy, virtual_service};
+use super::{Findings, operators, rules, traffic_policy, virtual_service};
+use crate::crd::gateway::TlsProtocol;
 use crate::crd::mesh_config as wire;
 use crate::crd::sidecar::OutboundMode;
 use crate::decode::decode;
@@ -101,6 +104,10 @@ fn rules_of(config: &wire::MeshConfig, node: &Node, path: &FieldPath<'_>) -> Vec
         &root.field("dnsRefreshRate"),
         &mut inner,
     );
+    if let Some(format) = &config.access_log_format {
+        let json = config.access_log_encoding == Some(wire::AccessLogEncoding::Json);
+        log_format(format, json, &root.field("accessLogFormat"), &mut inner);
+    }
     if let Some(retries) = &config.default_http_retry_policy {
         virtual_service::retries(retries, &root.field("defaultHttpRetryPolicy"), &mut inner);
     }
@@ -130,6 +137,27 @@ fn rules_of(config: &wire::MeshConfig, node: &Node, path: &FieldPath<'_>) -> Vec
     found
 }
 
+/// In JSON, the values of the fields are formats.
+fn log_format(text: &str, json: bool, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    let formats = match json && !text.is_empty() {
+        false => vec![text.to_owned()],
+        true => match serde_json::from_str::<BTreeMap<String, String>>(text) {
+            Ok(fields) => fields.into_values().collect(),
+            Err(_) => {
+                let message = "only a JSON object of strings is supported yet: the default \
+                               fields are written";
+                findings.without_effect(path, message);
+                return;
+            }
+        },
+    };
+    for format in formats {
+        if let Some(message) = operators::log_fault(&format) {
+            findings.refuse_unsupported(path, &message);
+        }
+    }
+}
+
 fn unsupported(fields: &[(&str, bool)], path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     for (field, set) in fields {
         if *set {
@@ -145,6 +173,26 @@ fn mesh_fields(config: &wire::MeshConfig) -> Vec<(&'static str, bool)> {
         (
             "proxyHttpPort",
             config.proxy_http_port.is_some_and(|port| port != 0),
+        ),
+        (
+            "proxyListenPort",
+            config.proxy_listen_port.is_some_and(|port| port != 15001),
+        ),
+        (
+            "proxyInboundListenPort",
+            config
+                .proxy_inbound_listen_port
+                .is_some_and(|port| port != 15006),
+        ),
+        ("dnsRefreshRate", config.dns_refresh_rate.is_some()),
+        (
+            "meshMTLS.minProtocolVersion",
+            tls.is_some_and(|tls| {
+                !matches!(
+                    tls.min_protocol_version,
+                    TlsProtocol::Auto | TlsProtocol::V1_2
+                )
+            }),
         ),
         ("hboneIdleTimeout", config.hbone_idle_timeout.is_some()),
         ("ingressClass", config.ingress_class.is_some()),

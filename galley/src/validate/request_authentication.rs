@@ -12,6 +12,12 @@ pub(super) fn validate(
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
 ) {
+    // The data plane verifies no tokens, so nothing may rely on them.
+    findings.refuse_unsupported(
+        &FieldPath::ROOT.field("kind"),
+        "RequestAuthentication is not supported yet: the proxy verifies no tokens; remove the \
+         object and verify them in the application",
+    );
     let refs = &spec.target_refs;
     rules::attachment(
         spec.selector.as_ref(),

@@ -174,6 +174,7 @@ pub(super) fn validate_workload(
     let at = path.field("address");
     match spec.address.strip_prefix("unix://") {
         Some(socket) => {
+            findings.refuse_unsupported(&at, "unix sockets are not supported yet");
             if !socket.starts_with('/') {
                 findings.error(&at, format!("\"{socket}\" is not an absolute path"));
             }
@@ -184,6 +185,10 @@ pub(super) fn validate_workload(
         None if spec.address.is_empty() => {
             if spec.network.is_empty() {
                 findings.error(&at, "the address is required");
+            } else {
+                let message = "endpoints behind the gateway of another network are not \
+                               supported yet: the endpoint is left out";
+                findings.without_effect(&at, message);
             }
         }
         None if spec.address.parse::<IpAddr>().is_ok() => {}

@@ -68,6 +68,7 @@ fn ingress(listener: &Ingress, path: &FieldPath<'_>, findings: &mut Findings<'_>
         }
     }
     bind(&listener.bind, path, findings);
+    bound(&listener.bind, path, findings);
     if listener.capture_mode == CaptureMode::None {
         let message = "captureMode NONE is not supported yet for ingress";
         findings.refuse_unsupported(&path.field("captureMode"), message);
@@ -88,7 +89,11 @@ fn ingress(listener: &Ingress, path: &FieldPath<'_>, findings: &mut Findings<'_>
 
 /// A loopback or unspecified address with port, or a unix socket.
 fn default_endpoint(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
-    if text.is_empty() || text.starts_with("unix://") {
+    if text.is_empty() {
+        return;
+    }
+    if text.starts_with("unix://") {
+        findings.refuse_unsupported(path, "unix sockets are not supported yet");
         return;
     }
     let legal = ["127.0.0.1:", "0.0.0.0:", "[::1]:", "[::]:"]
@@ -103,7 +108,7 @@ fn default_endpoint(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_
                 path,
                 format!("\"{text}\" is not an endpoint of the workload itself"),
             )
-            .suggest("write 127.0.0.1:PORT, 0.0.0.0:PORT or unix:///PATH");
+            .suggest("write 127.0.0.1:PORT, or 0.0.0.0:PORT");
     }
 }
 
@@ -112,6 +117,10 @@ fn egress(listener: &Egress, path: &FieldPath<'_>, findings: &mut Findings<'_>) 
         port(port_, &path.field("port"), findings);
     }
     bind(&listener.bind, path, findings);
+    bound(&listener.bind, path, findings);
+    if listener.capture_mode != CaptureMode::Default {
+        findings.not_supported(&path.field("captureMode"));
+    }
     if listener.port.is_none() && !listener.bind.is_empty() {
         findings.error(&path.field("bind"), "bind needs a port");
     }
@@ -150,6 +159,13 @@ fn port(port: &Port, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     }
     if port.target_port != 0 {
         findings.warn(&path.field("targetPort"), "targetPort has no effect here");
+    }
+}
+
+/// No listener is bound for an entry.
+fn bound(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if text.parse::<IpAddr>().is_ok() {
+        findings.not_supported(&path.field("bind"));
     }
 }
 

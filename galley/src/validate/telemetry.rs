@@ -29,6 +29,11 @@ pub(super) fn validate(spec: &Telemetry, path: &FieldPath<'_>, findings: &mut Fi
                     &providers.index(index).field("name"),
                     "the provider needs a name",
                 );
+            } else if provider.name != "envoy" {
+                let providers = at.field("providers");
+                let message = "providers other than \"envoy\" are not supported yet: \
+                               the entry has no effect";
+                findings.without_effect(&providers.index(index).field("name"), message);
             }
         }
         if logging.filter.is_some() {

@@ -11,6 +11,9 @@ use crate::validate::{Findings, rules};
 /// Envoy's limit of Maglev tables.
 const MAGLEV_TABLE_MAX: u64 = 5_000_011;
 
+const NO_WARMUP: &str =
+    "not supported yet by the data plane \"weft\": the field has no effect there";
+
 pub(super) fn validate(
     balancer: &LoadBalancer,
     outlier_detection: bool,
@@ -45,11 +48,14 @@ pub(super) fn validate(
         findings.not_supported(&path.field("zoneAwareLbSetting"));
     }
     if let Some(warmup_) = &balancer.warmup {
-        warmup(warmup_, &path.field("warmup"), findings);
+        let at = path.field("warmup");
+        warmup(warmup_, &at, findings);
+        findings.without_effect(&at, NO_WARMUP);
     }
     if balancer.warmup_duration_secs.is_some() {
         let at = path.field("warmupDurationSecs");
         findings.deprecated(&at, "warmup: {duration: 30s}");
+        findings.without_effect(&at, NO_WARMUP);
         rules::duration(balancer.warmup_duration_secs, &at, findings);
     }
     slow_start(balancer, path, findings);

@@ -7,7 +7,7 @@ use crate::crd::virtual_service::{
     Body, Delegate, DirectResponse, HeaderOperations, Headers, HttpRoute, Mirror, Redirect, Rewrite,
 };
 use crate::manifest::path::FieldPath;
-use crate::validate::{Findings, rules};
+use crate::validate::{Findings, operators, rules};
 
 /// Larger bodies are refused; Istio's limit.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -312,6 +312,13 @@ fn operations(
         &path.field("add"),
         findings,
     );
+    for (field, values) in [("set", &operations.set), ("add", &operations.add)] {
+        for (name, value) in values {
+            if let Some(message) = operators::header_fault(value) {
+                findings.refuse_unsupported(&path.field(field).field(name), &message);
+            }
+        }
+    }
     for (index, name) in operations.remove.iter().enumerate() {
         if !rules::is_header_name(name) {
             findings.error(

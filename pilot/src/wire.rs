@@ -92,14 +92,6 @@ pub(crate) fn transport_socket<M: Message + Name>(name: &str, config: &M) -> cor
     }
 }
 
-/// An extension with its configuration.
-pub(crate) fn extension<M: Message + Name>(name: &str, config: &M) -> core::TypedExtensionConfig {
-    core::TypedExtensionConfig {
-        name: name.to_owned(),
-        typed_config: Some(pack(config)),
-    }
-}
-
 /// An access logger.
 pub(crate) fn access_logger<M: Message + Name>(
     name: &str,

@@ -42,7 +42,10 @@ pub(super) fn apply(cluster: &mut Cluster, inputs: &Inputs, policy: &PortPolicy)
     }
     let default = Algorithm::default();
     let algorithm = balancer.map_or(&default, |balancer| &balancer.algorithm);
-    let warmup = balancer.and_then(|balancer| balancer.warmup);
+    // Our own proxy has no slow start, and would refuse the cluster.
+    let warmup = balancer
+        .and_then(|balancer| balancer.warmup)
+        .filter(|_| !inputs.weft);
     let (lb_policy, lb_config) = algorithm_config(algorithm, warmup);
     cluster.lb_policy = lb_policy.into();
     cluster.lb_config = lb_config;

@@ -1,16 +1,15 @@
 //! What: operations and conditions about destinations.
 
-use std::sync::Arc;
-
 use ipnet::IpNet;
 use mesh_api::authz::{AuthzPath, AuthzString, Condition, ConditionKey, Operation, Values};
-use xds::envoy::matcher::{PathMatcher, StringMatcher, path_matcher};
+use xds::envoy::matcher::{
+    PathMatcher, RegexMatcher, StringMatcher, path_matcher, string_matcher::MatchPattern,
+};
 use xds::envoy::rbac::{
     Permission,
     permission::{Rule, Set},
 };
 use xds::envoy::route::{HeaderMatcher, header_matcher::HeaderMatchSpecifier};
-use xds::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 
 use super::{Reading, principal};
 use crate::wire;
@@ -65,26 +64,45 @@ pub(super) fn condition(condition: &Condition) -> Option<Vec<Permission>> {
 }
 
 fn path(path: &AuthzPath) -> Permission {
-    let template = |template: &Arc<str>| {
-        let config = UriTemplateMatchConfig {
-            path_template: envoy_template(template),
-        };
-        permission(Rule::UriTemplate(wire::extension(
-            "envoy.path.match.uri_template.uri_template_matcher",
-            &config,
-        )))
+    let matcher = match path {
+        AuthzPath::Template(text) => StringMatcher {
+            match_pattern: Some(MatchPattern::SafeRegex(RegexMatcher {
+                regex: template_regex(text),
+                ..Default::default()
+            })),
+            ..Default::default()
+        },
+        AuthzPath::Text(text) => principal::string(text),
     };
-    match path {
-        AuthzPath::Template(text) => template(text),
-        AuthzPath::Text(text) => permission(Rule::UrlPath(PathMatcher {
-            rule: Some(path_matcher::Rule::Path(principal::string(text))),
-        })),
-    }
+    permission(Rule::UrlPath(PathMatcher {
+        rule: Some(path_matcher::Rule::Path(matcher)),
+    }))
 }
 
-/// `{*}` and `{**}` are Envoy's `*` and `**`.
-fn envoy_template(template: &str) -> String {
-    template.replace("{**}", "**").replace("{*}", "*")
+/// A template as an expression for the whole path: `{*}` is one segment that is not
+/// empty, `{**}` the rest.
+///
+/// Differs from Istio, which sends Envoy's URI templates; those know fewer characters
+/// in a segment.
+fn template_regex(template: &str) -> String {
+    let segments = template.split('/').map(|segment| match segment {
+        "{*}" => "[^/]+".to_owned(),
+        "{**}" => ".*".to_owned(),
+        literal => escaped(literal),
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Text that an expression matches literally.
+fn escaped(text: &str) -> String {
+    let mut regex = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            regex.push('\\');
+        }
+        regex.push(character);
+    }
+    regex
 }
 
 fn destination_ip(text: &str) -> Permission {
@@ -143,4 +161,20 @@ fn nothing() -> Permission {
 
 fn permission(rule: Rule) -> Permission {
     Permission { rule: Some(rule) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::template_regex;
+
+    #[test]
+    fn templates_are_expressions_for_the_whole_path() {
+        for (template, regex) in [
+            ("/users/{*}/files", "/users/[^/]+/files"),
+            ("/a.b+(c)/{*}/{**}", r"/a\.b\+\(c\)/[^/]+/.*"),
+            ("/{**}", "/.*"),
+        ] {
+            assert_eq!(template_regex(template), regex);
+        }
+    }
 }

@@ -110,14 +110,14 @@ impl Running {
         }
     }
 
-    /// The access log lines by row, once as many as expected are there.
-    pub async fn access_log(&self, expected: usize) -> HashMap<String, serde_json::Value> {
+    /// The access log lines by row, once those of all `rows` are there.
+    pub async fn access_log(&self, rows: &[String]) -> HashMap<String, serde_json::Value> {
         let path: PathBuf = self.directory.path().join("access.log");
         let deadline = Instant::now() + LOG_DEADLINE;
         loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let lines: HashMap<_, _> = text.lines().filter_map(log_line).collect();
-            if lines.len() >= expected || Instant::now() > deadline {
+            if rows.iter().all(|row| lines.contains_key(row)) || Instant::now() > deadline {
                 return lines;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

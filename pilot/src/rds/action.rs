@@ -174,7 +174,8 @@ fn set_timeout(action: &mut RouteAction, timeout: Timeout) {
         Timeout::After(limit) => limit,
     };
     action.timeout = Some(wire::duration(limit));
-    action.max_stream_duration = Some(grpc_timeout(limit));
+    // In Envoy a route with this field has no other timeout: `timeout` beside it would be ignored.
+    action.max_stream_duration = limit.is_zero().then(|| grpc_timeout(limit));
 }
 
 fn shadow(rules: &Rules, mirror: &Mirror) -> RequestMirrorPolicy {

@@ -85,12 +85,6 @@ pub const ALL: &[Case] = &[
         run: egress::run,
     },
     Case {
-        name: "disruption",
-        about: "no request fails while configuration, pods, control plane and certificates change",
-        data_planes: WEFT,
-        run: disruption::run,
-    },
-    Case {
         name: "bad-input",
         about: "bad objects are refused or quarantined, and their neighbours are not affected",
         data_planes: WEFT,
@@ -101,6 +95,12 @@ pub const ALL: &[Case] = &[
         about: "metrics with all labels, access logs, request ids and trace headers",
         data_planes: WEFT,
         run: telemetry::run,
+    },
+    Case {
+        name: "disruption",
+        about: "no request fails while configuration, pods, control plane and certificates change",
+        data_planes: WEFT,
+        run: disruption::run,
     },
 ];
 

@@ -389,7 +389,7 @@ fn idle_http2_connections_close_too() {
 }
 
 #[test]
-fn a_refused_connection_is_an_error_with_its_number() {
+fn a_refused_connection_says_so_in_the_systems_words() {
     on_worker(|| async {
         let closed = {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -400,7 +400,7 @@ fn a_refused_connection_is_an_error_with_its_number() {
         let error = send(&cluster).await.unwrap_err();
         assert_eq!(
             error.transport_failure_reason(),
-            "delayed connect error: 111"
+            "delayed connect error: Connection refused"
         );
         assert_eq!(cluster.cells().upstream_cx_connect_fail.get(), 1);
         assert_eq!(cluster.cells().upstream_cx_active.get(), 0);

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio_rustls::StartHandshake;
@@ -19,9 +19,7 @@ use crate::tcp::proxy::TcpProxy;
 use crate::tcp::rbac::Verdict;
 use crate::telemetry::request_metrics::StatsConfig;
 use crate::telemetry::stats::ListenerCells;
-use crate::telemetry::stream_info::{
-    ByteCount, ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo,
-};
+use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo};
 use crate::tls::context::TlsError;
 use crate::tls::server::ServerTls;
 use crate::worker::Worker;
@@ -263,38 +261,11 @@ fn connection_info(
     }
 }
 
+/// What is told of the connection as a whole: it began when it was accepted.
 fn stream_info(connection: Rc<ConnectionInfo>) -> StreamInfo {
+    let start = connection.start;
     StreamInfo {
-        start: connection.start,
-        remote: connection.remote,
-        connection,
-        start_time: SystemTime::now(),
-        protocol: None,
-        method: None,
-        original_path: None,
-        authority: None,
-        response_code: 0,
-        response_code_details: "".into(),
-        flags: ResponseFlags::default(),
-        connection_termination_details: None,
-        bytes_received: ByteCount::default(),
-        bytes_sent: ByteCount::default(),
-        route_name: None,
-        cluster: None,
-        cluster_name: None,
-        upstream_host: None,
-        upstream_local: None,
-        upstream_transport_failure: None,
-        upstream_connection: None,
-        upstream_endpoint: None,
-        upstream_cluster: None,
-        upstream_service_time: None,
-        attempts: 0,
-        grpc_status: None,
-        grpc: false,
-        grpc_messages: (0, 0),
-        peer: None,
-        logged_request_headers: SmallVec::new(),
-        logged_response_headers: SmallVec::new(),
+        start,
+        ..StreamInfo::new(connection)
     }
 }

@@ -25,7 +25,9 @@ const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProt
 /// What is spoken to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpstreamProtocol {
-    /// HTTP/1.1, or bytes.
+    /// Bytes.
+    Tcp,
+    /// HTTP/1.1.
     Http1,
     /// HTTP/2.
     Http2,
@@ -98,7 +100,7 @@ pub(super) fn set_protocol(
     pool: &ConnectionPool,
 ) {
     let common = common_options(pool);
-    if protocol == UpstreamProtocol::Http1 && common.is_none() {
+    if protocol == UpstreamProtocol::Tcp && common.is_none() {
         return;
     }
     let http2 = http2_options(pool);
@@ -110,13 +112,13 @@ pub(super) fn set_protocol(
     let options = upstream_http::HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_protocol_options: Some(match protocol {
-            UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(
-                core::Http1ProtocolOptions::default(),
-            )),
+            UpstreamProtocol::Tcp | UpstreamProtocol::Http1 => {
+                explicit(ProtocolConfig::HttpProtocolOptions(http1_options()))
+            }
             UpstreamProtocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2)),
             UpstreamProtocol::Client => {
                 UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                    http_protocol_options: Some(core::Http1ProtocolOptions::default()),
+                    http_protocol_options: Some(http1_options()),
                     http2_protocol_options: Some(http2),
                     ..Default::default()
                 })
@@ -151,8 +153,18 @@ fn upstream_protocol(
         UpstreamProtocol::Http2
     } else if protocol.is_auto() {
         UpstreamProtocol::Client
-    } else {
+    } else if protocol.is_http() {
         UpstreamProtocol::Http1
+    } else {
+        UpstreamProtocol::Tcp
+    }
+}
+
+/// Differs from Istio, which leaves trailers out.
+fn http1_options() -> core::Http1ProtocolOptions {
+    core::Http1ProtocolOptions {
+        enable_trailers: true,
+        ..Default::default()
     }
 }
 

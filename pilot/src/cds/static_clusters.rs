@@ -113,8 +113,10 @@ pub(crate) fn inbound(inputs: &Inbound) -> Cluster {
         UpstreamProtocol::Http2
     } else if inputs.protocol.is_auto() {
         UpstreamProtocol::Client
-    } else {
+    } else if inputs.protocol.is_http() {
         UpstreamProtocol::Http1
+    } else {
+        UpstreamProtocol::Tcp
     };
     connection_pool::set_protocol(&mut cluster, protocol, &inputs.pool);
     cluster

@@ -89,8 +89,10 @@ impl Options {
                 ..Default::default()
             }],
             http_filters: self.filters,
-            http_protocol_options: self.http10.then(|| core::Http1ProtocolOptions {
-                accept_http_10: true,
+            // Differs from Istio, which leaves trailers out: what a client or a server says last would be lost.
+            http_protocol_options: Some(core::Http1ProtocolOptions {
+                accept_http_10: self.http10,
+                enable_trailers: true,
                 ..Default::default()
             }),
             ..Default::default()

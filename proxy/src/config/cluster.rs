@@ -236,6 +236,8 @@ pub struct Http1Options {
     pub max_headers_bytes: u32,
     /// Most response headers.
     pub max_headers_count: u32,
+    /// `enable_trailers`: pass trailers on to servers, and from them.
+    pub trailers: bool,
 }
 
 /// `header_key_format`.

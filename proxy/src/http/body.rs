@@ -50,6 +50,18 @@ pub enum RequestBody {
     Mirror(MirrorBody),
 }
 
+impl RequestBody {
+    /// Ends the body before its trailers: HTTP/1 servers get them only where they are enabled.
+    pub fn drop_trailers(&mut self) {
+        match self {
+            Self::Empty | Self::Full(_) => {}
+            Self::Incoming(body) => body.drop_trailers(),
+            Self::Replay(body) => body.drop_trailers(),
+            Self::Mirror(body) => body.drop_trailers(),
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;

@@ -452,9 +452,10 @@ impl<'a> Exchange<'a> {
         let idle = limits.idle.map(Idle::into_parts);
         let timers =
             (deadline.is_some() || idle.is_some()).then(|| Box::new(Timers { deadline, idle }));
+        let trailers = answer.sender.carries_trailers();
         let held: Box<dyn std::any::Any> = Box::new(answer.sender);
         respond(stream, parts, |stream| {
-            ResponseBody::upstream(body, stream, timers, Some(held))
+            ResponseBody::upstream(body, stream, timers, Some(held), trailers)
         })
     }
 

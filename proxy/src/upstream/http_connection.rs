@@ -39,6 +39,8 @@ pub(super) struct Http1Connection {
     pub(super) created: Instant,
     requests: Cell<u32>,
     requests_max: u32,
+    /// Trailers are enabled.
+    trailers: bool,
     /// The request is over, but hyper is not ready yet: the driver looks after each step.
     returning: Cell<bool>,
 }
@@ -208,6 +210,7 @@ async fn start_http1(
         created: Instant::now(),
         requests: Cell::new(0),
         requests_max,
+        trailers: options.trailers,
         returning: Cell::new(false),
     };
     Ok(Established::Http1(
@@ -433,6 +436,14 @@ impl HttpSender {
         }
     }
 
+    /// True if trailers pass: always over HTTP/2, where they are enabled over HTTP/1.
+    pub fn carries_trailers(&self) -> bool {
+        match &self.connection {
+            Connection::Http1(connection) => connection.trailers,
+            Connection::Http2(_) => true,
+        }
+    }
+
     /// What is known about the connection.
     pub fn facts(&self) -> &Rc<ConnectionFacts> {
         match &self.connection {
@@ -452,8 +463,11 @@ impl HttpSender {
     /// When there is no response, see [`SendFailure`].
     pub async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
+        if !self.carries_trailers() {
+            request.body_mut().drop_trailers();
+        }
         let result = match &mut self.connection {
             Connection::Http1(connection) => {
                 connection.requests.set(connection.requests.get() + 1);

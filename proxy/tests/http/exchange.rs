@@ -235,3 +235,73 @@ async fn the_last_request_of_a_connection_says_so() {
     assert_eq!(closes, [false, true]);
     proxy.data_plane.stop().await;
 }
+
+/// Sends trailers both ways over HTTP/1; returns those that the server and the client got.
+async fn http1_trailers(downstream: &str, upstream_options: &str) -> [Option<HeaderMap>; 2] {
+    let (seen, mut received) = mpsc::channel(1);
+    let server = upstream(move |request| {
+        let seen = seen.clone();
+        async move {
+            let trailers = request.into_body().collect().await.unwrap();
+            seen.send(trailers.trailers().cloned()).await.unwrap();
+            let mut response = Response::new(with_trailers("x-down", "2").boxed());
+            let names = HeaderValue::from_static("x-down");
+            response.headers_mut().insert("trailer", names);
+            response
+        }
+    })
+    .await;
+    let proxy = proxy(
+        "cluster: up, retry_policy: { retry_on: 5xx }",
+        downstream,
+        &[("up", server, upstream_options)],
+    )
+    .await;
+    let io = TokioIo::new(proxy.connect("in").await);
+    let (mut client, connection) = http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post("/")
+        .header("host", "a")
+        .header("te", "trailers")
+        .header("trailer", "x-up")
+        .body(with_trailers("x-up", "1"))
+        .unwrap();
+    let response = tokio::time::timeout(LIMIT, client.send_request(request));
+    let response = response.await.expect("an answer").unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    let down = body.trailers().cloned();
+    assert_eq!(body.to_bytes(), "body");
+    proxy.data_plane.stop().await;
+    [received.recv().await.unwrap(), down]
+}
+
+fn with_trailers(
+    name: &'static str,
+    value: &'static str,
+) -> StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, Infallible>>> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(name, HeaderValue::from_static(value));
+    let body = Frame::data(Bytes::from_static(b"body"));
+    StreamBody::new(tokio_stream::iter([
+        Ok(body),
+        Ok(Frame::trailers(trailers)),
+    ]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http1_trailers_pass_where_both_sides_enable_them() {
+    let downstream = "http_protocol_options: { enable_trailers: true },";
+    let upstream = "typed_extension_protocol_options: { \
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+        explicit_http_config: { http_protocol_options: { enable_trailers: true } } } },";
+    let field = |name, value| {
+        let field = [(name, HeaderValue::from_static(value))];
+        let field = field.map(|(name, value)| (http::HeaderName::from_static(name), value));
+        Some(HeaderMap::from_iter(field))
+    };
+    let both = [field("x-up", "1"), field("x-down", "2")];
+    assert_eq!(http1_trailers(downstream, upstream).await, both);
+    assert_eq!(http1_trailers("", upstream).await, [None, None]);
+    assert_eq!(http1_trailers(downstream, "").await, [None, None]);
+}

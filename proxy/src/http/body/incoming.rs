@@ -71,6 +71,11 @@ impl CountedBody {
         }
     }
 
+    /// Ends the body before its trailers.
+    pub fn drop_trailers(&mut self) {
+        self.drop_trailers = true;
+    }
+
     /// Takes the next frame.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));

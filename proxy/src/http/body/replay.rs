@@ -68,6 +68,7 @@ impl SharedTape {
             tape: self.0.clone(),
             position: 0,
             trailers_sent: false,
+            drop_trailers: false,
         }
     }
 
@@ -83,6 +84,7 @@ impl SharedTape {
         MirrorBody {
             receiver,
             pending,
+            drop_trailers: false,
             size_hint: tape.size_hint,
         }
     }
@@ -152,12 +154,24 @@ pub struct ReplayBody {
     tape: Rc<RefCell<Tape>>,
     position: usize,
     trailers_sent: bool,
+    drop_trailers: bool,
     size_hint: SizeHint,
 }
 
 impl ReplayBody {
+    /// Ends this try's body before its trailers.
+    pub fn drop_trailers(&mut self) {
+        self.drop_trailers = true;
+    }
+
     /// Takes the next frame, from the tape or from the client.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.poll_tape(cx));
+        let dropped = self.drop_trailers && is_trailers(&frame);
+        Poll::Ready(frame.filter(|_| !dropped))
+    }
+
+    fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut tape = self.tape.borrow_mut();
         if let Some(chunk) = tape.chunks.get(self.position) {
             self.position += 1;
@@ -195,6 +209,10 @@ impl ReplayBody {
     }
 }
 
+fn is_trailers(frame: &Option<Result<Frame<Bytes>, BodyError>>) -> bool {
+    matches!(frame, Some(Ok(frame)) if frame.is_trailers())
+}
+
 #[derive(Debug)]
 enum MirrorFrame {
     Data(Bytes),
@@ -226,10 +244,16 @@ impl MirrorSender {
 pub struct MirrorBody {
     receiver: mpsc::UnboundedReceiver<MirrorFrame>,
     pending: Rc<std::cell::Cell<usize>>,
+    drop_trailers: bool,
     size_hint: SizeHint,
 }
 
 impl MirrorBody {
+    /// Ends the copy before its trailers.
+    pub fn drop_trailers(&mut self) {
+        self.drop_trailers = true;
+    }
+
     /// Takes the next frame.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Poll::Ready(match ready!(self.receiver.poll_recv(cx)) {
@@ -237,6 +261,7 @@ impl MirrorBody {
                 self.pending.set(self.pending.get() - data.len());
                 Some(Ok(Frame::data(data)))
             }
+            Some(MirrorFrame::Trailers(_)) if self.drop_trailers => None,
             Some(MirrorFrame::Trailers(trailers)) => Some(Ok(Frame::trailers(*trailers))),
             Some(MirrorFrame::End) => None,
             None => Some(Err(BodyError::MirrorOverflow)),

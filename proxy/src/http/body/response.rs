@@ -28,6 +28,8 @@ pub struct ResponseBody {
     timers: Option<Box<Timers>>,
     /// What is held until the body ends: circuit breaker permits, the upstream connection's place.
     held: Option<Box<dyn Any>>,
+    /// Trailers end here: HTTP/1 has them only where they are enabled.
+    drop_trailers: bool,
 }
 
 #[derive(Debug)]
@@ -55,16 +57,19 @@ impl ResponseBody {
             messages: None,
             timers: None,
             held: None,
+            drop_trailers: false,
         }
     }
 
-    /// An upstream's body. `held` is dropped when it ends.
+    /// An upstream's body, over a connection that carries `trailers` or not. `held` is dropped when it ends.
     pub fn upstream(
         body: Incoming,
         stream: Box<Stream>,
         timers: Option<Box<Timers>>,
         held: Option<Box<dyn Any>>,
+        trailers: bool,
     ) -> Self {
+        let drop_trailers = !trailers || stream.drops_trailers();
         let messages = stream
             .count_grpc_messages
             .then(|| MessageCounter::new(stream.grpc_counts.1.clone()));
@@ -74,6 +79,7 @@ impl ResponseBody {
             messages,
             timers,
             held,
+            drop_trailers,
         }
     }
 
@@ -90,13 +96,6 @@ impl ResponseBody {
     /// The stream, unless it is complete.
     pub fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.stream.as_deref_mut()
-    }
-
-    /// HTTP/1 clients get no trailers unless they are enabled.
-    fn drops_trailers(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_some_and(|stream| stream.drops_trailers())
     }
 
     fn see(&mut self, frame: &Frame<Bytes>) {
@@ -187,7 +186,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 self.see(frame);
                 self.touch();
-                let drop_trailers = self.drops_trailers() && frame.is_trailers();
+                let drop_trailers = self.drop_trailers && frame.is_trailers();
                 if frame.is_trailers() || self.is_end_stream() {
                     self.complete();
                 }

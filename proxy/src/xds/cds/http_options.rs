@@ -215,6 +215,7 @@ fn http1_options(
         header_case,
         max_headers_bytes,
         max_headers_count,
+        trailers: proto.enable_trailers,
     })
 }
 

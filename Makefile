@@ -1,6 +1,7 @@
 # One target for each thing people do here; `.ci/run` calls `make test` and nothing else.
 #
 #   make demo    the mesh with bookinfo on this machine
+#   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine
 #   make test    every check, the end-to-end suite included
 #   make bench   Weft and Envoy side by side on this machine
 
@@ -11,12 +12,27 @@ ENVOY_VERSION := 1.40.0
 ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
 export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
 
-.PHONY: demo test bench build lint unit differential e2e e2e-rootless envoy clean
+LAB := e2e/kind/lab
+
+.PHONY: demo kind images charts test bench build lint unit differential e2e e2e-rootless envoy clean
 
 demo:
 	@.ci/prerequisites demo
 	@$(MAKE) --no-print-directory build
 	@$(BIN)/meshctl local up samples/bookinfo
+
+# A cluster, the mesh and bookinfo; all of it stays until "e2e/kind/lab down".
+kind: build
+	$(LAB) up
+	e2e/kind/mesh install $(BIN)
+	e2e/kind/mesh bookinfo
+
+# By the Docker daemon of this machine; DOCKER, HUB, TAG and BASE may be set.
+images: build
+	images/build $(BIN)
+
+charts:
+	charts/test
 
 # What runs: optimised, because timing is part of what a mesh is tested for.
 build:

@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# The programs: from the machine where they are installed, else built from Go modules into the cache. Sourced by `lab`.
+
+readonly kind_version=v0.33.0 helm_version=v3.22.0 coredns_version=v1.14.7
+
+# binaries NAME… | all: makes sure that they are there.
+binaries() {
+    local name names=("$@")
+    if [ "$1" = all ]; then
+        # Exactly these versions: they go into the node image.
+        if [ -e "$bin/complete" ]; then return; fi
+        need_go
+        say "building Kubernetes $kubernetes, etcd, CoreDNS, kind and helm from Go modules; the first time takes some minutes ..."
+        build_kubernetes
+        install_tool coredns
+        install_tool kind
+        install_tool helm
+        touch "$bin/complete"
+        return
+    fi
+    for name in "${names[@]}"; do
+        command -v "$name" >/dev/null && continue
+        need_go
+        say "building $name ..."
+        if [ "$name" = kubectl ]; then build_kubernetes k8s.io/kubernetes/cmd/kubectl; else install_tool "$name"; fi
+    done
+}
+
+need_go() {
+    command -v go >/dev/null || fail "go is missing: install Go 1.26 from https://go.dev/dl or the package golang"
+}
+
+# build_kubernetes [PACKAGE]: one program, or all that go.mod names as tools.
+build_kubernetes() {
+    local at=k8s.io/component-base/version major minor
+    IFS=. read -r major minor _ <<<"${kubernetes#v}"
+    mkdir -p "$bin"
+    (cd "$here" && CGO_ENABLED=0 go build -trimpath -o "$bin/" -ldflags "-s -w -X $at.gitVersion=$kubernetes \
+        -X $at.gitMajor=$major -X $at.gitMinor=$minor -X $at.gitTreeState=clean" "${1:-tool}")
+    [ ! -e "$bin/server" ] || mv "$bin/server" "$bin/etcd"
+}
+
+install_tool() {
+    local package
+    case $1 in
+    coredns) package=github.com/coredns/coredns@$coredns_version ;;
+    kind) package=sigs.k8s.io/kind@$kind_version ;;
+    helm) package=helm.sh/helm/v3/cmd/helm@$helm_version ;;
+    esac
+    [ -x "$bin/$1" ] || (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" "$package")
+}

@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# The node image: Debian with containerd, the kubelet, and the images of the control plane inside. Sourced by `lab`.
+
+readonly node_image=weft-lab/node:$kubernetes
+
+node_image() {
+    # The label tells a node image of other files from this one.
+    local context files
+    files=$(cat "$here"/node/* | sha256sum | cut -c1-16)
+    [ "$(inside_daemon docker image inspect -f '{{index .Config.Labels "files"}}' "$node_image" 2>/dev/null)" != "$files" ] || return 0
+    say "building the node image ..."
+    context=$(mktemp -d)
+    node_base
+    node_context "$context"
+    control_plane_images "$context"
+    inside_daemon docker build -q --label "files=$files" -t "$node_image" "$context" >/dev/null
+    rm -rf "$context"
+}
+
+# Debian's packages as image weft-lab/base.
+node_base() {
+    local root=$cache/$kubernetes/root
+    if [ ! -e "$root/complete" ]; then
+        rm -rf "$root"
+        debootstrap --variant=minbase \
+            --include=containerd,runc,containernetworking-plugins,iptables,nftables,iproute2,socat \
+            bookworm "$root" >"$cache/debootstrap.log" || fail "debootstrap failed: see $cache/debootstrap.log"
+        touch "$root/complete"
+    fi
+    tar -C "$root" --exclude=./{dev,proc,sys,var/cache/apt,var/lib/apt/lists}/'*' -c . |
+        inside_daemon docker import - weft-lab/base >/dev/null
+}
+
+# node_context DIR: the files that node/Dockerfile copies.
+node_context() {
+    local control=$1/control root=$cache/$kubernetes/root file
+    mkdir -p "$1/bin" "$control/usr/local/bin" "$control/tmp"
+    cp "$here"/node/{Dockerfile,containerd.toml,entrypoint} "$1"
+    cp "$bin"/{kubelet,kubectl,kubeadm} "$1/bin"
+    cp "$bin"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,coredns} "$control/usr/local/bin"
+    gcc -static -Os -s -o "$control/usr/local/bin/pause" "$here/node/pause.c"
+    # kube-proxy runs nft.
+    for file in /usr/sbin/nft $(chroot "$root" ldd /usr/sbin/nft | grep -o '/lib[^ ]*'); do
+        install -D "$root$(chroot "$root" readlink -f "$file")" "$control$file"
+    done
+    echo $kubernetes >"$1/version"
+}
+
+# control_plane_images DIR: what kubeadm asks for by name, as images.tar.
+control_plane_images() {
+    local name names target
+    for target in control coredns pause; do
+        inside_daemon docker build -q --target $target -t weft-lab/$target "$1" >/dev/null
+    done
+    mapfile -t names < <(kubeadm config images list --kubernetes-version $kubernetes)
+    for name in "${names[@]}"; do
+        case $name in
+        */coredns:*) target=coredns ;;
+        */pause:*) target=pause ;;
+        *) target=control ;;
+        esac
+        inside_daemon docker tag weft-lab/$target "$name"
+    done
+    inside_daemon docker save -o "$1/images.tar" "${names[@]}"
+}

@@ -26,7 +26,10 @@ pub struct Args {
     /// Keep the mesh running after the last case.
     #[arg(long)]
     pub keep: bool,
-    /// Use a mesh that is already running, by name; it is neither started nor ended.
+    /// Run in the Kubernetes cluster of this kubeconfig, in which the mesh is installed, instead of a local mesh.
+    #[arg(long, value_name = "FILE", conflicts_with = "attach")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Use a local mesh that is already running, by name; it is neither started nor ended.
     #[arg(long)]
     pub attach: Option<String>,
     /// The ingress port of that mesh.
@@ -66,8 +69,10 @@ impl Args {
             return self.proxy.clone();
         }
         match self.envoy {
-            Some(_) => vec![DataPlane::Weft, DataPlane::Envoy, DataPlane::Mixed],
-            None => vec![DataPlane::Weft],
+            Some(_) if self.kubeconfig.is_none() => {
+                vec![DataPlane::Weft, DataPlane::Envoy, DataPlane::Mixed]
+            }
+            _ => vec![DataPlane::Weft],
         }
     }
 }

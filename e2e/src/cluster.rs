@@ -1,10 +1,17 @@
 //! Where a mesh runs: the few things that the suite asks of it.
 
+pub mod kubernetes;
 pub mod local;
 
-use std::{path::Path, process::Child};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::args::Args;
 
 /// A mesh's surroundings.
 pub trait Cluster {
@@ -32,6 +39,8 @@ pub trait Cluster {
     fn start_control_plane(&self) -> Result<()>;
     /// Where the ingress gateway is reached from this machine, without a path.
     fn ingress(&self) -> String;
+    /// The directory from which the mesh reads its configuration, where it reads files.
+    fn watched_dir(&self) -> Option<&Path>;
     /// Ends the mesh.
     fn down(&self) -> Result<()>;
 }
@@ -94,10 +103,11 @@ fn pod_from_json(pod: &serde_json::Value) -> Pod {
     let is_ready = |condition: &serde_json::Value| {
         condition["type"] == "Ready" && condition["status"] == "True"
     };
-    let mut containers: Vec<String> = pod["spec"]["containers"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let listed = |field: &str| pod["spec"][field].as_array().into_iter().flatten();
+    // An init container that is restarted is a sidecar.
+    let sidecars = listed("initContainers").filter(|init| init["restartPolicy"] == "Always");
+    let mut containers: Vec<String> = listed("containers")
+        .chain(sidecars)
         .map(|container| text(&container["name"]))
         .collect();
     // The injector may put the proxy first.
@@ -110,6 +120,45 @@ fn pod_from_json(pod: &serde_json::Value) -> Pod {
         terminating: !pod["metadata"]["deletionTimestamp"].is_null(),
         containers,
     }
+}
+
+/// The directory of the mesh's binaries, all of which are there.
+fn bin_dir(args: &Args) -> Result<PathBuf> {
+    let dir = fs::canonicalize(&args.bin_dir)
+        .with_context(|| format!("no directory \"{}\"", args.bin_dir.display()))?;
+    for program in ["meshctl", "meshd", "weft-proxy", "testapp", "bookinfo"] {
+        let path = dir.join(program);
+        ensure!(path.is_file(), "\"{}\" is not built", path.display());
+    }
+    Ok(dir)
+}
+
+/// Starts a client on this machine.
+fn here(bin_dir: &Path, command: &[String]) -> Result<Child> {
+    let mut client = Command::new(bin_dir.join("testapp"));
+    client.arg("client").args(command).stdin(Stdio::null());
+    piped(client)
+}
+
+fn said(mut command: Command) -> Result<Said> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run \"{program}\""))?;
+    Ok(Said {
+        success: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn piped(mut command: Command) -> Result<Child> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run \"{program}\""))
 }
 
 #[cfg(test)]
@@ -132,5 +181,18 @@ mod tests {
             containers: vec!["echo".to_owned(), "istio-proxy".to_owned()],
         };
         assert_eq!(pods_from_json(text).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn a_native_sidecar_is_a_container() {
+        let text = r#"{"items": [{"spec": {
+            "initContainers": [
+                {"name": "istio-init"},
+                {"name": "istio-proxy", "restartPolicy": "Always"}
+            ],
+            "containers": [{"name": "echo"}]
+        }}]}"#;
+        let pods = pods_from_json(text).unwrap();
+        assert_eq!(pods[0].containers, ["echo", "istio-proxy"]);
     }
 }

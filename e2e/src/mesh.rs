@@ -28,25 +28,18 @@ pub struct Mesh {
     data_plane: DataPlane,
     samples: Samples,
     applied: Vec<PathBuf>,
-    manifests: PathBuf,
     scratch: tempfile::TempDir,
     sent: Rc<Cell<u64>>,
 }
 
 impl Mesh {
-    /// The mesh in `cluster`, which was started with the files in `manifests`.
-    pub fn new(
-        cluster: Box<dyn Cluster>,
-        data_plane: DataPlane,
-        samples: Samples,
-        manifests: &Path,
-    ) -> Result<Self> {
+    /// The mesh in `cluster`.
+    pub fn new(cluster: Box<dyn Cluster>, data_plane: DataPlane, samples: Samples) -> Result<Self> {
         Ok(Self {
             cluster,
             data_plane,
             samples,
             applied: Vec::new(),
-            manifests: manifests.to_owned(),
             scratch: tempfile::tempdir().context("no temporary directory")?,
             sent: Rc::new(Cell::new(0)),
         })
@@ -65,11 +58,6 @@ impl Mesh {
     /// The cluster itself.
     pub fn cluster(&self) -> &dyn Cluster {
         &*self.cluster
-    }
-
-    /// The directory that the mesh was started with and watches.
-    pub fn manifests(&self) -> &Path {
-        &self.manifests
     }
 
     /// Takes the number of requests since the last call.

@@ -11,7 +11,7 @@ use crate::{
     args::{Args, DataPlane},
     case::Case,
     cases,
-    cluster::local::Local,
+    cluster::{Cluster, kubernetes::Kubernetes, local::Local},
     install, known,
     mesh::Mesh,
     samples::Samples,
@@ -19,6 +19,8 @@ use crate::{
 
 /// How long all pods may take from the start to readiness.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// The same where containers are started by a kubelet.
+const START_TIMEOUT_KUBERNETES: Duration = Duration::from_secs(240);
 
 /// The outcome of one case.
 struct Outcome {
@@ -57,6 +59,10 @@ pub fn run(args: &Args) -> Result<bool> {
         let known = cases::ALL.iter().any(|case| case.name == name);
         ensure!(known, "no case \"{name}\": see --list");
     }
+    ensure!(
+        args.kubeconfig.is_none() || args.data_planes() == [DataPlane::Weft],
+        "in a Kubernetes cluster the data plane is weft"
+    );
     let samples = Samples::find(args.istio_samples.as_deref());
     say(&format!("samples: {}", samples.origin()));
     let mut outcomes = Vec::new();
@@ -132,20 +138,20 @@ fn start_mesh(
 ) -> Result<(Mesh, tempfile::TempDir)> {
     let manifests = tempfile::tempdir()?;
     install::write(manifests.path(), data_plane, samples)?;
-    let local = match &args.attach {
-        Some(name) => Local::attach(args, name)?,
-        None => Local::up(args, data_plane, manifests.path())?,
+    let cluster: Box<dyn Cluster> = match (&args.kubeconfig, &args.attach) {
+        (Some(kubeconfig), _) => Box::new(Kubernetes::up(args, kubeconfig, manifests.path())?),
+        (None, Some(name)) => Box::new(Local::attach(args, name)?),
+        (None, None) => Box::new(Local::up(args, data_plane, manifests.path())?),
     };
-    let mesh = Mesh::new(
-        Box::new(local),
-        data_plane,
-        samples.clone(),
-        manifests.path(),
-    )?;
+    let mesh = Mesh::new(cluster, data_plane, samples.clone())?;
     if args.attach.is_some() {
         return Ok((mesh, manifests));
     }
-    match mesh.wait_until_ready(START_TIMEOUT) {
+    let limit = match args.kubeconfig {
+        Some(_) => START_TIMEOUT_KUBERNETES,
+        None => START_TIMEOUT,
+    };
+    match mesh.wait_until_ready(limit) {
         Ok(_) => Ok((mesh, manifests)),
         Err(error) => {
             if !args.keep {

@@ -1,15 +1,14 @@
 //! A mesh on this machine, through `meshctl local`.
 
 use std::{
-    fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use super::{Cluster, Pod, Said, pods_from_json};
+use super::{Cluster, Pod, Said, bin_dir, here, piped, pods_from_json, said};
 use crate::args::{Args, DataPlane};
 
 /// A running local mesh.
@@ -17,6 +16,8 @@ pub struct Local {
     bin_dir: PathBuf,
     name: String,
     ingress_port: u16,
+    /// The directory that it was started with; whoever attaches does not know it.
+    manifests: Option<PathBuf>,
 }
 
 impl Local {
@@ -26,6 +27,7 @@ impl Local {
             bin_dir: bin_dir(args)?,
             name: format!("e2e-{}", data_plane.name()),
             ingress_port: free_port()?,
+            manifests: Some(dir.to_owned()),
         };
         // Which pods differ from the mesh's data plane is in their own annotations.
         let proxy = match data_plane {
@@ -57,6 +59,7 @@ impl Local {
             bin_dir: bin_dir(args)?,
             name: name.to_owned(),
             ingress_port: args.ingress_port,
+            manifests: None,
         })
     }
 
@@ -114,9 +117,7 @@ impl Cluster for Local {
     }
 
     fn here(&self, command: &[String]) -> Result<Child> {
-        let mut client = Command::new(self.bin_dir.join("testapp"));
-        client.arg("client").args(command).stdin(Stdio::null());
-        piped(client)
+        here(&self.bin_dir, command)
     }
 
     fn logs(&self, pod: &Pod, container: &str) -> Result<String> {
@@ -146,44 +147,17 @@ impl Cluster for Local {
         format!("http://127.0.0.1:{}", self.ingress_port)
     }
 
+    fn watched_dir(&self) -> Option<&Path> {
+        self.manifests.as_deref()
+    }
+
     fn down(&self) -> Result<()> {
         self.local("down", &[])?.ok().map(drop)
     }
-}
-
-fn bin_dir(args: &Args) -> Result<PathBuf> {
-    let dir = fs::canonicalize(&args.bin_dir)
-        .with_context(|| format!("no directory \"{}\"", args.bin_dir.display()))?;
-    for program in ["meshctl", "meshd", "weft-proxy", "testapp", "bookinfo"] {
-        let path = dir.join(program);
-        ensure!(path.is_file(), "\"{}\" is not built", path.display());
-    }
-    Ok(dir)
 }
 
 /// A port that is free now.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-fn said(mut command: Command) -> Result<Said> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run \"{program}\""))?;
-    Ok(Said {
-        success: output.status.success(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
-
-fn piped(mut command: Command) -> Result<Child> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run \"{program}\""))
 }

@@ -22,6 +22,11 @@ pub fn check_documents(documents: Vec<Document>) -> Vec<Diagnostic> {
     once(documents, Vec::new(), MeshConfig::default(), false).1
 }
 
+/// The same in a mesh with these settings.
+pub(crate) fn check_in(mesh: &MeshConfig, documents: Vec<Document>) -> Vec<Diagnostic> {
+    once(documents, Vec::new(), mesh.clone(), false).1
+}
+
 /// The same, and what is wrong with the objects together.
 pub fn analyze(paths: &[PathBuf]) -> Vec<Diagnostic> {
     load(paths, MeshConfig::default()).1

@@ -1,4 +1,7 @@
-//! The running galley: watches its sources and publishes snapshots.
+//! The running galley: follows its source and publishes snapshots.
+
+mod cluster;
+mod files;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +15,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::pipeline::{Output, Pipeline};
-use crate::source::directory::{self, Changed, Directories};
+use crate::pipeline::Output;
+use crate::source::kube::KubeSource;
+use crate::status::Reports;
 
-/// What galley reads.
+/// What galley reads from files.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Directories of manifests; on the same object a later one overrides an
@@ -31,6 +35,9 @@ pub enum StartError {
     /// A directory is not there or cannot be watched.
     #[error("cannot watch the configuration directories: {0}")]
     Watch(#[from] notify::Error),
+    /// The process was told to stop before the cluster had been read.
+    #[error("stopped before the cluster was read completely")]
+    Stopped,
 }
 
 /// A running galley. The first snapshot holds everything that was there at start.
@@ -41,12 +48,15 @@ pub struct Galley {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Everything there is to say about the configuration now.
     pub diagnostics: watch::Receiver<Arc<Vec<Diagnostic>>>,
+    /// The same by object of the cluster, for [`StatusWriter`](crate::status::StatusWriter);
+    /// empty if the configuration is files.
+    pub reports: watch::Receiver<Arc<Reports>>,
     /// Ends when `shutdown` is cancelled.
     pub task: JoinHandle<()>,
 }
 
 impl Galley {
-    /// Reads the configuration and watches it from then on.
+    /// Reads directories of files and watches them from then on.
     ///
     /// # Errors
     /// A directory cannot be watched.
@@ -55,64 +65,71 @@ impl Galley {
         registry: &mut Registry,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
-        let metrics = Metrics::register(registry);
-        let directories = Directories::new(config.config_dirs);
-        // Watching begins before the first scan, so that no change falls between.
-        let changed = directory::watch(directories.paths())?;
-        let pipeline = Pipeline::new(directories, config.mesh);
-        let (pipeline, first) = step(pipeline).await;
-        metrics.observe(&first);
-        let snapshot = first.snapshot.unwrap_or_default();
-        let (snapshot_sender, snapshots) = watch::channel(snapshot);
-        let (diagnostics_sender, diagnostics) = watch::channel(first.diagnostics);
-        let task = tokio::spawn(async move {
-            let publish = Publisher {
-                snapshot_sender,
-                diagnostics_sender,
-                metrics,
-            };
-            let work = follow(pipeline, changed, publish);
-            shutdown.run_until_cancelled(work).await;
-        });
-        Ok(Self {
-            snapshots,
-            diagnostics,
-            task,
-        })
+        files::start(config, Metrics::register(registry), shutdown).await
+    }
+
+    /// Reads a cluster and watches it from then on. Returns once every kind has been
+    /// read completely, however long that takes; what is missing is logged.
+    /// `mesh` is what the mesh's settings start from.
+    ///
+    /// # Errors
+    /// `shutdown` was cancelled before.
+    pub async fn start_in_cluster(
+        source: KubeSource,
+        mesh: MeshConfig,
+        registry: &mut Registry,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        cluster::start(source, mesh, Metrics::register(registry), shutdown).await
     }
 }
 
+/// Sends what a step gave to everyone who waits for it.
 struct Publisher {
-    snapshot_sender: watch::Sender<Arc<Snapshot>>,
-    diagnostics_sender: watch::Sender<Arc<Vec<Diagnostic>>>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+    reports: watch::Sender<Arc<Reports>>,
     metrics: Metrics,
 }
 
-async fn follow(mut pipeline: Pipeline, mut changed: Changed, publisher: Publisher) {
-    loop {
-        changed.next().await;
-        let output;
-        (pipeline, output) = step(pipeline).await;
-        publisher.publish(output);
-    }
-}
-
-/// File reading blocks, so a step has a thread of its own.
-async fn step(mut pipeline: Pipeline) -> (Pipeline, Output) {
-    let work = spawn_blocking(move || {
-        let output = pipeline.step();
-        (pipeline, output)
-    });
-    match work.await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 impl Publisher {
+    /// Publishes the first step.
+    fn new(first: Output, reports: Reports, metrics: Metrics) -> Self {
+        metrics.observe(&first);
+        Self {
+            snapshots: watch::Sender::new(first.snapshot.unwrap_or_default()),
+            diagnostics: watch::Sender::new(first.diagnostics),
+            reports: watch::Sender::new(Arc::new(reports)),
+            metrics,
+        }
+    }
+
+    /// A galley that `work` feeds, which owns this publisher.
+    fn feed<W>(self, work: impl FnOnce(Self) -> W) -> Galley
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        Galley {
+            snapshots: self.snapshots.subscribe(),
+            diagnostics: self.diagnostics.subscribe(),
+            reports: self.reports.subscribe(),
+            task: tokio::spawn(work(self)),
+        }
+    }
+
+    fn publish_reports(&self, reports: Reports) {
+        self.reports.send_if_modified(|current| {
+            let modified = **current != reports;
+            if modified {
+                *current = Arc::new(reports);
+            }
+            modified
+        });
+    }
+
     fn publish(&self, output: Output) {
         self.metrics.observe(&output);
-        self.diagnostics_sender.send_if_modified(|current| {
+        self.diagnostics.send_if_modified(|current| {
             let modified = !Arc::ptr_eq(current, &output.diagnostics);
             current.clone_from(&output.diagnostics);
             modified
@@ -124,7 +141,15 @@ impl Publisher {
                 endpoints = snapshot.changes.endpoints.len(),
                 "new snapshot"
             );
-            self.snapshot_sender.send_replace(snapshot);
+            self.snapshots.send_replace(snapshot);
         }
+    }
+}
+
+/// Runs a step on a thread of its own: files block, and a large delta takes long.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -65,7 +65,9 @@ const TELEMETRY: &[&str] = &["v1", "v1alpha1"];
 const V1: &[&str] = &["v1"];
 
 /// Group, kind, versions, and the kind in the model.
-const MODEL: &[(&str, &str, &[&str], Kind)] = &[
+type Row = (&'static str, &'static str, &'static [&'static str], Kind);
+
+const MODEL: &[Row] = &[
     ("", "ConfigMap", V1, Kind::ConfigMap),
     ("", "Namespace", V1, Kind::Namespace),
     ("", "Node", V1, Kind::Node),
@@ -172,8 +174,22 @@ pub fn handling(api_version: &str, kind: &str) -> Handling {
 impl Kind {
     /// The kind's name.
     pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The API group.
+    pub(crate) fn group(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The versions that are known, the newest first.
+    pub(crate) fn versions(self) -> &'static [&'static str] {
+        self.row().2
+    }
+
+    fn row(self) -> &'static Row {
         let row = MODEL.iter().find(|row| row.3 == self);
-        row.map(|row| row.1).expect("every kind has a row")
+        row.expect("every kind has a row")
     }
 
     /// True for kinds without namespace.

@@ -20,6 +20,8 @@ pub mod store;
 
 pub mod snapshot;
 
+pub mod status;
+
 pub mod webhook;
 
 mod analyze;

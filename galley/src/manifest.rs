@@ -1,4 +1,4 @@
-//! Files of YAML or JSON, taken apart into objects that know where they stand.
+//! Objects that know where they stand, and files of YAML or JSON taken apart into them.
 //!
 //! This is the only reader of user text in the workspace: galley, `meshctl` and
 //! the local engine all go through it. It knows no kinds; a document is an object
@@ -21,19 +21,33 @@ use mesh_api::resource::{Origin, ResourceKey};
 use self::node::{Node, Position, Value};
 use crate::decode::finding::{Finding, code};
 
-/// One object of a file.
+/// One object of a file or of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The file, as the user named it.
-    pub file: Arc<str>,
+    /// Where it was read.
+    pub place: Place,
     /// The object with the position of every value.
     pub node: Node,
+}
+
+/// Where an object was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a file, under the name that the user gave it.
+    File(Arc<str>),
+    /// In a cluster, at this `metadata.resourceVersion`.
+    Cluster(Arc<str>),
 }
 
 impl Document {
     /// Where the object begins.
     pub fn origin(&self) -> Origin {
-        file_origin(&self.file, self.node.position)
+        match &self.place {
+            Place::File(file) => file_origin(file, self.node.position),
+            Place::Cluster(resource_version) => Origin::Cluster {
+                resource_version: resource_version.clone(),
+            },
+        }
     }
 
     /// `apiVersion`, or nothing.
@@ -180,7 +194,7 @@ fn add_objects(
     }
     match missing(&node) {
         None => documents.push(Document {
-            file: file.clone(),
+            place: Place::File(file.clone()),
             node,
         }),
         Some(finding) => {

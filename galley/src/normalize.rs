@@ -21,7 +21,9 @@ mod traffic_policy;
 mod virtual_service;
 
 pub(crate) use self::authorization_policy::condition_key;
-pub(crate) use self::mesh_config::{KEY as MESH_CONFIG_KEY, embedded as embedded_mesh_config};
+pub(crate) use self::mesh_config::{
+    KEY as MESH_CONFIG_KEY, NAME as MESH_CONFIG_NAME, embedded as embedded_mesh_config,
+};
 pub(crate) use self::service::external_name;
 pub(crate) use self::virtual_service::grpc_status;
 
@@ -55,13 +57,15 @@ use crate::object::Spec;
 pub struct Context<'a> {
     /// Mesh-wide settings.
     pub mesh: &'a MeshConfig,
+    /// Name of the ConfigMap, in the root namespace, that holds those settings.
+    pub config_map: &'a str,
 }
 
 /// An object as meant. Kinds that become part of the snapshot only together with
 /// others (pods, slices) have types of their own.
 #[derive(Debug, Clone)]
 pub enum Model {
-    /// Mesh-wide settings (ConfigMap `istio` of the root namespace).
+    /// Mesh-wide settings (a ConfigMap of the root namespace, `istio` by default).
     MeshConfig(Arc<MeshConfig>),
     /// A Kubernetes Service.
     Service(Arc<Service>),
@@ -116,6 +120,7 @@ pub struct Fault {
 struct Scope<'a> {
     meta: &'a Meta,
     mesh: &'a MeshConfig,
+    config_map: &'a str,
     document: &'a Document,
 }
 
@@ -129,6 +134,7 @@ pub(crate) fn normalize(
     let scope = Scope {
         meta,
         mesh: context.mesh,
+        config_map: context.config_map,
         document,
     };
     Ok(match spec {

@@ -122,7 +122,7 @@ fn check(
     findings: &mut Vec<Finding>,
 ) -> Option<Object> {
     let mut checked = Findings::new(&document.node);
-    validate(&meta, &spec, context.mesh, &mut checked);
+    validate(&meta, &spec, context, &mut checked);
     let valid = !checked.has_errors();
     findings.extend(checked.into_vec());
     if !valid {

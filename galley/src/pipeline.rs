@@ -1,16 +1,16 @@
-//! One step from changed files to a new snapshot: scan, apply, build, analyze.
+//! One step from changed documents to a new snapshot: apply, build, analyze.
 
 use std::sync::Arc;
 
 use mesh_api::diagnostic::Diagnostic;
 use mesh_api::mesh_config::MeshConfig;
+use mesh_api::resource::Origin;
 use mesh_api::snapshot::Snapshot;
 
 use crate::analyze::analyze;
 use crate::manifest::Document;
 use crate::snapshot::Builder;
 use crate::source::Delta;
-use crate::source::directory::Directories;
 use crate::store::Store;
 
 /// What a step gave.
@@ -29,7 +29,6 @@ pub(crate) struct Output {
 /// The synchronous core of galley.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    directories: Directories,
     store: Store,
     builder: Builder,
     diagnostics: Arc<Vec<Diagnostic>>,
@@ -38,23 +37,23 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(directories: Directories, mesh: MeshConfig) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self {
-            directories,
-            store: Store::new(mesh),
+            store,
             builder: Builder::default(),
             diagnostics: Arc::default(),
             analysis: Vec::new(),
         }
     }
 
-    /// Reads what changed.
-    pub(crate) fn step(&mut self) -> Output {
-        let delta = self.directories.scan();
-        self.apply(delta)
+    /// All objects.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
-    fn apply(&mut self, delta: Delta) -> Output {
+    /// Brings everything up to date. `findings` are the source's own, about what is
+    /// no object.
+    pub(crate) fn apply(&mut self, delta: Delta, findings: &[Diagnostic]) -> Output {
         for key in &delta.deleted {
             self.store.delete(key);
         }
@@ -68,7 +67,7 @@ impl Pipeline {
         {
             self.analysis = analyze(&self.store);
         }
-        let mut diagnostics = self.directories.diagnostics().to_vec();
+        let mut diagnostics = findings.to_vec();
         diagnostics.extend(self.store.diagnostics());
         diagnostics.extend(self.analysis.iter().cloned());
         sort(&mut diagnostics);
@@ -112,9 +111,18 @@ pub(crate) fn once(
     (snapshot, diagnostics)
 }
 
-/// In the order in which one reads files.
+/// In the order in which one reads files; objects of a cluster by name.
 fn sort(diagnostics: &mut [Diagnostic]) {
-    diagnostics.sort_by(|a, b| {
-        (&a.origin, a.severity, &a.field, a.code).cmp(&(&b.origin, b.severity, &b.field, b.code))
+    let by_name = |one: &Diagnostic| match one.origin {
+        Origin::Cluster { .. } => one.resource.clone(),
+        _ => None,
+    };
+    let by_place = |one: &Diagnostic| match one.origin {
+        Origin::Cluster { .. } => Origin::BuiltIn,
+        _ => one.origin.clone(),
+    };
+    diagnostics.sort_by_cached_key(|one| {
+        let what = (one.severity, one.field.clone(), one.code);
+        (by_place(one), by_name(one), what)
     });
 }

@@ -2,6 +2,7 @@
 //! are gone; it knows nothing of their meaning.
 
 pub mod directory;
+pub mod kube;
 
 use std::sync::Arc;
 

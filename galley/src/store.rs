@@ -12,7 +12,7 @@ use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::ResourceKey;
 
 use crate::manifest::Document;
-use crate::normalize::{Context, Model};
+use crate::normalize::{Context, MESH_CONFIG_NAME, Model};
 use crate::object::{self, Object, Reading};
 
 /// Where a document is kept in its source; documents without a usable name have
@@ -57,6 +57,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Store {
     base: MeshConfig,
+    config_map: Arc<str>,
     mesh: Arc<MeshConfig>,
     entries: BTreeMap<DocumentKey, Entry>,
     objects: BTreeMap<ResourceKey, Arc<Object>>,
@@ -70,10 +71,19 @@ impl Store {
         Self {
             mesh: Arc::new(base.clone()),
             base,
+            config_map: MESH_CONFIG_NAME.into(),
             entries: BTreeMap::new(),
             objects: BTreeMap::new(),
             changed: BTreeSet::new(),
             mesh_changed: true,
+        }
+    }
+
+    /// The same, with the mesh configuration in a ConfigMap of this name.
+    pub fn with_config_map(self, name: &str) -> Self {
+        Self {
+            config_map: name.into(),
+            ..self
         }
     }
 
@@ -113,7 +123,11 @@ impl Store {
             "ConfigMap" => &self.base,
             _ => &self.mesh,
         };
-        object::read(document, &Context { mesh })
+        let context = Context {
+            mesh,
+            config_map: &self.config_map,
+        };
+        object::read(document, &context)
     }
 
     /// Removes a document and the object it stood for.
@@ -211,6 +225,15 @@ impl Store {
             .values()
             .filter(|entry| entry.refused.is_some());
         refused.filter_map(|entry| entry.key.as_ref())
+    }
+
+    /// The newest version of every document that has a name, and whether it was refused.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (&DocumentKey, &Arc<Document>, bool)> {
+        self.entries.iter().filter_map(|(key, entry)| {
+            let good = entry.good.as_ref().map(|good| (key, &good.document, false));
+            let refused = entry.refused.as_ref();
+            refused.map(|document| (key, document, true)).or(good)
+        })
     }
 
     /// Everything there is to say about single objects. An error of an object whose

@@ -21,16 +21,21 @@ mod virtual_service;
 pub(crate) use self::rules::parse_subnet;
 
 use mesh_api::diagnostic::Severity;
-use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::Meta;
 
 use crate::decode::finding::{Finding, code};
 use crate::manifest::node::Node;
 use crate::manifest::path::FieldPath;
+use crate::normalize::Context;
 use crate::object::Spec;
 
 /// Checks an object.
-pub(crate) fn validate(meta: &Meta, spec: &Spec, mesh: &MeshConfig, findings: &mut Findings<'_>) {
+pub(crate) fn validate(
+    meta: &Meta,
+    spec: &Spec,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
     metadata::validate(meta, findings);
@@ -44,7 +49,7 @@ pub(crate) fn validate(meta: &Meta, spec: &Spec, mesh: &MeshConfig, findings: &m
         | Spec::Pod(_)
         | Spec::Service(_)
         | Spec::EndpointSlice(_) => {}
-        Spec::ConfigMap(map) => mesh_config::validate(map, meta, mesh, findings),
+        Spec::ConfigMap(map) => mesh_config::validate(map, meta, context, findings),
         Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),
         Spec::WorkloadEntry(spec) => service_entry::validate_workload(spec, true, &path, findings),
         Spec::Gateway(spec) => gateway::validate(spec, &path, findings),

@@ -1,8 +1,9 @@
 //! The validating admission webhook: what `meshctl validate` says, before an object is stored.
 //!
 //! `POST /validate` takes an AdmissionReview of `admission.k8s.io/v1`. An object with an error is denied with
-//! every error's field and reason; warnings are passed on, and `kubectl` prints them. Whether an object fits
-//! to its neighbours is not asked here: they may come later.
+//! every error's field and reason; warnings are passed on, and `kubectl` prints them. Rules that depend on the
+//! mesh's settings are those of the mesh as it is now. Whether an object fits to its neighbours is not asked
+//! here: they may come later.
 
 use std::sync::Arc;
 
@@ -11,16 +12,19 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use mesh_api::diagnostic::{Diagnostic, Severity};
+use mesh_api::mesh_config::MeshConfig;
+use mesh_api::snapshot::Snapshot;
 use mesh_runtime::metrics::BareCounter;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::check::check_documents;
+use crate::check::check_in;
 use crate::kind::{Handling, handling};
-use crate::manifest::Document;
 use crate::manifest::node::Node;
+use crate::manifest::{Document, Place};
 
 /// Largest accepted review: etcd's limit for an object, twice (new and old), with room for the envelope.
 const REVIEW_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -54,16 +58,23 @@ impl Metrics {
     }
 }
 
-/// The route of the webhook.
-pub fn router(metrics: Metrics) -> axum::Router {
+/// What a review is answered from.
+#[derive(Debug, Clone)]
+struct Webhook {
+    metrics: Metrics,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// The route of the webhook. The newest snapshot says what the mesh's settings are.
+pub fn router(metrics: Metrics, snapshots: watch::Receiver<Arc<Snapshot>>) -> axum::Router {
     axum::Router::new()
         .route("/validate", post(validate))
         .layer(DefaultBodyLimit::max(REVIEW_BYTES_MAX))
-        .with_state(metrics)
+        .with_state(Webhook { metrics, snapshots })
 }
 
 /// Answers a review; nothing if it has no request to answer.
-pub fn review(review: &Value, metrics: &Metrics) -> Option<Value> {
+pub fn review(review: &Value, mesh: &MeshConfig, metrics: &Metrics) -> Option<Value> {
     let request = &review["request"];
     let uid = request["uid"].as_str()?;
     let api_version = review["apiVersion"]
@@ -72,16 +83,18 @@ pub fn review(review: &Value, metrics: &Metrics) -> Option<Value> {
     Some(json!({
         "apiVersion": api_version,
         "kind": "AdmissionReview",
-        "response": response(uid, request, metrics),
+        "response": response(uid, request, mesh, metrics),
     }))
 }
 
 async fn validate(
-    State(metrics): State<Metrics>,
+    State(webhook): State<Webhook>,
     Json(body): Json<Value>,
 ) -> Result<Json<Value>, (StatusCode, &'static str)> {
-    review(&body, &metrics).map(Json).ok_or_else(|| {
-        metrics.http_errors.inc();
+    let mesh = webhook.snapshots.borrow().mesh.clone();
+    let answer = review(&body, &mesh, &webhook.metrics);
+    answer.map(Json).ok_or_else(|| {
+        webhook.metrics.http_errors.inc();
         (
             StatusCode::BAD_REQUEST,
             "the body is not an AdmissionReview with a request\n",
@@ -89,7 +102,7 @@ async fn validate(
     })
 }
 
-fn response(uid: &str, request: &Value, metrics: &Metrics) -> Value {
+fn response(uid: &str, request: &Value, mesh: &MeshConfig, metrics: &Metrics) -> Value {
     // A deletion carries no new object, and what is gone does no harm.
     if !request["object"].is_object() {
         return json!({"uid": uid, "allowed": true});
@@ -98,7 +111,7 @@ fn response(uid: &str, request: &Value, metrics: &Metrics) -> Value {
     let labels = ResourceLabels {
         resource: resource(&document),
     };
-    let diagnostics = check_documents(vec![document]);
+    let diagnostics = check_in(mesh, vec![document]);
     let lines = |wanted: fn(Severity) -> bool| -> Vec<String> {
         let wanted = diagnostics.iter().filter(|one| wanted(one.severity));
         wanted.map(line).collect()
@@ -129,7 +142,7 @@ fn document(request: &Value) -> Document {
         metadata.insert("namespace".to_owned(), namespace.clone());
     }
     Document {
-        file: Arc::from("admission"),
+        place: Place::File(Arc::from("admission")),
         node: Node::from_json(&object),
     }
 }
@@ -166,6 +179,10 @@ fn line(diagnostic: &Diagnostic) -> String {
 mod tests {
     use super::*;
 
+    fn mesh() -> MeshConfig {
+        MeshConfig::default()
+    }
+
     fn request(object: Value) -> Value {
         json!({
             "apiVersion": "admission.k8s.io/v1",
@@ -189,9 +206,9 @@ mod tests {
     #[test]
     fn a_good_object_and_a_deletion_are_admitted() {
         let metrics = Metrics::default();
-        let answer = review(&request(virtual_service(100)), &metrics).unwrap();
+        let answer = review(&request(virtual_service(100)), &mesh(), &metrics).unwrap();
         assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
-        let answer = review(&request(Value::Null), &metrics).unwrap();
+        let answer = review(&request(Value::Null), &mesh(), &metrics).unwrap();
         assert_eq!(answer["response"], json!({"uid": "1", "allowed": true}));
     }
 
@@ -200,7 +217,7 @@ mod tests {
         let metrics = Metrics::default();
         let mut bad = virtual_service(100);
         bad["spec"]["http"][0]["route"][0]["weight"] = json!("many");
-        let answer = review(&request(bad), &metrics).unwrap();
+        let answer = review(&request(bad), &mesh(), &metrics).unwrap();
         let response = &answer["response"];
         assert_eq!(response["allowed"], false);
         assert_eq!(response["status"]["code"], 422);
@@ -218,7 +235,31 @@ mod tests {
     #[test]
     fn what_is_no_review_has_no_answer() {
         let metrics = Metrics::default();
-        assert_eq!(review(&json!({}), &metrics), None);
-        assert_eq!(review(&json!({"request": {"object": {}}}), &metrics), None);
+        assert_eq!(review(&json!({}), &mesh(), &metrics), None);
+        assert_eq!(
+            review(&json!({"request": {"object": {}}}), &mesh(), &metrics),
+            None
+        );
+    }
+
+    #[test]
+    fn the_root_namespace_is_the_meshs() {
+        let metrics = Metrics::default();
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "shop"},
+            "data": {"mesh": "connectTimeout: soon"},
+        });
+        let allowed = |mesh: &MeshConfig| {
+            let answer = review(&request(map.clone()), mesh, &metrics).unwrap();
+            answer["response"]["allowed"].clone()
+        };
+        assert_eq!(allowed(&mesh()), true);
+        let shop = MeshConfig {
+            root_namespace: "shop".into(),
+            ..mesh()
+        };
+        assert_eq!(allowed(&shop), false);
     }
 }

@@ -64,7 +64,11 @@ fn outcome(case: &Path) -> (String, String) {
     let mesh = MeshConfig::default();
     let mut model = String::new();
     for document in documents.into_iter().map(Arc::new) {
-        let reading = object::read(&document, &Context { mesh: &mesh });
+        let context = Context {
+            mesh: &mesh,
+            config_map: "istio",
+        };
+        let reading = object::read(&document, &context);
         diagnostics.extend(reading.diagnostics);
         if let Some(object) = reading.object {
             writeln!(model, "{:#?}", object.model).unwrap();

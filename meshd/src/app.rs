@@ -183,7 +183,7 @@ async fn webhook_server(
     if args.runs(Component::Galley) {
         let metrics = galley::webhook::Metrics::default();
         metrics.register(registry);
-        router = router.merge(galley::webhook::router(metrics));
+        router = router.merge(galley::webhook::router(metrics, snapshots.clone()));
     }
     let tls = Security::Tls(authority.webhook_tls.clone());
     bind(args.webhook_address, tls, router).await

@@ -14,7 +14,7 @@ use mesh_api::traffic_policy::tls::TlsVersion;
 use super::sidecar::outbound_policy;
 use super::traffic_policy::{locality, tcp_keepalive};
 use super::virtual_service::retries;
-use super::{Fault, Model, Scope, some, visibility};
+use super::{Context, Fault, Model, Scope, some, visibility};
 use crate::crd::gateway::TlsProtocol;
 use crate::crd::mesh_config as wire;
 use crate::crd::traffic_policy::H2UpgradePolicy;
@@ -22,17 +22,18 @@ use crate::decode::decode;
 use crate::manifest;
 use crate::manifest::path::FieldPath;
 
-/// The ConfigMap's name and key.
-const NAME: &str = "istio";
+/// The ConfigMap's name, unless the control plane has a revision, and its key.
+pub(crate) const NAME: &str = "istio";
 pub(crate) const KEY: &str = "mesh";
 
 /// The mesh configuration inside of a ConfigMap; nothing in all other ConfigMaps.
 pub(crate) fn embedded<'a>(
     map: &'a core::ConfigMap,
     meta: &Meta,
-    mesh: &MeshConfig,
+    context: &Context<'_>,
 ) -> Option<&'a str> {
-    let ours = meta.name() == NAME && *meta.key.namespace == *mesh.root_namespace;
+    let ours =
+        meta.name() == context.config_map && *meta.key.namespace == *context.mesh.root_namespace;
     let text = map
         .data
         .as_ref()
@@ -42,7 +43,11 @@ pub(crate) fn embedded<'a>(
 }
 
 pub(super) fn normalize(map: &core::ConfigMap, scope: &Scope<'_>) -> Result<Model, Fault> {
-    let Some(text) = embedded(map, scope.meta, scope.mesh) else {
+    let context = Context {
+        mesh: scope.mesh,
+        config_map: scope.config_map,
+    };
+    let Some(text) = embedded(map, scope.meta, &context) else {
         return Ok(Model::Nothing);
     };
     let root = FieldPath::ROOT;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::Meta;
 
 use super::{Findings, operators, rules, traffic_policy, virtual_service};
@@ -15,15 +14,15 @@ use crate::decode::finding::{Finding, code};
 use crate::manifest;
 use crate::manifest::node::{Node, Position};
 use crate::manifest::path::FieldPath;
-use crate::normalize::{MESH_CONFIG_KEY, embedded_mesh_config};
+use crate::normalize::{Context, MESH_CONFIG_KEY, embedded_mesh_config};
 
 pub(super) fn validate(
     map: &core::ConfigMap,
     meta: &Meta,
-    mesh: &MeshConfig,
+    context: &Context<'_>,
     findings: &mut Findings<'_>,
 ) {
-    let Some(text) = embedded_mesh_config(map, meta, mesh) else {
+    let Some(text) = embedded_mesh_config(map, meta, context) else {
         return;
     };
     let root = FieldPath::ROOT;

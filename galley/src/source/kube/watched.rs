@@ -1,0 +1,160 @@
+//! Which kinds are watched, and how each is asked for.
+
+use ::kube::Client;
+use ::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use ::kube::runtime::watcher;
+
+use super::KubeOptions;
+use crate::kind::Kind;
+
+/// Every kind of the model but those that add nothing to it.
+const WATCHED: [Kind; 17] = [
+    Kind::ConfigMap,
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Secret,
+    Kind::Pod,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::ServiceEntry,
+    Kind::WorkloadEntry,
+    Kind::Gateway,
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::Sidecar,
+    Kind::PeerAuthentication,
+    Kind::RequestAuthentication,
+    Kind::AuthorizationPolicy,
+    Kind::Telemetry,
+];
+
+/// Pods that have ended take no requests any more.
+const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// Secrets of these types hold no gateway's certificate, and some of them are large.
+const NO_CREDENTIAL: [&str; 5] = [
+    "helm.sh/release.v1",
+    "kubernetes.io/service-account-token",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/dockerconfigjson",
+    "bootstrap.kubernetes.io/token",
+];
+
+/// A rule that the source's service account needs in its role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// The API group.
+    pub group: &'static str,
+    /// The resource.
+    pub resource: String,
+    /// What is done.
+    pub verbs: &'static [&'static str],
+}
+
+/// Everything that the source reads.
+pub fn permissions() -> Vec<Permission> {
+    const READ: &[&str] = &["list", "watch"];
+    let definitions = Permission {
+        group: "apiextensions.k8s.io",
+        resource: "customresourcedefinitions".to_owned(),
+        verbs: READ,
+    };
+    let watched = Kind::watched().map(|kind| Permission {
+        group: kind.group(),
+        resource: kind.plural(),
+        verbs: READ,
+    });
+    std::iter::once(definitions).chain(watched).collect()
+}
+
+impl Kind {
+    /// The kinds that are watched.
+    pub(super) fn watched() -> impl Iterator<Item = Self> {
+        WATCHED.into_iter()
+    }
+
+    /// The resource's name in URLs.
+    pub(crate) fn plural(self) -> String {
+        let name = self.name().to_lowercase();
+        if let Some(stem) = name.strip_suffix('y') {
+            return match stem.ends_with('a') {
+                true => format!("{name}s"),
+                false => format!("{stem}ies"),
+            };
+        }
+        match name.ends_with('s') {
+            true => name,
+            false => format!("{name}s"),
+        }
+    }
+
+    /// The kind as the API server knows it in `version`.
+    pub(crate) fn resource(self, version: &str) -> ApiResource {
+        let gvk = GroupVersionKind::gvk(self.group(), version, self.name());
+        ApiResource::from_gvk_with_plural(&gvk, &self.plural())
+    }
+
+    /// Where the kind's objects are.
+    pub(super) fn api(
+        self,
+        version: &str,
+        client: Client,
+        options: &KubeOptions,
+    ) -> Api<DynamicObject> {
+        let resource = self.resource(version);
+        match self {
+            Self::ConfigMap => Api::namespaced_with(client, &options.namespace, &resource),
+            _ => Api::all_with(client, &resource),
+        }
+    }
+
+    /// Which of them are asked for.
+    pub(super) fn selection(self, options: &KubeOptions) -> watcher::Config {
+        let config = watcher::Config::default();
+        match self {
+            Self::ConfigMap => config.fields(&format!("metadata.name={}", options.mesh_config_map)),
+            Self::Pod => config.fields(RUNNING),
+            Self::Secret => {
+                config.fields(&NO_CREDENTIAL.map(|name| format!("type!={name}")).join(","))
+            }
+            _ => config,
+        }
+    }
+
+    /// True if the kind is there only once its definition has been installed.
+    pub(crate) fn needs_definition(self) -> bool {
+        self.group().ends_with(".istio.io")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plurals_are_kubernetes_names() {
+        let names: Vec<String> = Kind::watched().map(Kind::plural).collect();
+        assert_eq!(
+            names,
+            [
+                "configmaps",
+                "namespaces",
+                "nodes",
+                "secrets",
+                "pods",
+                "services",
+                "endpointslices",
+                "serviceentries",
+                "workloadentries",
+                "gateways",
+                "virtualservices",
+                "destinationrules",
+                "sidecars",
+                "peerauthentications",
+                "requestauthentications",
+                "authorizationpolicies",
+                "telemetries",
+            ]
+        );
+    }
+}

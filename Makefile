@@ -55,10 +55,21 @@ unit: envoy
 differential: envoy
 	cargo test -p proxy --test differential --locked -- --nocapture
 
+# CLUSTER=kind runs the suite in the lab's cluster, CLUSTER=FILE in that of a kubeconfig; E2E takes further arguments.
+ifndef CLUSTER
 e2e: envoy build
-	$(BIN)/e2e --bin-dir $(BIN) --proxy weft
-	$(BIN)/e2e --bin-dir $(BIN) --proxy envoy
-	$(BIN)/e2e --bin-dir $(BIN) --proxy mixed
+	$(BIN)/e2e --bin-dir $(BIN) --proxy weft $(E2E)
+	$(BIN)/e2e --bin-dir $(BIN) --proxy envoy $(E2E)
+	$(BIN)/e2e --bin-dir $(BIN) --proxy mixed $(E2E)
+else ifeq ($(CLUSTER),kind)
+e2e: build
+	$(LAB) up
+	e2e/kind/mesh install $(BIN)
+	$(LAB) exec sh -c '$(BIN)/e2e --bin-dir $(BIN) --kubeconfig "$$KUBECONFIG" $(E2E)'
+else
+e2e: build
+	$(BIN)/e2e --bin-dir $(BIN) --kubeconfig $(CLUSTER) $(E2E)
+endif
 
 # One bookinfo case without root, inside a user namespace.
 e2e-rootless: build

@@ -9,6 +9,12 @@ inside_daemon() {
     DOCKER_HOST=$socket nsenter --net=/run/netns/$namespace "$@"
 }
 
+# docker_build ARGS…: only failures have something to say, older Docker complains about itself at every build.
+docker_build() {
+    local said
+    said=$(inside_daemon docker build -q "$@" 2>&1) || fail "docker build: $said"
+}
+
 daemon_works() { [ -e /run/netns/$namespace ] && inside_daemon timeout 10 docker info >/dev/null 2>&1; }
 
 # Starts the daemon unless it runs; what an earlier one left when it crashed is removed first.

@@ -13,7 +13,7 @@ node_image() {
     node_base
     node_context "$context"
     control_plane_images "$context"
-    inside_daemon docker build -q --label "files=$files" -t "$node_image" "$context" >/dev/null
+    docker_build --label "files=$files" -t "$node_image" "$context"
     rm -rf "$context"
 }
 
@@ -50,7 +50,7 @@ node_context() {
 control_plane_images() {
     local name names target
     for target in control coredns pause; do
-        inside_daemon docker build -q --target $target -t weft-lab/$target "$1" >/dev/null
+        docker_build --target $target -t weft-lab/$target "$1"
     done
     mapfile -t names < <(kubeadm config images list --kubernetes-version $kubernetes)
     for name in "${names[@]}"; do

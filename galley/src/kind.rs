@@ -37,6 +37,10 @@ pub enum Kind {
     Service,
     /// Kubernetes.
     EndpointSlice,
+    /// networking.k8s.io.
+    Ingress,
+    /// networking.k8s.io.
+    IngressClass,
     /// networking.istio.io.
     ServiceEntry,
     /// networking.istio.io.
@@ -76,6 +80,8 @@ const MODEL: &[Row] = &[
     ("", "Pod", V1, Kind::Pod),
     ("", "Service", V1, Kind::Service),
     ("discovery.k8s.io", "EndpointSlice", V1, Kind::EndpointSlice),
+    ("networking.k8s.io", "Ingress", V1, Kind::Ingress),
+    ("networking.k8s.io", "IngressClass", V1, Kind::IngressClass),
     (
         "networking.istio.io",
         "ServiceEntry",
@@ -139,8 +145,6 @@ const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("config.istio.io", ""),
     ("gateway.networking.k8s.io", ""),
     ("gateway.networking.x-k8s.io", ""),
-    ("networking.k8s.io", "Ingress"),
-    ("networking.k8s.io", "IngressClass"),
 ];
 
 /// Groups whose kinds restrict access.
@@ -194,7 +198,7 @@ impl Kind {
 
     /// True for kinds without namespace.
     pub fn is_cluster_wide(self) -> bool {
-        matches!(self, Self::Namespace | Self::Node)
+        matches!(self, Self::Namespace | Self::Node | Self::IngressClass)
     }
 }
 

@@ -8,6 +8,7 @@ mod authorization_policy;
 mod destination_rule;
 mod endpoint_slice;
 mod gateway;
+mod ingress;
 mod mesh_config;
 mod peer_authentication;
 mod pod;
@@ -43,6 +44,9 @@ use mesh_api::telemetry::Telemetry;
 use mesh_api::traffic_policy::DestinationRule;
 
 pub use self::endpoint_slice::{Slice, SliceEndpoint};
+pub use self::ingress::{
+    Ingress, IngressBackend, IngressPath, IngressPort, IngressRule, IngressTls,
+};
 pub use self::pod::Pod;
 pub use self::service_entry::{Machine, ServiceEntry};
 
@@ -77,6 +81,10 @@ pub enum Model {
     Slice(Arc<Slice>),
     /// A pod.
     Pod(Arc<Pod>),
+    /// An Ingress, of whatever class.
+    Ingress(Arc<Ingress>),
+    /// An IngressClass: whether it names this mesh's controller.
+    IngressClass(bool),
     /// A node: its labels.
     Node(Labels),
     /// A namespace: its labels.
@@ -148,6 +156,8 @@ pub(crate) fn normalize(
         Spec::EndpointSlice(slice) => {
             Model::Slice(Arc::new(endpoint_slice::normalize(slice, &scope)?))
         }
+        Spec::Ingress(spec) => Model::Ingress(Arc::new(ingress::normalize(spec, &scope)?)),
+        Spec::IngressClass(class) => Model::IngressClass(ingress::is_ours(class)),
         Spec::ServiceEntry(spec) => {
             Model::ServiceEntry(Arc::new(service_entry::normalize(spec, &scope)?))
         }

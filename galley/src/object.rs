@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mesh_api::diagnostic::Diagnostic;
 use mesh_api::resource::{Meta, ResourceKey};
@@ -47,6 +48,8 @@ pub enum Spec {
     Pod(Arc<core::Pod>),
     Service(Arc<core::Service>),
     EndpointSlice(Arc<EndpointSlice>),
+    Ingress(Arc<networking::Ingress>),
+    IngressClass(Arc<networking::IngressClass>),
     ServiceEntry(Arc<crd::service_entry::ServiceEntry>),
     WorkloadEntry(Arc<crd::service_entry::WorkloadEntry>),
     Gateway(Arc<crd::gateway::Gateway>),
@@ -204,6 +207,8 @@ fn decode_spec(document: &Document, kind: Kind) -> (Option<Spec>, Vec<Finding>) 
         Kind::Pod => kubernetes(document, Spec::Pod),
         Kind::Service => kubernetes(document, Spec::Service),
         Kind::EndpointSlice => kubernetes(document, Spec::EndpointSlice),
+        Kind::Ingress => kubernetes(document, Spec::Ingress),
+        Kind::IngressClass => kubernetes(document, Spec::IngressClass),
         Kind::ServiceEntry => istio(document, Spec::ServiceEntry),
         Kind::WorkloadEntry => istio(document, Spec::WorkloadEntry),
         Kind::Gateway => istio(document, Spec::Gateway),

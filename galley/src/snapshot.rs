@@ -2,6 +2,7 @@
 //! change: maps of untouched kinds keep their `Arc`, and an endpoint change
 //! replaces the endpoints of the services it touches and nothing else.
 
+mod derived;
 mod endpoints;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use mesh_api::service::Service;
 use mesh_api::snapshot::diff::Changes;
 use mesh_api::snapshot::{ByNamespace, Credential, ServiceKey, Snapshot};
 
+use self::derived::Derived;
 use self::endpoints::Endpoints;
 use crate::normalize::Model;
 use crate::store::Store;
@@ -20,11 +22,24 @@ use crate::store::Store;
 /// objects.
 const ENDPOINT_KINDS: [&str; 4] = ["EndpointSlice", "Pod", "Node", "WorkloadEntry"];
 
+/// The models of a kind's objects in force.
+macro_rules! written {
+    ($store:expr, $kind:ident) => {
+        $store
+            .of_kind(stringify!($kind))
+            .filter_map(|object| match &object.model {
+                Model::$kind(value) => Some(value.clone()),
+                _ => None,
+            })
+    };
+}
+
 /// Builds snapshots one after the other.
 #[derive(Debug, Default)]
 pub struct Builder {
     current: Snapshot,
     endpoints: Endpoints,
+    derived: Derived,
 }
 
 impl Builder {
@@ -63,25 +78,29 @@ impl Builder {
     }
 
     /// Everything but services and their endpoints.
-    fn rules(&self, next: &mut Snapshot, kinds: &BTreeSet<&str>, store: &Store, full: bool) {
+    fn rules(&mut self, next: &mut Snapshot, kinds: &BTreeSet<&str>, store: &Store, full: bool) {
         let touched = |kind: &str| full || kinds.contains(kind);
+        let derived = self.derived.update(kinds, store, full);
+        if derived || touched("VirtualService") {
+            let written = written!(store, VirtualService);
+            let objects = written.chain(self.derived.virtual_services.iter().cloned());
+            next.virtual_services = Arc::new(group(objects, |value| &value.meta));
+        }
+        if derived || touched("Gateway") {
+            let written = written!(store, Gateway);
+            let objects = written.chain(self.derived.gateways.iter().cloned());
+            next.gateways = Arc::new(group(objects, |value| &value.meta));
+        }
         macro_rules! by_namespace {
             ($($field:ident: $kind:ident,)*) => {$(
                 if touched(stringify!($kind)) {
-                    let objects = store.of_kind(stringify!($kind)).filter_map(|object| {
-                        match &object.model {
-                            Model::$kind(value) => Some(value.clone()),
-                            _ => None,
-                        }
-                    });
+                    let objects = written!(store, $kind);
                     next.$field = Arc::new(group(objects, |value| &value.meta));
                 }
             )*};
         }
         by_namespace! {
-            virtual_services: VirtualService,
             destination_rules: DestinationRule,
-            gateways: Gateway,
             sidecars: Sidecar,
             peer_authentications: PeerAuthentication,
             request_authentications: RequestAuthentication,

@@ -48,7 +48,9 @@ pub(crate) fn validate(
         | Spec::ServiceAccount(_)
         | Spec::Pod(_)
         | Spec::Service(_)
-        | Spec::EndpointSlice(_) => {}
+        | Spec::EndpointSlice(_)
+        | Spec::Ingress(_)
+        | Spec::IngressClass(_) => {}
         Spec::ConfigMap(map) => mesh_config::validate(map, meta, context, findings),
         Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),
         Spec::WorkloadEntry(spec) => service_entry::validate_workload(spec, true, &path, findings),

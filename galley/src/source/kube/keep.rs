@@ -90,6 +90,16 @@ const SLICE: Keep = Fields(&[
     ("ports", Items(&Fields(&[("name", All), ("port", All)]))),
 ]);
 
+const INGRESS: Keep = Fields(&[(
+    "spec",
+    Fields(&[
+        ("defaultBackend", All),
+        ("ingressClassName", All),
+        ("rules", All),
+        ("tls", All),
+    ]),
+)]);
+
 const SECRET: Keep = Fields(&[
     ("type", All),
     (
@@ -117,6 +127,8 @@ impl Keep {
             Kind::Pod => POD,
             Kind::Service => SERVICE,
             Kind::EndpointSlice => SLICE,
+            Kind::Ingress => INGRESS,
+            Kind::IngressClass => Fields(&[("spec", Fields(&[("controller", All)]))]),
             _ => All,
         }
     }

@@ -8,7 +8,7 @@ use super::KubeOptions;
 use crate::kind::Kind;
 
 /// Every kind of the model but those that add nothing to it.
-const WATCHED: [Kind; 17] = [
+const WATCHED: [Kind; 19] = [
     Kind::ConfigMap,
     Kind::Namespace,
     Kind::Node,
@@ -16,6 +16,8 @@ const WATCHED: [Kind; 17] = [
     Kind::Pod,
     Kind::Service,
     Kind::EndpointSlice,
+    Kind::Ingress,
+    Kind::IngressClass,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
     Kind::Gateway,
@@ -83,7 +85,7 @@ impl Kind {
             };
         }
         match name.ends_with('s') {
-            true => name,
+            true => format!("{name}es"),
             false => format!("{name}s"),
         }
     }
@@ -144,6 +146,8 @@ mod tests {
                 "pods",
                 "services",
                 "endpointslices",
+                "ingresses",
+                "ingressclasses",
                 "serviceentries",
                 "workloadentries",
                 "gateways",

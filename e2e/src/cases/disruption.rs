@@ -181,21 +181,12 @@ fn rotation(mesh: &mut Mesh, before: &Serials) -> Result<()> {
     })
 }
 
-/// The first "serialNumber" anywhere in a document.
-fn find_serial(value: &serde_json::Value) -> Option<String> {
-    match value {
-        serde_json::Value::Object(fields) => {
-            let named = |name: &str| fields.get(name).and_then(|value| value.as_str());
-            let serial = named("serialNumber")
-                .or_else(|| named("serial_number"))
-                .or_else(|| named("serial"));
-            serial
-                .map(str::to_owned)
-                .or_else(|| fields.values().find_map(find_serial))
-        }
-        serde_json::Value::Array(items) => items.iter().find_map(find_serial),
-        _ => None,
-    }
+/// The serial number of the workload's certificate in what `proxy-config secrets` shows.
+fn find_serial(secrets: &serde_json::Value) -> Option<String> {
+    let certificates = secrets["certificates"].as_array()?;
+    let workload = certificates.iter().find(|held| held["name"] == "default")?;
+    let serial = workload["cert_chain"][0]["serial_number"].as_str()?;
+    Some(serial.to_owned())
 }
 
 #[cfg(test)]
@@ -212,8 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn serial_numbers_are_found_at_any_depth() {
-        let secrets = serde_json::json!([{"a": {"certs": [{"serialNumber": "07"}]}}]);
+    fn the_serial_number_is_the_workloads() {
+        let secrets = serde_json::json!({"certificates": [
+            {"name": "ROOTCA", "ca_cert": [{"serial_number": "01"}], "cert_chain": []},
+            {"name": "default", "ca_cert": [], "cert_chain": [{"serial_number": "07"}]},
+        ]});
         assert_eq!(find_serial(&secrets).as_deref(), Some("07"));
     }
 }

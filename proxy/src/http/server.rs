@@ -86,13 +86,8 @@ where
     let served = builder
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    drive(
-        served,
-        |served| served.graceful_shutdown(),
-        &connection,
-        drain,
-    )
-    .await;
+    let shut_down = |served: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(served);
+    drive(served, shut_down, Drain::AfterNextResponse, &connection, drain).await;
 }
 
 async fn serve_http2<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
@@ -119,13 +114,18 @@ where
         async move { Ok::<_, std::convert::Infallible>(handle(shared, request).await) }
     });
     let served = builder.serve_connection(TokioIo::new(io), service);
-    drive(
-        served,
-        |served| served.graceful_shutdown(),
-        &connection,
-        drain,
-    )
-    .await;
+    let shut_down = |served: Pin<&mut _>| http2::Connection::graceful_shutdown(served);
+    drive(served, shut_down, Drain::AtOnce, &connection, drain).await;
+}
+
+/// How a connection ends without losing a request that is under way to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    /// HTTP/1 has no other means than `Connection: close` on the next response: a client may be writing a
+    /// request on an idle connection while we close it.
+    AfterNextResponse,
+    /// HTTP/2 tells the last stream by GOAWAY.
+    AtOnce,
 }
 
 /// Runs hyper's tasks on the worker that asked.
@@ -142,6 +142,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     served: C,
     shut_down: impl Fn(Pin<&mut C>),
+    style: Drain,
     connection: &HttpConnection,
     drain: CancellationToken,
 ) {
@@ -149,6 +150,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(next_end(connection));
     let mut closing = false;
+    let mut draining = false;
     loop {
         tokio::select! {
             biased;
@@ -158,10 +160,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 }
                 return;
             }
-            () = drained.as_mut(), if !closing => {
-                closing = true;
+            () = drained.as_mut(), if !draining => {
+                draining = true;
                 connection.draining.set(true);
-                shut_down(served.as_mut());
+                if style == Drain::AtOnce {
+                    closing = true;
+                    shut_down(served.as_mut());
+                }
             }
             () = timer.as_mut(), if !closing => {
                 closing = true;

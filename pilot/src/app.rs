@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use mesh_api::snapshot::Snapshot;
 use tokio::sync::watch;
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use xds::resource::Any;
 use xds::type_url::ResourceType;
-use xds::version::VersionSource;
 
 use crate::ads::AdsService;
 use crate::ads::connection::Shared;
@@ -43,7 +42,7 @@ impl Pilot {
     /// [`Pilot::run`] but serving the first one.
     pub fn new(mut snapshots: watch::Receiver<Arc<Snapshot>>, config: Config) -> Self {
         let first = snapshots.borrow_and_update().clone();
-        let world = World::new(first, Arc::new(VersionSource::new(epoch())));
+        let world = World::new(first);
         let shared = Shared {
             registry: Registry::default(),
             push_queue: PushQueue::for_this_machine(),
@@ -123,7 +122,7 @@ pub type Resources = BTreeMap<ResourceType, BTreeMap<String, Any>>;
 
 /// All resources that a node gets from a snapshot, for tests and explanations.
 pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
-    let world = World::new(Arc::clone(snapshot), Arc::new(VersionSource::new(1)));
+    let world = World::new(Arc::clone(snapshot));
     let resources = world.resources(node, None);
     let of_type = |resource_type| {
         let layers = resources.layers(resource_type);
@@ -136,13 +135,4 @@ pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
         .map(|resource_type| (resource_type, of_type(resource_type)))
         .filter(|(_, resources): &(_, BTreeMap<_, _>)| !resources.is_empty())
         .collect()
-}
-
-/// Tells this run's versions from those of others.
-fn epoch() -> u32 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    // Unique among runs is all that is asked for, so the lower bits do.
-    since.as_secs() as u32
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xds::delta::SharedResource;
 use xds::prost::{Message, Name};
 use xds::resource::Any;
-use xds::version::{VersionSource, is_encoding_of};
+use xds::version::Version;
 
 /// How many worlds an unused resource is kept: long enough for a rollback to find it.
 const WORLDS_KEPT: u64 = 2;
@@ -48,17 +48,12 @@ impl<I: PartialEq> GeneratorCache<I> {
         generate: impl FnOnce(&I) -> M,
     ) -> (Arc<str>, SharedResource)
     where
-        M: Message + Name + Default + PartialEq,
+        M: Message + Name,
     {
         self.get_encoded(context, name, inputs, |inputs, variants| {
-            let message = generate(inputs);
-            let same = variants
-                .iter()
-                .find(|known| is_encoding_of(&known.body.value, &message));
-            same.map_or_else(
-                || context.resource(Any::pack(&message)),
-                |known| (*known).clone(),
-            )
+            let resource = resource(Any::pack(&generate(inputs)));
+            let same = variants.iter().find(|known| ***known == resource);
+            same.map_or(resource.clone(), |known| (*known).clone())
         })
     }
 
@@ -105,17 +100,13 @@ impl<I: PartialEq> GeneratorCache<I> {
 pub(crate) struct CacheContext {
     /// The number of the world that is being built.
     pub(crate) world: u64,
-    /// Versions for what is new.
-    pub(crate) versions: Arc<VersionSource>,
 }
 
-impl CacheContext {
-    /// A resource under a new version.
-    pub(crate) fn resource(&self, body: Any) -> SharedResource {
-        SharedResource {
-            version: self.versions.next(),
-            body,
-        }
+/// A body under its version.
+pub(crate) fn resource(body: Any) -> SharedResource {
+    SharedResource {
+        version: Version::of(&body),
+        body,
     }
 }
 
@@ -126,10 +117,7 @@ mod tests {
     use super::*;
 
     fn context(world: u64) -> CacheContext {
-        CacheContext {
-            world,
-            versions: Arc::new(VersionSource::new(1)),
-        }
+        CacheContext { world }
     }
 
     fn named(name: &str) -> Cluster {

@@ -16,7 +16,6 @@ use mesh_api::snapshot::Snapshot;
 use xds::delta::ResourceMap;
 use xds::envoy::cluster::Cluster;
 use xds::type_url::ResourceType;
-use xds::version::VersionSource;
 
 use self::own::{Own, OwnInputs};
 use self::view::View;
@@ -115,8 +114,8 @@ pub struct World {
 
 impl World {
     /// The first world.
-    pub fn new(snapshot: Arc<Snapshot>, versions: Arc<VersionSource>) -> Self {
-        Self::build(1, 1, snapshot, Arc::default(), versions, None)
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self::build(1, 1, snapshot, Arc::default(), None)
     }
 
     /// The world after this one.
@@ -127,10 +126,7 @@ impl World {
         if !endpoints_only {
             self.generators.sweep(generation);
         }
-        let (generators, versions) = (
-            Arc::clone(&self.generators),
-            Arc::clone(&self.context.versions),
-        );
+        let generators = Arc::clone(&self.generators);
         let before = Before {
             views: self.computed_views(),
             endpoints_only,
@@ -140,7 +136,6 @@ impl World {
             generation,
             snapshot,
             generators,
-            versions,
             Some(before),
         )
     }
@@ -150,17 +145,13 @@ impl World {
         generation: u64,
         snapshot: Arc<Snapshot>,
         generators: Arc<Generators>,
-        versions: Arc<VersionSource>,
         before: Option<Before>,
     ) -> Self {
         let before = before.unwrap_or_default();
         Self {
             number,
             generators,
-            context: CacheContext {
-                world: generation,
-                versions,
-            },
+            context: CacheContext { world: generation },
             selected_labels: selected_labels(&snapshot),
             mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
             selecting_services: selecting_services(&snapshot),

@@ -6,7 +6,8 @@
 //! - [`type_url`]: the resource types and their order.
 //! - [`resource`]: resources on the wire, with bodies as shared bytes.
 //! - [`structs`]: `google.protobuf.Struct` as JSON values and back.
-//! - [`version`]: resource versions by comparison, never by hashing.
+//! - [`canonical`]: one encoding for equal messages.
+//! - [`version`]: resource versions, which are hashes of that encoding.
 //! - [`delta`]: what was asked, sent, acknowledged and refused, for server and client.
 //! - [`json`]: canonical protobuf JSON, both ways.
 //! - [`proto`]: generated code for the certificate and discovery services.
@@ -14,6 +15,7 @@
 //!
 //! This crate does not decide what to send, open sockets, start tasks or know a mesh.
 
+pub mod canonical;
 pub mod delta;
 pub mod envoy;
 pub mod json;

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use prost::{DecodeError, Message, Name};
 
+use crate::canonical;
 use crate::pb::envoy::config::core::v3::ControlPlane;
 
 /// `google.protobuf.Any` with a shared body.
@@ -22,11 +23,11 @@ pub struct Any {
 }
 
 impl Any {
-    /// Encodes a message under its own type URL.
+    /// Encodes a message under its own type URL; equal messages give equal bytes.
     pub fn pack<M: Message + Name>(message: &M) -> Self {
         Self {
             type_url: M::type_url(),
-            value: message.encode_to_vec().into(),
+            value: encode(message).into(),
         }
     }
 
@@ -61,12 +62,19 @@ pub enum UnpackError {
     Malformed(#[from] DecodeError),
 }
 
-/// Packs a message into the `Any` type that `envoy-types` uses inside its messages.
+/// Packs a message into the `Any` type that `envoy-types` uses inside its messages; equal messages give equal
+/// bytes.
 pub fn pack<M: Message + Name>(message: &M) -> crate::pb::google::protobuf::Any {
     crate::pb::google::protobuf::Any {
         type_url: M::type_url(),
-        value: message.encode_to_vec(),
+        value: encode(message),
     }
+}
+
+fn encode<M: Message + Name>(message: &M) -> Vec<u8> {
+    let mut bytes = message.encode_to_vec();
+    canonical::sort_maps(&M::full_name(), &mut bytes);
+    bytes
 }
 
 /// `envoy.service.discovery.v3.Resource`: one named, versioned resource.

@@ -7,12 +7,13 @@ use crate::delta::{Client, Layers, Pass, ResourceMap, Server, SharedResource};
 use crate::envoy::discovery::DeltaDiscoveryRequest;
 use crate::resource::{Any, DeltaDiscoveryResponse};
 use crate::type_url::ResourceType;
-use crate::version::VersionSource;
+use crate::version::Version;
 
 /// A server with resources to set and remove, and one stream at a time.
 #[derive(Debug)]
 pub struct FakeServer {
-    versions: VersionSource,
+    epoch: u32,
+    versions: u32,
     resources: BTreeMap<ResourceType, ResourceMap>,
     /// The present stream.
     pub stream: Server,
@@ -22,7 +23,8 @@ impl FakeServer {
     /// A server without resources; `epoch` tells its versions from those of others.
     pub fn new(epoch: u32) -> Self {
         Self {
-            versions: VersionSource::new(epoch),
+            epoch,
+            versions: 0,
             resources: BTreeMap::new(),
             stream: Server::default(),
         }
@@ -34,7 +36,10 @@ impl FakeServer {
         if of_type.get(name).is_some_and(|old| old.body == body) {
             return;
         }
-        let version = self.versions.next();
+        // Not a hash of the body: of all that may be a version this is what tells two runs apart.
+        self.versions += 1;
+        let version = format!("{:x}{:08x}", self.epoch, self.versions);
+        let version = version.parse::<Version>().expect("hexadecimal");
         of_type.insert(name.into(), SharedResource { version, body });
     }
 

@@ -1,15 +1,15 @@
 //! Versions of resources.
 //!
-//! Encoding a message with maps twice may give different bytes, so a version is never a hash of
-//! an encoding. A [`VersionSource`] counts instead: who generates a resource asks for a new
-//! version only after comparing the message with its predecessor. The count carries an epoch, so
-//! that the versions of two runs of the control plane never look equal by accident.
+//! A version is a hash of the resource's one encoding ([`crate::canonical`]): every replica of a control plane,
+//! and the same one after a restart, gives the same resource the same version, so that a proxy that reconnects is
+//! sent what has changed meanwhile and nothing else.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use prost::Message;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::resource::Any;
 
 /// The version of one resource: opaque, equal means unchanged.
 ///
@@ -18,8 +18,13 @@ use prost::Message;
 pub struct Version(u64);
 
 impl Version {
-    /// A version that no source gives out: equal to none of ours.
+    /// A version that no resource has.
     pub const UNKNOWN: Self = Self(0);
+
+    /// The version of a resource.
+    pub fn of(body: &Any) -> Self {
+        Self(xxh64(&body.value, 0).max(1))
+    }
 }
 
 impl fmt::Display for Version {
@@ -36,66 +41,26 @@ impl FromStr for Version {
     }
 }
 
-/// Gives out versions that were not given out before.
-#[derive(Debug)]
-pub struct VersionSource {
-    epoch: u32,
-    next: AtomicU32,
-}
-
-impl VersionSource {
-    /// A source for one run of a control plane. `epoch` must differ between runs, for example
-    /// the start time in seconds.
-    pub fn new(epoch: u32) -> Self {
-        Self {
-            epoch,
-            next: AtomicU32::new(1),
-        }
-    }
-
-    /// The next version.
-    pub fn next(&self) -> Version {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        Version(u64::from(self.epoch) << 32 | u64::from(count))
-    }
-}
-
-/// Whether `encoded` is an encoding of `message`, whatever order its maps were written in.
-pub fn is_encoding_of<M: Message + Default + PartialEq>(encoded: &[u8], message: &M) -> bool {
-    let same_length = message.encoded_len() == encoded.len();
-    same_length && M::decode(encoded).is_ok_and(|decoded| decoded == *message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::google::protobuf::{Struct, Value};
+    use crate::structs;
+
+    fn body(fields: usize) -> Any {
+        let fields = (0..fields).map(|i| (format!("key-{i}"), structs::number(1.0)));
+        Any::pack(&structs::object(fields))
+    }
 
     #[test]
-    fn versions_do_not_repeat() {
-        let source = VersionSource::new(0xe);
-        let versions = [source.next(), source.next()].map(|v| v.to_string());
-        assert_eq!(versions, ["e00000001", "e00000002"]);
+    fn equal_resources_have_equal_versions() {
+        assert_eq!(Version::of(&body(50)), Version::of(&body(50)));
+        assert_ne!(Version::of(&body(50)), Version::of(&body(51)));
     }
 
     #[test]
     fn versions_survive_their_text_form() {
-        let version = VersionSource::new(u32::MAX).next();
+        let version = Version::of(&body(1));
         assert_eq!(version.to_string().parse(), Ok(version));
         assert!("not ours".parse::<Version>().is_err());
-    }
-
-    #[test]
-    fn map_order_does_not_make_a_difference() {
-        let build = || Struct {
-            fields: (0..50)
-                .map(|i| (format!("key-{i}"), Value::default()))
-                .collect(),
-        };
-        assert!(is_encoding_of(&build().encode_to_vec(), &build()));
-        let other = Struct {
-            fields: [("key-0".to_owned(), Value::default())].into(),
-        };
-        assert!(!is_encoding_of(&build().encode_to_vec(), &other));
     }
 }

@@ -14,7 +14,7 @@ use crate::lds::http_connection_manager::Position;
 use crate::node::{InterceptionMode, NodeKind};
 use crate::scope::{Rule, Scope, service_key};
 use crate::shared::Shared;
-use crate::{eds, gateway, lds, policy, rds, sds, tls};
+use crate::{cache, eds, gateway, lds, policy, rds, sds, tls};
 
 /// The generators, pointed at one scope.
 pub(super) struct Generate<'w> {
@@ -223,7 +223,7 @@ impl Generate<'_> {
         generators
             .route_configurations
             .get_encoded(context, name, versions, |_, _| {
-                context.resource(rds::compose(name, hosts.iter().map(|host| &host.body)))
+                cache::resource(rds::compose(name, hosts.iter().map(|host| &host.body)))
             })
     }
 

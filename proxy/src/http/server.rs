@@ -87,7 +87,14 @@ where
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let shut_down = |served: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(served);
-    drive(served, shut_down, Drain::AfterNextResponse, &connection, drain).await;
+    drive(
+        served,
+        shut_down,
+        Drain::AfterNextResponse,
+        &connection,
+        drain,
+    )
+    .await;
 }
 
 async fn serve_http2<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)

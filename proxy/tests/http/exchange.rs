@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -304,4 +306,32 @@ async fn http1_trailers_pass_where_both_sides_enable_them() {
     assert_eq!(http1_trailers(downstream, upstream).await, both);
     assert_eq!(http1_trailers("", upstream).await, [None, None]);
     assert_eq!(http1_trailers(downstream, "").await, [None, None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_meets_a_drain_is_answered() {
+    let server = upstream(|_| async { Response::new(text("a")) }).await;
+    let proxy = proxy("cluster: up", "", &[("up", server, "")]).await;
+    let address = proxy.address("in");
+    let mut client = client(&proxy).await;
+    let response = client.send_request(post("")).await.unwrap();
+    assert_eq!(response.headers().get("connection"), None);
+    response.into_body().collect().await.unwrap();
+
+    let drain = proxy.data_plane.drain(Duration::from_secs(60));
+    let last_request = async {
+        // Workers drain what they have when they refuse what is new.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        // The connection was idle, and still takes a request; then it ends.
+        let response = client.send_request(post("")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["connection"], "close");
+        response.into_body().collect().await.unwrap();
+    };
+    tokio::time::timeout(LIMIT, async { tokio::join!(drain, last_request) })
+        .await
+        .expect("the drain ends with the last connection");
+    proxy.data_plane.stop().await;
 }

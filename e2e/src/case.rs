@@ -13,8 +13,19 @@ pub struct Case {
     pub about: &'static str,
     /// With which data planes it runs.
     pub data_planes: &'static [DataPlane],
+    /// Where it runs.
+    pub places: Places,
     /// Runs it.
     pub run: fn(&mut Mesh) -> Result<()>,
+}
+
+/// Where a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// In every mesh.
+    Everywhere,
+    /// In a Kubernetes cluster.
+    Kubernetes,
 }
 
 /// Our proxy only.

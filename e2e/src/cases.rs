@@ -6,17 +6,19 @@ mod bookinfo;
 mod disruption;
 mod egress;
 mod fault;
+mod injection;
 mod load_balancing;
 mod mixed;
 mod mtls;
 mod protocols;
+mod restarts;
 mod routing;
 mod telemetry;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    case::{Case, EACH, MIXED, WEFT},
+    case::{Case, EACH, MIXED, Places, WEFT},
     mesh::Mesh,
     poll,
     traffic::Report,
@@ -28,79 +30,106 @@ pub const ALL: &[Case] = &[
         name: "bookinfo",
         about: "the product page through the ingress gateway, with all versions of reviews",
         data_planes: EACH,
+        places: Places::Everywhere,
         run: bookinfo::run,
     },
     Case {
         name: "request-routing",
         about: "requests go to the version that route and user say, not one elsewhere",
         data_planes: EACH,
+        places: Places::Everywhere,
         run: routing::request_routing,
     },
     Case {
         name: "traffic-shifting",
         about: "versions get their shares by weight",
         data_planes: EACH,
+        places: Places::Everywhere,
         run: routing::traffic_shifting,
     },
     Case {
         name: "fault-injection",
         about: "delays, aborts, timeouts and retries",
         data_planes: EACH,
+        places: Places::Everywhere,
         run: fault::run,
     },
     Case {
         name: "mutual-tls",
         about: "automatic mTLS, PERMISSIVE, STRICT and per-port modes",
         data_planes: EACH,
+        places: Places::Everywhere,
         run: mtls::run,
     },
     Case {
         name: "mixed-fleet",
         about: "our proxy and Envoy talk to each other over mTLS, in both directions",
         data_planes: MIXED,
+        places: Places::Everywhere,
         run: mixed::run,
     },
     Case {
         name: "authorization",
         about: "ALLOW and DENY by identity, namespace, method, path, port and header",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: authorization::run,
     },
     Case {
         name: "protocols",
         about: "TCP, HTTP/1.0 to HTTP/2, gRPC, WebSocket, large bodies, trailers, 1xx",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: protocols::run,
     },
     Case {
         name: "load-balancing",
         about: "balancers, circuit breakers and outlier detection",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: load_balancing::run,
     },
     Case {
         name: "egress",
         about: "unknown destinations, REGISTRY_ONLY and ServiceEntry",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: egress::run,
     },
     Case {
         name: "bad-input",
         about: "bad objects are refused or quarantined, and their neighbours are not affected",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: bad_input::run,
     },
     Case {
         name: "telemetry",
         about: "metrics with all labels, access logs, request ids and trace headers",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: telemetry::run,
     },
     Case {
         name: "disruption",
         about: "no request fails while configuration, pods, control plane and certificates change",
         data_planes: WEFT,
+        places: Places::Everywhere,
         run: disruption::run,
+    },
+    Case {
+        name: "injection",
+        about: "every kind of workload gets its proxy, by the labels of namespace and pod; jobs end",
+        data_planes: WEFT,
+        places: Places::Kubernetes,
+        run: injection::run,
+    },
+    Case {
+        name: "restarts",
+        about: "no request fails while control plane, gateway and applications are replaced",
+        data_planes: WEFT,
+        places: Places::Kubernetes,
+        run: restarts::run,
     },
 ];
 

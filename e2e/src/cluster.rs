@@ -37,6 +37,8 @@ pub trait Cluster {
     fn stop_control_plane(&self) -> Result<()>;
     /// Lets the control plane come back.
     fn start_control_plane(&self) -> Result<()>;
+    /// Begins to replace the pods of a deployment by new ones.
+    fn restart(&self, namespace: &str, deployment: &str) -> Result<()>;
     /// Where the ingress gateway is reached from this machine, without a path.
     fn ingress(&self) -> String;
     /// The directory from which the mesh reads its configuration, where it reads files.
@@ -58,6 +60,8 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it is on its way out.
     pub terminating: bool,
+    /// Whether all its containers have ended well.
+    pub succeeded: bool,
     /// Its containers' names, the application's first.
     pub containers: Vec<String>,
 }
@@ -118,6 +122,7 @@ fn pod_from_json(pod: &serde_json::Value) -> Pod {
         ip: text(&pod["status"]["podIP"]),
         ready: conditions.into_iter().flatten().any(is_ready),
         terminating: !pod["metadata"]["deletionTimestamp"].is_null(),
+        succeeded: pod["status"]["phase"] == "Succeeded",
         containers,
     }
 }
@@ -178,6 +183,7 @@ mod tests {
             ip: "10.244.0.7".to_owned(),
             ready: true,
             terminating: false,
+            succeeded: false,
             containers: vec!["echo".to_owned(), "istio-proxy".to_owned()],
         };
         assert_eq!(pods_from_json(text).unwrap(), [expected]);

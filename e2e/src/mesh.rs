@@ -188,7 +188,8 @@ impl Mesh {
     /// Waits until every pod that `up` started is ready.
     pub fn wait_until_ready(&self, limit: Duration) -> Result<usize> {
         poll::until("readiness of all pods", limit, || {
-            let pods = self.cluster.pods()?;
+            let mut pods = self.cluster.pods()?;
+            pods.retain(|pod| !pod.succeeded);
             ensure!(!pods.is_empty(), "there are no pods");
             let waiting: Vec<&str> = pods
                 .iter()

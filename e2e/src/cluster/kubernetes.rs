@@ -192,6 +192,12 @@ impl Cluster for Kubernetes {
             .map(drop)
     }
 
+    fn restart(&self, namespace: &str, deployment: &str) -> Result<()> {
+        let deployment = format!("deployment/{deployment}");
+        self.kubectl(&["-n", namespace, "rollout", "restart", &deployment])
+            .map(drop)
+    }
+
     fn ingress(&self) -> String {
         self.ingress.clone()
     }

@@ -143,6 +143,13 @@ impl Cluster for Local {
             .map(drop)
     }
 
+    fn restart(&self, namespace: &str, deployment: &str) -> Result<()> {
+        let deployment = format!("deployment/{deployment}");
+        self.local("restart", &["-n", namespace, &deployment])?
+            .ok()
+            .map(drop)
+    }
+
     fn ingress(&self) -> String {
         format!("http://127.0.0.1:{}", self.ingress_port)
     }

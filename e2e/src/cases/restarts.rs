@@ -1,0 +1,75 @@
+//! Under steady load through the gateway nothing fails while each part of the mesh is replaced, as in an upgrade.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::{Step, in_force, open_bookinfo, take_steps};
+use crate::{assert, mesh::Mesh, poll};
+
+/// Requests for each second.
+const RATE: u64 = 300;
+const CONCURRENCY: u64 = 32;
+/// A bound for each run; it is ended earlier.
+const LOAD_SECONDS_MAX: u64 = 300;
+const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(180);
+const PATH: &str = "/api/v1/products/0/reviews";
+const BOOKINFO: [&str; 6] = [
+    "productpage-v1",
+    "details-v1",
+    "ratings-v1",
+    "reviews-v1",
+    "reviews-v2",
+    "reviews-v3",
+];
+
+pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
+    open_bookinfo(mesh)?;
+    let steps: [Step; 3] = [
+        ("the control plane", |mesh| {
+            replaced_under_load(mesh, "istio-system", &["istiod"])
+        }),
+        ("the gateway", |mesh| {
+            replaced_under_load(mesh, "istio-system", &["istio-ingressgateway"])
+        }),
+        ("bookinfo", |mesh| {
+            replaced_under_load(mesh, "default", &BOOKINFO)
+        }),
+    ];
+    take_steps(mesh, &steps)
+}
+
+/// Replaces deployments one after the other while requests arrive, then asks that none failed.
+fn replaced_under_load(mesh: &mut Mesh, namespace: &str, deployments: &[&str]) -> Result<()> {
+    in_force("the product page", || {
+        assert::all(&mesh.ingress(PATH).count(10).send()?, "200")
+    })?;
+    let load = mesh
+        .ingress(PATH)
+        .with("--rate", RATE)
+        .with("--duration", LOAD_SECONDS_MAX)
+        .concurrency(CONCURRENCY)
+        .start()?;
+    let replaced = deployments
+        .iter()
+        .try_for_each(|deployment| replace(mesh, namespace, deployment));
+    let report = load.finish()?;
+    replaced?;
+    assert::all(&report, "200")
+}
+
+fn replace(mesh: &Mesh, namespace: &str, deployment: &str) -> Result<()> {
+    let pods = format!("{namespace}/{deployment}-");
+    let before: BTreeSet<String> = mesh.pods(&pods)?.into_iter().map(|pod| pod.name).collect();
+    mesh.cluster().restart(namespace, deployment)?;
+    poll::until(deployment, REPLACEMENT_TIMEOUT, || {
+        let now = mesh.pods(&pods)?;
+        let old = now.iter().filter(|pod| before.contains(&pod.name)).count();
+        let ready = now.iter().filter(|pod| pod.ready).count();
+        ensure!(
+            old == 0 && ready == before.len(),
+            "{old} old pods, {ready} ready ones"
+        );
+        Ok(())
+    })
+}

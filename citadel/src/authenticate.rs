@@ -3,7 +3,11 @@
 //! The certificate comes first, since it proves possession of a key where a token is merely carried. A caller
 //! is refused with every reason that was found, because "unauthenticated" alone has cost people days.
 
+pub mod token;
+
 pub mod jwks;
+
+pub mod token_review;
 
 pub mod mtls;
 
@@ -14,8 +18,10 @@ use mesh_api::identity::{SpiffeId, TrustDomain};
 use thiserror::Error;
 
 use crate::clock::Clock;
-use jwks::{TokenError, TokenVerifier};
+use jwks::TokenVerifier;
 use mtls::{PeerCertificate, PeerError};
+use token::TokenError;
+use token_review::TokenReviewer;
 
 /// A caller who has proven an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,21 +68,35 @@ impl fmt::Display for AuthenticateError {
     }
 }
 
+impl AuthenticateError {
+    /// Whether the same caller may be accepted later: nothing was found against it.
+    pub fn is_temporary(&self) -> bool {
+        self.token.as_ref().is_some_and(TokenError::is_temporary)
+    }
+}
+
+/// Who vouches for service-account tokens.
+#[derive(Clone, Debug)]
+pub enum Tokens {
+    /// Nobody: tokens are refused.
+    Refused,
+    /// A file of keys.
+    Keys(Arc<TokenVerifier>),
+    /// The API server.
+    Reviewed(Arc<TokenReviewer>),
+}
+
 /// Decides who is calling.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     trust_domain: TrustDomain,
-    tokens: Option<Arc<TokenVerifier>>,
+    tokens: Tokens,
     clock: Clock,
 }
 
 impl Authenticator {
-    /// Accepts certificates of `trust_domain` and, if there is a verifier, tokens.
-    pub fn new(
-        trust_domain: TrustDomain,
-        tokens: Option<Arc<TokenVerifier>>,
-        clock: Clock,
-    ) -> Self {
+    /// Accepts certificates of `trust_domain`, and tokens that `tokens` vouches for.
+    pub fn new(trust_domain: TrustDomain, tokens: Tokens, clock: Clock) -> Self {
         Self {
             trust_domain,
             tokens,
@@ -85,7 +105,7 @@ impl Authenticator {
     }
 
     /// Identifies a caller by the verified certificate of its connection or the `authorization` header.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         certificate: Option<&PeerCertificate>,
         authorization: Option<&[u8]>,
@@ -100,14 +120,16 @@ impl Authenticator {
             Some(Err(error)) => Some(error),
             None => None,
         };
-        let token = match authorization.map(|header| self.by_token(header)) {
-            Some(Ok(identity)) => {
-                return Ok(Caller {
-                    identity,
-                    method: Method::Token,
-                });
-            }
-            Some(Err(error)) => Some(error),
+        let token = match authorization {
+            Some(header) => match self.by_token(header).await {
+                Ok(identity) => {
+                    return Ok(Caller {
+                        identity,
+                        method: Method::Token,
+                    });
+                }
+                Err(error) => Some(error),
+            },
             None => None,
         };
         Err(AuthenticateError { certificate, token })
@@ -119,9 +141,13 @@ impl Authenticator {
     }
 
     /// The identity in the bearer token of an `authorization` header.
-    pub fn by_token(&self, header: &[u8]) -> Result<SpiffeId, TokenError> {
-        let tokens = self.tokens.as_deref().ok_or(TokenError::NotConfigured)?;
-        tokens.verify(bearer(header).ok_or(TokenError::NotBearer)?)
+    pub async fn by_token(&self, header: &[u8]) -> Result<SpiffeId, TokenError> {
+        let token = || bearer(header).ok_or(TokenError::NotBearer);
+        match &self.tokens {
+            Tokens::Refused => Err(TokenError::NotConfigured),
+            Tokens::Keys(keys) => keys.verify(token()?),
+            Tokens::Reviewed(reviewer) => reviewer.verify(token()?).await,
+        }
     }
 }
 
@@ -145,13 +171,14 @@ mod tests {
         assert_eq!(bearer(b"Bearer \xff"), None);
     }
 
-    #[test]
-    fn a_caller_without_credentials_is_told_so() {
+    #[tokio::test]
+    async fn a_caller_without_credentials_is_told_so() {
         let domain: TrustDomain = "cluster.local".parse().unwrap();
-        let authenticator = Authenticator::new(domain, None, Clock::system());
+        let authenticator = Authenticator::new(domain, Tokens::Refused, Clock::system());
         assert_eq!(
             authenticator
                 .authenticate(None, None)
+                .await
                 .unwrap_err()
                 .to_string(),
             "neither a client certificate nor a bearer token was presented"
@@ -159,6 +186,7 @@ mod tests {
         assert_eq!(
             authenticator
                 .authenticate(None, Some(b"Bearer x"))
+                .await
                 .unwrap_err()
                 .to_string(),
             "bearer token: this server has no keys to verify tokens with"

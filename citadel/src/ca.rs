@@ -1,17 +1,21 @@
-//! The authority in force: signs for identities, publishes its roots, follows its directory.
+//! The authority in force: signs for identities, publishes its roots, takes over what replaces it.
 //!
 //! Readers take the current [`KeyCertBundle`] by an atomic load; a change swaps the whole. Roots are also
-//! published through a `watch` channel, which the assembly copies to where proxies read them.
+//! published through a `watch` channel, which the assembly copies to where proxies read them. Where the CA is
+//! kept is the business of [`directory`] and [`secret`].
 
 pub mod key_cert_bundle;
 
 pub mod plugged_in;
 
+pub mod directory;
+
+pub mod secret;
+
 pub mod rotation;
 
 pub mod self_signed;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,11 +32,9 @@ use crate::trust_bundle::TrustBundle;
 use key_cert_bundle::{CaFiles, KeyCertBundle, KeyCertBundleError};
 use plugged_in::FileError;
 
-/// Where the CA lives and what it grants.
+/// For whom the CA signs and what it grants.
 #[derive(Clone, Debug)]
 pub struct CaConfig {
-    /// The CA directory.
-    pub directory: PathBuf,
     /// The trust domain of every identity it signs.
     pub trust_domain: TrustDomain,
     /// How long certificates live.
@@ -48,10 +50,10 @@ pub enum CaError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The files do not make a usable CA.
-    #[error("the CA in \"{}\" cannot be used", directory.display())]
+    #[error("the CA in \"{origin}\" cannot be used")]
     Bundle {
-        /// The CA directory.
-        directory: PathBuf,
+        /// The directory or Secret.
+        origin: String,
         /// What is wrong.
         #[source]
         source: KeyCertBundleError,
@@ -80,20 +82,14 @@ struct InForce {
 }
 
 impl Ca {
-    /// Reads the CA from its directory, or makes a self-signed one there if there is none.
-    pub fn open(config: CaConfig, metrics: Metrics) -> Result<Self, CaError> {
-        let now = config.clock.now();
-        let files = match plugged_in::read(&config.directory)? {
-            Some(files) => files,
-            None => {
-                let files = self_signed::create(config.trust_domain.as_str(), now)
-                    .map_err(CaError::SelfSign)?;
-                plugged_in::write(&config.directory, &files)?;
-                tracing::info!(directory = %config.directory.display(), "made a self-signed root");
-                files
-            }
-        };
-        let in_force = check(&config, files)?;
+    /// A CA of these files, which come from `origin`.
+    pub fn new(
+        config: CaConfig,
+        origin: &str,
+        files: CaFiles,
+        metrics: Metrics,
+    ) -> Result<Self, CaError> {
+        let in_force = check(&config, origin, files)?;
         let roots = Arc::new(in_force.bundle.trust_bundle().clone());
         metrics.observe_ca(&in_force.bundle);
         Ok(Self {
@@ -154,11 +150,6 @@ impl Ca {
         &self.config.trust_domain
     }
 
-    /// Its directory.
-    pub fn directory(&self) -> &Path {
-        &self.config.directory
-    }
-
     /// The clock it signs by.
     pub fn clock(&self) -> &Clock {
         &self.config.clock
@@ -169,41 +160,44 @@ impl Ca {
         &self.metrics
     }
 
-    /// Takes over what is in the directory if it changed and passes every check; says whether it did.
-    ///
-    /// Missing files are an error here: the CA in force stays.
-    pub fn reload(&self) -> Result<bool, CaError> {
-        let Some(files) = plugged_in::read(&self.config.directory)? else {
-            return Ok(false);
-        };
+    /// Takes over files of `origin` if they differ and pass every check; says whether it did.
+    pub fn take_over(&self, origin: &str, files: CaFiles) -> Result<bool, CaError> {
         if files == self.in_force.load().files {
             return Ok(false);
         }
-        self.replace(check(&self.config, files)?);
+        self.replace(check(&self.config, origin, files)?);
         Ok(true)
     }
 
-    /// Renews a self-signed root that is in the last part of its life.
-    pub fn renew_if_due(&self) -> Result<(), CaError> {
+    /// The files of a renewed root, if the one in force is self-signed and in the last part of its life.
+    ///
+    /// They must be kept where the CA is before they are taken over.
+    pub fn renewal(&self) -> Result<Option<CaFiles>, CaError> {
         let in_force = self.in_force.load();
         let now = self.config.clock.now();
         let bundle = &in_force.bundle;
         if !bundle.is_self_signed() || !self_signed::is_due(bundle.not_after(), now) {
-            return Ok(());
+            return Ok(None);
         }
-        let organization = self.config.trust_domain.as_str();
-        let files =
-            self_signed::renew(&in_force.files, organization, now).map_err(CaError::SelfSign)?;
-        let renewed = check(&self.config, files.clone())?;
-        plugged_in::write(&self.config.directory, &files)?;
-        self.replace(renewed);
-        tracing::info!("renewed the self-signed root");
-        Ok(())
+        self_signed::renew(&in_force.files, self.config.trust_domain.as_str(), now)
+            .map(Some)
+            .map_err(CaError::SelfSign)
+    }
+
+    /// Whether `files` are those in force.
+    pub fn is_in_force(&self, files: &CaFiles) -> bool {
+        self.in_force.load().files == *files
     }
 
     fn replace(&self, in_force: InForce) {
         self.metrics.observe_ca(&in_force.bundle);
         let roots = Arc::new(in_force.bundle.trust_bundle().clone());
+        let old = self.trust_bundle();
+        if !old.roots().iter().any(|root| roots.roots().contains(root)) {
+            tracing::warn!(
+                "none of the former roots is trusted any more: certificates under them fail until renewed"
+            );
+        }
         // Roots first: whoever sees a certificate of the new CA finds its root published.
         self.roots.send_replace(roots);
         self.in_force.store(Arc::new(in_force));
@@ -211,10 +205,10 @@ impl Ca {
     }
 }
 
-fn check(config: &CaConfig, files: CaFiles) -> Result<InForce, CaError> {
+fn check(config: &CaConfig, origin: &str, files: CaFiles) -> Result<InForce, CaError> {
     let bundle = KeyCertBundle::from_files(&files, config.clock.now()).map_err(|source| {
         CaError::Bundle {
-            directory: config.directory.clone(),
+            origin: origin.to_owned(),
             source,
         }
     })?;

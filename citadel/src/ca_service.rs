@@ -40,17 +40,19 @@ impl CaService {
             .max_decoding_message_size(4 * csr::REQUEST_BYTES_MAX)
     }
 
-    fn authenticate<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+    async fn authenticate<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let peer = request.extensions().get::<PeerCertificate>();
         let authorization = request.metadata().get("authorization");
         let authorization = authorization.map(|value| value.as_bytes());
-        self.authenticator
-            .authenticate(peer, authorization)
-            .map_err(|error| {
-                self.ca.metrics().authentication_failures.inc();
-                tracing::debug!(%error, "certificate request refused");
-                Status::unauthenticated(error.to_string())
-            })
+        let authenticated = self.authenticator.authenticate(peer, authorization).await;
+        authenticated.map_err(|error| {
+            self.ca.metrics().authentication_failures.inc();
+            tracing::debug!(%error, "certificate request refused");
+            if error.is_temporary() {
+                return Status::unavailable(error.to_string());
+            }
+            Status::unauthenticated(error.to_string())
+        })
     }
 
     fn issue(
@@ -85,7 +87,7 @@ impl IstioCertificateService for CaService {
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         let metrics = self.ca.metrics();
         metrics.csrs.inc();
-        let caller = self.authenticate(&request)?;
+        let caller = self.authenticate(&request).await?;
         let request = request.into_inner();
         let public_key = csr::parse(&request.csr).map_err(|error| {
             metrics.csr_parsing_errors.inc();

@@ -8,7 +8,10 @@
 //! Everything fails closed: a caller that cannot be identified gets no certificate, and a CA on disk that
 //! does not pass its checks never replaces the one in use.
 //!
-//! This crate does not hold workload private keys, and it does not know Kubernetes or xDS resources.
+//! Of Kubernetes it knows two things, both optional: the API server vouches for tokens
+//! ([`authenticate::token_review`]), and Secrets keep the CA ([`ca::secret`]).
+//!
+//! This crate does not hold workload private keys, and it does not know xDS resources.
 
 pub mod ca_service;
 

@@ -1,12 +1,18 @@
 //! What the operator decides about injection; what a pod's author decides is in [`crate::annotations`].
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+
+use crate::policy::Selector;
 
 /// Settings of the injector. The defaults are Istio's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InjectorConfig {
     /// Image of proxy and init container; a pod may name another by annotation.
     pub image: String,
+    /// Image of the init container, if it is another.
+    pub init_image: Option<String>,
     /// `imagePullPolicy` of both, left to Kubernetes if absent.
     pub image_pull_policy: Option<String>,
     /// Secrets to pull the image with.
@@ -35,10 +41,24 @@ pub struct InjectorConfig {
     pub log_level: String,
     /// Whether a namespace that says nothing is injected.
     pub inject_by_default: bool,
+    /// Whether a pod that says nothing is injected where its namespace is.
+    pub inject_unasked: bool,
+    /// Pods that are not injected unless they ask.
+    pub never_inject: Vec<Selector>,
+    /// Pods that are injected unless they decline, though [`inject_unasked`](Self::inject_unasked) is off.
+    pub always_inject: Vec<Selector>,
+    /// Annotations that every injected pod gets.
+    pub injected_annotations: BTreeMap<String, String>,
     /// Whether the proxy is an init container that keeps running (Kubernetes 1.29 and later).
     pub native_sidecar: bool,
     /// Whether application containers wait for the proxy.
     pub hold_application_until_proxy_starts: bool,
+    /// The kubelet's checks of the proxy.
+    pub probes: ProxyProbes,
+    /// `seccompProfile` of what is injected, the pod's if absent.
+    pub seccomp_profile: Option<Value>,
+    /// `lifecycle` of the proxy's container, instead of ours.
+    pub lifecycle: Option<Value>,
     /// Whether probes are sent through the proxy.
     pub rewrite_probes: bool,
     /// Whether the application's metrics are merged into the proxy's.
@@ -63,6 +83,7 @@ impl Default for InjectorConfig {
     fn default() -> Self {
         Self {
             image: format!("weft/proxy:{}", mesh_runtime::build_info::VERSION),
+            init_image: None,
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
             revision: "default".to_owned(),
@@ -80,8 +101,15 @@ impl Default for InjectorConfig {
             }),
             log_level: "warn".to_owned(),
             inject_by_default: false,
+            inject_unasked: true,
+            never_inject: Vec::new(),
+            always_inject: Vec::new(),
+            injected_annotations: BTreeMap::new(),
             native_sidecar: false,
             hold_application_until_proxy_starts: false,
+            probes: ProxyProbes::default(),
+            seccomp_profile: None,
+            lifecycle: None,
             rewrite_probes: true,
             merge_prometheus: true,
             cni: false,
@@ -91,6 +119,33 @@ impl Default for InjectorConfig {
             exclude_inbound_ports: String::new(),
             include_outbound_ports: String::new(),
             exclude_outbound_ports: String::new(),
+        }
+    }
+}
+
+/// How the kubelet checks the proxy, in seconds and tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyProbes {
+    /// Whether there is a startup probe.
+    pub startup: bool,
+    /// Its tries, one a second.
+    pub startup_failures: u32,
+    /// Seconds before the first readiness probe.
+    pub readiness_initial_delay: u32,
+    /// Seconds between readiness probes.
+    pub readiness_period: u32,
+    /// Failed tries after which the pod is not ready.
+    pub readiness_failures: u32,
+}
+
+impl Default for ProxyProbes {
+    fn default() -> Self {
+        Self {
+            startup: true,
+            startup_failures: 600,
+            readiness_initial_delay: 0,
+            readiness_period: 15,
+            readiness_failures: 4,
         }
     }
 }

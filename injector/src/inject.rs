@@ -71,11 +71,7 @@ pub(crate) fn inject_as(
     namespace: &Namespace,
     config: &InjectorConfig,
 ) -> Result<Injection, InjectError> {
-    let policy = Policy {
-        revision: &config.revision,
-        inject_by_default: config.inject_by_default,
-    };
-    let decision = policy::decide(pod, namespace, policy);
+    let decision = policy::decide(pod, namespace, Policy::of(config));
     if !decision.is_inject() {
         return Ok(Injection {
             decision,

@@ -22,6 +22,8 @@ pub mod annotations;
 
 pub mod config;
 
+pub mod values;
+
 pub mod template;
 
 pub mod overlay;

@@ -4,12 +4,16 @@
 //! and in a local mesh nobody has. Where the namespace's labels are known the whole question is answered
 //! here; where they are not, the selectors are taken to have said yes.
 
+mod selector;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
 
+use crate::config::InjectorConfig;
 use crate::json::string_map;
+pub use selector::Selector;
 
 /// The label and annotation of a pod that asks for or declines injection.
 pub const INJECT: &str = "sidecar.istio.io/inject";
@@ -77,6 +81,10 @@ pub enum Reason {
     Default,
     /// The webhook's selectors chose the pod.
     Selector,
+    /// `neverInjectSelector` or `alwaysInjectSelector`.
+    Operator,
+    /// The operator injects only what asks.
+    Unasked,
 }
 
 impl fmt::Display for Reason {
@@ -90,6 +98,10 @@ impl fmt::Display for Reason {
             Self::OtherRevision => "the revision is another control plane's (istio.io/rev)",
             Self::Default => "neither pod nor namespace says anything",
             Self::Selector => "the webhook's selectors chose the pod",
+            Self::Operator => {
+                "the operator's selectors say so (neverInjectSelector, alwaysInjectSelector)"
+            }
+            Self::Unasked => "the pod does not ask, and the policy is disabled",
         })
     }
 }
@@ -101,6 +113,37 @@ pub struct Policy<'a> {
     pub revision: &'a str,
     /// What happens where nobody says anything.
     pub inject_by_default: bool,
+    /// What happens to a pod that says nothing in a namespace that is injected.
+    pub inject_unasked: bool,
+    /// Pods that must ask.
+    pub never_inject: &'a [Selector],
+    /// Pods that need not ask.
+    pub always_inject: &'a [Selector],
+}
+
+impl<'a> Policy<'a> {
+    /// The policy of `config`.
+    pub fn of(config: &'a InjectorConfig) -> Self {
+        Self {
+            revision: &config.revision,
+            inject_by_default: config.inject_by_default,
+            inject_unasked: config.inject_unasked,
+            never_inject: &config.never_inject,
+            always_inject: &config.always_inject,
+        }
+    }
+
+    /// What the operator says about a pod that does not ask itself; the first selector that matches decides.
+    fn unasked(&self, labels: &BTreeMap<String, String>) -> Option<Decision> {
+        let chosen = |selectors: &[Selector]| selectors.iter().any(|one| one.matches(labels));
+        if chosen(self.never_inject) {
+            return Some(Decision::Skip(Reason::Operator));
+        }
+        if chosen(self.always_inject) || self.inject_unasked {
+            return None;
+        }
+        Some(Decision::Skip(Reason::Unasked))
+    }
 }
 
 /// Decides about a pod.
@@ -122,6 +165,11 @@ pub fn decide(pod: &Value, namespace: &Namespace, policy: Policy<'_>) -> Decisio
     };
     if asked == Some(false) {
         return Decision::Skip(Reason::Pod);
+    }
+    if asked.is_none()
+        && let Some(decision) = policy.unasked(&labels)
+    {
+        return decision;
     }
     let Some(namespace) = &namespace.labels else {
         return Decision::Inject(match asked {
@@ -216,19 +264,42 @@ mod tests {
             name: "shop".to_owned(),
             labels: Some(labels(namespace)),
         };
-        let policy = Policy {
-            revision,
-            inject_by_default: false,
+        let config = InjectorConfig {
+            revision: revision.to_owned(),
+            ..InjectorConfig::default()
         };
-        decide(&pod, &namespace, policy)
+        decide(&pod, &namespace, Policy::of(&config))
+    }
+
+    #[test]
+    fn the_operators_selectors_are_about_pods_that_do_not_ask() {
+        let mut config = InjectorConfig::default();
+        let selector = |label: &str| {
+            let selector = json!({"matchLabels": {"app": label}});
+            vec![serde_json::from_value::<Selector>(selector).unwrap()]
+        };
+        config.never_inject = selector("never");
+        config.always_inject = selector("always");
+        let decide_about = |config: &InjectorConfig, pod: &[(&str, &str)]| {
+            let pod = json!({"metadata": {"labels": labels(pod)}});
+            decide(&pod, &Namespace::default(), Policy::of(config))
+        };
+        let never = ("app", "never");
+        let operator = Decision::Skip(Reason::Operator);
+        assert_eq!(decide_about(&config, &[never]), operator);
+        let asked = Decision::Inject(Reason::Pod);
+        assert_eq!(decide_about(&config, &[never, YES]), asked);
+        config.inject_unasked = false;
+        let unasked = Decision::Skip(Reason::Unasked);
+        assert_eq!(decide_about(&config, &[]), unasked);
+        let chosen = Decision::Inject(Reason::Selector);
+        assert_eq!(decide_about(&config, &[("app", "always")]), chosen);
     }
 
     #[test]
     fn what_selectors_chose_is_injected_unless_it_cannot_or_will_not() {
-        let policy = Policy {
-            revision: "default",
-            inject_by_default: false,
-        };
+        let config = InjectorConfig::default();
+        let policy = Policy::of(&config);
         let check = |pod: Value, namespace: &str, expected| {
             let namespace = Namespace {
                 name: namespace.to_owned(),

@@ -151,7 +151,10 @@ fn as_label(value: &str) -> String {
 }
 
 fn annotations(subject: &Subject<'_>) -> Map<String, Value> {
-    let mut annotations = Map::new();
+    let injected = subject.config.injected_annotations.iter();
+    let mut annotations: Map<String, Value> = injected
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect();
     annotations.insert(
         "istio.io/rev".into(),
         subject.config.revision.clone().into(),

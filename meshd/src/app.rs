@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::middleware;
 use citadel::ca_service::CaService;
-use injector::webhook::Webhook;
+use injector::webhook::{Settings, Webhook};
 use mesh_api::snapshot::Snapshot;
 use mesh_runtime::admin::{self, Admin};
 use mesh_runtime::build_info;
@@ -28,7 +28,8 @@ use tonic::service::Routes;
 
 use crate::args::{Args, Component};
 use crate::authority::{self, Authority};
-use crate::configuration;
+use crate::cluster::{Cluster, injector_values};
+use crate::configuration::{self, Configuration};
 use crate::injection;
 use crate::publish_root;
 use crate::server::{Security, Server, peer};
@@ -43,7 +44,13 @@ pub async fn run(
     log: LogHandle,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    Meshd::start(args, log).await?.run(shutdown).await
+    tokio::pin!(shutdown);
+    // A start may wait for the API server for long.
+    let meshd = tokio::select! {
+        started = Meshd::start(args, log) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
+    meshd.run(shutdown).await
 }
 
 /// Where everything listens.
@@ -63,7 +70,11 @@ pub struct Addresses {
 pub struct Meshd {
     addresses: Addresses,
     tasks: Tasks,
+    readiness: Readiness,
+    /// Ends the lead of this replica.
+    election: drain::Signal,
     drain: drain::Signal,
+    shutdown_delay: Duration,
 }
 
 impl Meshd {
@@ -76,16 +87,29 @@ impl Meshd {
         let readiness = Readiness::new();
         let starting = readiness.guard("start");
 
-        let (snapshots, diagnostics) =
-            configuration::start(&args, &mut registry, &tasks, &drain).await?;
-        let authority = open_authority(&args, &snapshots, &mut registry, &tasks)?;
-        publish_roots(&args, &authority, &tasks)?;
-        let webhook = webhook_server(&args, &authority, &snapshots, &mut registry).await?;
+        let (election, candidates) = drain::channel();
+        let cluster = match args.cluster.kubernetes {
+            true => Some(Cluster::connect(&args.cluster, &tasks, &candidates).await?),
+            false => None,
+        };
+        let configuration =
+            configuration::start(&args, cluster.as_ref(), &mut registry, &tasks, &drain).await?;
+        let Configuration {
+            snapshots,
+            diagnostics,
+        } = configuration;
+        let authority =
+            open_authority(&args, cluster.as_ref(), &snapshots, &mut registry, &tasks).await?;
+        publish_roots(&args, cluster.as_ref(), &authority, &tasks)?;
+        let settings =
+            injection_settings(&args, cluster.as_ref(), &authority, &snapshots, &tasks).await?;
+        let webhook =
+            webhook_server(&args, &authority, &snapshots, settings, &mut registry).await?;
         let pilot = Pilot::new(snapshots, pilot::Config::default());
         pilot.metrics().register(&mut registry);
         let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;
         let admin = Admin {
-            readiness,
+            readiness: readiness.clone(),
             registry: Arc::new(registry),
             log,
         };
@@ -114,7 +138,10 @@ impl Meshd {
         Ok(Self {
             addresses,
             tasks,
+            readiness,
+            election,
             drain: signal,
+            shutdown_delay: args.shutdown_delay(),
         })
     }
 
@@ -129,6 +156,14 @@ impl Meshd {
             () = shutdown => None,
             failure = self.tasks.failure() => Some(failure),
         };
+        let _stopping = self.readiness.guard("stopping");
+        let candidates = self.election.drain(DRAIN_DEADLINE);
+        if failure.is_none() {
+            // Not ready any more, but still serving: who comes until everybody knows is not turned away.
+            tokio::join!(candidates, tokio::time::sleep(self.shutdown_delay));
+        } else {
+            candidates.await;
+        }
         let outcome = self.drain.drain(DRAIN_DEADLINE).await;
         tracing::info!(?outcome, "drained");
         self.tasks.stop().await;
@@ -139,18 +174,29 @@ impl Meshd {
     }
 }
 
-fn open_authority(
+async fn open_authority(
     args: &Args,
+    cluster: Option<&Cluster>,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     registry: &mut Registry,
     tasks: &Tasks,
 ) -> anyhow::Result<Authority> {
     let configured = snapshots.borrow().mesh.trust_domain.clone();
     let trust_domain = args.trust_domain.clone().unwrap_or(configured);
-    authority::open(args, trust_domain, registry, tasks).context("certificate authority")
+    authority::open(args, cluster, trust_domain, registry, tasks)
+        .await
+        .context("certificate authority")
 }
 
-fn publish_roots(args: &Args, authority: &Authority, tasks: &Tasks) -> anyhow::Result<()> {
+fn publish_roots(
+    args: &Args,
+    cluster: Option<&Cluster>,
+    authority: &Authority,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    if let Some(cluster) = cluster {
+        cluster.write_roots(&authority.ca.trust_bundles(), tasks);
+    }
     let Some(directory) = &args.publish_root else {
         return Ok(());
     };
@@ -165,19 +211,42 @@ fn publish_roots(args: &Args, authority: &Authority, tasks: &Tasks) -> anyhow::R
     Ok(())
 }
 
+/// Where the injector's settings come from: the mesh configuration, and in a cluster a ConfigMap.
+async fn injection_settings(
+    args: &Args,
+    cluster: Option<&Cluster>,
+    authority: &Authority,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    tasks: &Tasks,
+) -> anyhow::Result<Settings> {
+    let trust_domain = authority.ca.trust_domain().to_string();
+    let mesh = injection::settings(args, trust_domain, snapshots.clone());
+    match cluster {
+        Some(cluster) => {
+            let values = injector_values::start(cluster, tasks).await;
+            let values = values.context("the injector's ConfigMap")?;
+            Ok(injection::in_cluster(
+                mesh,
+                cluster.native_sidecars(),
+                values,
+            ))
+        }
+        None => Ok(mesh),
+    }
+}
+
 /// Webhooks over TLS, for the API server.
 async fn webhook_server(
     args: &Args,
     authority: &Authority,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
+    settings: Settings,
     registry: &mut Registry,
 ) -> anyhow::Result<Server> {
     let mut router = axum::Router::new();
     if args.runs(Component::Injector) {
         let metrics = injector::metrics::Metrics::default();
         metrics.register(registry);
-        let trust_domain = authority.ca.trust_domain().to_string();
-        let settings = injection::settings(args, trust_domain, snapshots.clone());
         router = router.merge(Webhook::new(settings, metrics).router());
     }
     if args.runs(Component::Galley) {

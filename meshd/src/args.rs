@@ -1,5 +1,7 @@
 //! The command line of `meshd`.
 
+pub mod kubernetes;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,13 +10,19 @@ use clap::{Parser, ValueEnum};
 use mesh_api::identity::TrustDomain;
 use mesh_runtime::log::Format;
 
+use kubernetes::KubernetesArgs;
+
 /// The control plane of the mesh.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "meshd", version)]
 pub struct Args {
     /// Directory of YAML and JSON to read the configuration from, watched; a later one overrides an earlier
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "kubernetes")]
     pub config_dir: Vec<PathBuf>,
+
+    /// The cluster to serve, instead of directories.
+    #[command(flatten)]
+    pub cluster: KubernetesArgs,
 
     /// JWKS file that verifies service-account tokens; without it only client certificates are accepted
     #[arg(long, value_name = "FILE", requires = "token_issuer")]
@@ -25,8 +33,8 @@ pub struct Args {
     pub token_issuer: Option<String>,
 
     /// Directory of the certificate authority, filled with a self-signed one if it is empty
-    #[arg(long, value_name = "DIR")]
-    pub ca_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "kubernetes")]
+    pub ca_dir: Option<PathBuf>,
 
     /// Directory to write root-cert.pem to, whenever the roots change
     #[arg(long, value_name = "DIR")]
@@ -68,6 +76,10 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE")]
     pub proxy_image: Option<String>,
 
+    /// How long to go on serving after a stop signal, so that clients are sent elsewhere first; 5s in a cluster
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub shutdown_delay: Option<Duration>,
+
     /// Parts to run
     #[arg(
         long,
@@ -108,6 +120,9 @@ const SERVER_NAMES: [&str; 5] = [
     "127.0.0.1",
 ];
 
+/// Time for the endpoint controllers and every node's kube-proxy to take a replica out of its Service.
+const CLUSTER_SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
+
 impl Args {
     /// Whether a part is to run.
     pub fn runs(&self, component: Component) -> bool {
@@ -117,12 +132,25 @@ impl Args {
     /// Every name that the server's certificate carries.
     pub fn server_names(&self) -> Vec<String> {
         let mut names: Vec<String> = SERVER_NAMES.map(str::to_owned).to_vec();
-        for name in &self.server_name {
+        let of_service = match self.cluster.kubernetes {
+            true => self.cluster.service_dns_names(),
+            false => Vec::new(),
+        };
+        for name in of_service.iter().chain(&self.server_name) {
             if !names.contains(name) {
                 names.push(name.clone());
             }
         }
         names
+    }
+
+    /// How long to go on serving after a stop signal.
+    pub fn shutdown_delay(&self) -> Duration {
+        let default = match self.cluster.kubernetes {
+            true => CLUSTER_SHUTDOWN_DELAY,
+            false => Duration::ZERO,
+        };
+        self.shutdown_delay.unwrap_or(default)
     }
 }
 
@@ -168,6 +196,19 @@ mod tests {
             args.server_names()
                 .contains(&"istiod.istio-system.svc".to_owned())
         );
+    }
+
+    #[test]
+    fn a_cluster_needs_no_directories() {
+        let args = Args::try_parse_from(["meshd", "--kubernetes", "--revision", "canary"]).unwrap();
+        assert!(
+            args.server_names()
+                .contains(&"istiod-canary.istio-system.svc".to_owned())
+        );
+        assert_eq!(args.shutdown_delay(), Duration::from_secs(5));
+        assert_eq!(parse(&[]).unwrap().shutdown_delay(), Duration::ZERO);
+        assert!(Args::try_parse_from(["meshd"]).is_err());
+        assert!(parse(&["--kubernetes"]).is_err());
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use citadel::authenticate::Authenticator;
 use citadel::authenticate::jwks::TokenVerifier;
+use citadel::authenticate::token_review::TokenReviewer;
+use citadel::authenticate::{Authenticator, Tokens};
+use citadel::ca::directory::CaDirectory;
+use citadel::ca::secret::CaSecrets;
 use citadel::ca::{CaConfig, rotation};
 use citadel::issue::Lifetimes;
+use citadel::metrics::Metrics;
 use citadel::serving::{ClientAuth, ServingOptions, ServingTls};
 use citadel::{Ca, Clock};
 use mesh_api::identity::TrustDomain;
@@ -14,6 +18,7 @@ use mesh_runtime::metrics::Registry;
 use mesh_runtime::task::Tasks;
 
 use crate::args::Args;
+use crate::cluster::Cluster;
 
 /// The authority and what hangs on it.
 pub(crate) struct Authority {
@@ -26,27 +31,36 @@ pub(crate) struct Authority {
 }
 
 /// Opens the CA and keeps it, the token keys and our certificates fresh in `tasks`.
-pub(crate) fn open(
+pub(crate) async fn open(
     args: &Args,
+    cluster: Option<&Cluster>,
     trust_domain: TrustDomain,
     registry: &mut Registry,
     tasks: &Tasks,
 ) -> anyhow::Result<Authority> {
-    let metrics = citadel::metrics::Metrics::default();
+    let metrics = Metrics::default();
     metrics.register(registry);
     let lifetimes = Lifetimes {
         default: args.workload_ttl.try_into().context("--workload-ttl")?,
         ..Lifetimes::default()
     };
     let config = CaConfig {
-        directory: args.ca_dir.clone(),
         trust_domain: trust_domain.clone(),
         lifetimes,
         clock: Clock::system(),
     };
-    let ca = Arc::new(Ca::open(config, metrics)?);
-    tasks.spawn("ca-rotation", rotation::run(ca.clone()));
-    let tokens = token_verifier(args, &trust_domain, tasks)?;
+    let ca = open_ca(args, cluster, config, metrics, tasks).await?;
+    let tokens = match cluster {
+        Some(cluster) => {
+            let (client, domain) = (cluster.client.clone(), trust_domain.clone());
+            Tokens::Reviewed(Arc::new(TokenReviewer::new(
+                client,
+                domain,
+                Clock::system(),
+            )))
+        }
+        None => token_keys(args, &trust_domain, tasks)?,
+    };
     let serving = |name, client_auth, alpn: &[&[u8]]| {
         let options = ServingOptions {
             names: args.server_names(),
@@ -69,16 +83,34 @@ pub(crate) fn open(
     })
 }
 
-fn token_verifier(
+/// From Secrets in a cluster, from a directory elsewhere; both are followed.
+async fn open_ca(
     args: &Args,
-    trust_domain: &TrustDomain,
+    cluster: Option<&Cluster>,
+    config: CaConfig,
+    metrics: Metrics,
     tasks: &Tasks,
-) -> anyhow::Result<Option<Arc<TokenVerifier>>> {
+) -> anyhow::Result<Arc<Ca>> {
+    if let Some(cluster) = cluster {
+        let secrets = CaSecrets::new(cluster.client.clone(), &cluster.args.namespace);
+        let ca = Arc::new(secrets.open(config, metrics).await?);
+        let leads = cluster.leads.mesh.clone();
+        tasks.spawn("ca-rotation", secrets.follow(ca.clone(), leads));
+        return Ok(ca);
+    }
+    let path = args.ca_dir.as_deref().context("--ca-dir is missing")?;
+    let directory = CaDirectory::new(path);
+    let ca = Arc::new(directory.open(config, metrics)?);
+    tasks.spawn("ca-rotation", rotation::run(directory, ca.clone()));
+    Ok(ca)
+}
+
+fn token_keys(args: &Args, trust_domain: &TrustDomain, tasks: &Tasks) -> anyhow::Result<Tokens> {
     let (Some(path), Some(issuer)) = (&args.jwks_file, &args.token_issuer) else {
         tracing::warn!("no --jwks-file: service-account tokens are refused");
-        return Ok(None);
+        return Ok(Tokens::Refused);
     };
     let verifier = Arc::new(TokenVerifier::open(path, issuer, trust_domain.clone())?);
     tasks.spawn("token-keys", verifier.clone().run());
-    Ok(Some(verifier))
+    Ok(Tokens::Keys(verifier))
 }

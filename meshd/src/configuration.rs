@@ -18,25 +18,55 @@ use mesh_runtime::task::Tasks;
 use tokio::sync::watch;
 
 use crate::args::Args;
+use crate::cluster::Cluster;
 
 /// All findings of the moment.
 pub(crate) type Diagnostics = watch::Receiver<Arc<Vec<Diagnostic>>>;
 
-/// Reads the configuration and keeps following it in `tasks`.
+/// What galley makes of its source.
+pub(crate) struct Configuration {
+    /// The mesh as meant.
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What there is to say about it.
+    pub(crate) diagnostics: Diagnostics,
+}
+
+/// Reads the configuration and keeps following it in `tasks`; from a cluster, it also goes back to the
+/// objects as their status.
 pub(crate) async fn start(
     args: &Args,
+    cluster: Option<&Cluster>,
     registry: &mut Registry,
     tasks: &Tasks,
     drain: &drain::Watch,
-) -> anyhow::Result<(watch::Receiver<Arc<Snapshot>>, Diagnostics)> {
-    let config = Config {
-        config_dirs: args.config_dir.clone(),
-        mesh: MeshConfig::default(),
+) -> anyhow::Result<Configuration> {
+    let galley = match cluster {
+        Some(cluster) => {
+            let mesh = MeshConfig {
+                root_namespace: cluster.args.namespace.as_str().into(),
+                ..MeshConfig::default()
+            };
+            let source = cluster.source();
+            Galley::start_in_cluster(source, mesh, registry, drain.token()).await?
+        }
+        None => {
+            let config = Config {
+                config_dirs: args.config_dir.clone(),
+                mesh: MeshConfig::default(),
+            };
+            Galley::start(config, registry, drain.token()).await?
+        }
     };
-    let galley = Galley::start(config, registry, drain.token()).await?;
+    if let Some(cluster) = cluster {
+        let writer = cluster.status_writer(galley.reports);
+        tasks.spawn("status", writer.run(drain.token()));
+    }
     tasks.spawn("galley", galley.task);
     tasks.spawn("diagnostics", report(galley.diagnostics.clone()));
-    Ok((galley.snapshots, galley.diagnostics))
+    Ok(Configuration {
+        snapshots: galley.snapshots,
+        diagnostics: galley.diagnostics,
+    })
 }
 
 /// The findings as text, one per line.

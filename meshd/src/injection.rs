@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use injector::InjectorConfig;
+use injector::values::Values;
 use injector::webhook::Settings;
 use mesh_api::mesh_config::{InterceptionMode, MeshConfig, ProxyConfig};
 use mesh_api::snapshot::Snapshot;
@@ -20,11 +21,13 @@ pub(crate) fn settings(
 ) -> Settings {
     let cluster_id = args.cluster_id.clone();
     let image = args.proxy_image.clone();
+    let revision = args.cluster.revision.clone();
     Arc::new(move || {
         let mesh = snapshots.borrow().mesh.clone();
         let defaults = InjectorConfig::default();
         InjectorConfig {
             image: image.clone().unwrap_or(defaults.image),
+            revision: revision.clone(),
             trust_domain: trust_domain.clone(),
             cluster_id: cluster_id.clone(),
             cluster_domain: mesh.cluster_domain.to_string(),
@@ -37,6 +40,21 @@ pub(crate) fn settings(
             merge_prometheus: mesh.enable_prometheus_merge,
             ..InjectorConfig::default()
         }
+    })
+}
+
+/// The same under the values of a cluster's ConfigMap, and with what only the cluster knows.
+pub(crate) fn in_cluster(
+    mesh: Settings,
+    native_sidecars: bool,
+    values: watch::Receiver<Arc<Values>>,
+) -> Settings {
+    Arc::new(move || {
+        let mut config = mesh();
+        let values = values.borrow().clone();
+        values.apply(&mut config);
+        config.native_sidecar = values.native_sidecars().unwrap_or(native_sidecars);
+        config
     })
 }
 

@@ -15,6 +15,8 @@ pub mod server;
 
 mod authority;
 
+mod cluster;
+
 mod configuration;
 
 mod injection;

@@ -7,28 +7,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::CaDirectory;
 use super::{Ca, CaError};
 use crate::file_watch::FileWatch;
 
 /// How often the remaining life of a self-signed root is looked at.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Follows the directory until dropped. Ends only with an error.
-pub async fn run(ca: Arc<Ca>) -> Result<(), CaError> {
-    let watch = FileWatch::directory(ca.directory())?;
+pub async fn run(directory: CaDirectory, ca: Arc<Ca>) -> Result<(), CaError> {
+    let watch = FileWatch::directory(directory.path())?;
     // Something may have changed between the first read and the watch.
-    step(&ca);
+    step(&directory, &ca);
     loop {
         tokio::select! {
             () = watch.changed() => {}
             () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
-        step(&ca);
+        step(&directory, &ca);
     }
 }
 
-fn step(ca: &Ca) {
-    if let Err(error) = ca.reload().and_then(|_| ca.renew_if_due()) {
+fn step(directory: &CaDirectory, ca: &Ca) {
+    let stepped = directory
+        .reload(ca)
+        .and_then(|_| directory.renew_if_due(ca));
+    if let Err(error) = stepped {
         ca.metrics().reload_errors.inc();
         tracing::error!(
             error = &error as &dyn std::error::Error,

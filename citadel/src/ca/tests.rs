@@ -1,18 +1,19 @@
 //! The authority as a whole: opening, signing, replacing, renewing.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::directory::CaDirectory;
 use super::*;
 use crate::csr;
 
-fn config(directory: &Path, clock: Clock) -> CaConfig {
+fn config(clock: Clock) -> CaConfig {
     CaConfig {
-        directory: directory.to_owned(),
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
         clock,
@@ -20,7 +21,9 @@ fn config(directory: &Path, clock: Clock) -> CaConfig {
 }
 
 fn open(directory: &Path) -> Ca {
-    Ca::open(config(directory, Clock::system()), Metrics::default()).unwrap()
+    CaDirectory::new(directory)
+        .open(config(Clock::system()), Metrics::default())
+        .unwrap()
 }
 
 fn cart() -> SpiffeId {
@@ -72,14 +75,15 @@ fn a_request_for_another_identity_and_the_ca_flag_yields_the_callers_own_leaf() 
 #[test]
 fn bad_files_never_replace_the_ca_in_force() {
     let directory = tempfile::tempdir().unwrap();
+    let kept = CaDirectory::new(directory.path());
     let ca = open(directory.path());
     let before = ca.trust_bundle();
     fs::write(directory.path().join(plugged_in::CA_CERT), "nonsense").unwrap();
-    let error = ca.reload().unwrap_err();
+    let error = kept.reload(&ca).unwrap_err();
     assert!(matches!(error, CaError::Bundle { .. }), "{error}");
     assert_eq!(ca.trust_bundle(), before);
     fs::remove_file(directory.path().join(plugged_in::CA_CERT)).unwrap();
-    assert!(ca.reload().is_err());
+    assert!(kept.reload(&ca).is_err());
     let key = KeyPair::generate().unwrap();
     ca.issue_workload(&cart(), &key, None).unwrap();
 }
@@ -87,6 +91,7 @@ fn bad_files_never_replace_the_ca_in_force() {
 #[test]
 fn a_new_ca_is_taken_over_and_its_roots_published() {
     let directory = tempfile::tempdir().unwrap();
+    let kept = CaDirectory::new(directory.path());
     let ca = open(directory.path());
     let mut published = ca.trust_bundles();
     published.mark_unchanged();
@@ -95,11 +100,11 @@ fn a_new_ca_is_taken_over_and_its_roots_published() {
     files.root_cert += &old.to_pem();
     plugged_in::write(directory.path(), &files).unwrap();
 
-    assert!(ca.reload().unwrap());
+    assert!(kept.reload(&ca).unwrap());
     assert!(published.has_changed().unwrap());
     assert_eq!(published.borrow().roots().len(), 2);
     assert_eq!(published.borrow().roots()[1], old.roots()[0]);
-    assert!(!ca.reload().unwrap());
+    assert!(!kept.reload(&ca).unwrap());
 }
 
 #[test]
@@ -110,15 +115,16 @@ fn a_root_in_the_last_fifth_of_its_life_is_renewed_on_disk_and_in_force() {
     let clock = Clock::from_fn(move || {
         OffsetDateTime::from_unix_timestamp(hands.load(Ordering::SeqCst)).unwrap()
     });
-    let ca = Ca::open(config(directory.path(), clock), Metrics::default()).unwrap();
-    ca.renew_if_due().unwrap();
+    let kept = CaDirectory::new(directory.path());
+    let ca = kept.open(config(clock), Metrics::default()).unwrap();
+    kept.renew_if_due(&ca).unwrap();
     assert_eq!(ca.trust_bundle().roots().len(), 1);
 
     now.fetch_add(Duration::days(3000).whole_seconds(), Ordering::SeqCst);
-    ca.renew_if_due().unwrap();
+    kept.renew_if_due(&ca).unwrap();
     assert_eq!(ca.trust_bundle().roots().len(), 2);
-    assert!(!ca.reload().unwrap(), "memory and disk agree");
-    ca.renew_if_due().unwrap();
+    assert!(!kept.reload(&ca).unwrap(), "memory and disk agree");
+    kept.renew_if_due(&ca).unwrap();
     assert_eq!(ca.trust_bundle().roots().len(), 2, "renewed once");
 }
 
@@ -128,7 +134,10 @@ async fn the_directory_is_followed() {
     let ca = Arc::new(open(directory.path()));
     let mut published = ca.trust_bundles();
     published.mark_unchanged();
-    let following = tokio::spawn(rotation::run(ca.clone()));
+    let following = tokio::spawn(rotation::run(
+        CaDirectory::new(directory.path()),
+        ca.clone(),
+    ));
     let files = self_signed::create("example", OffsetDateTime::now_utc()).unwrap();
     plugged_in::write(directory.path(), &files).unwrap();
     published.changed().await.unwrap();

@@ -3,26 +3,26 @@
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tempfile::TempDir;
 use tonic::Code;
 
 use super::*;
-use crate::ca::CaConfig;
+use crate::authenticate::Tokens;
+use crate::ca::{CaConfig, self_signed};
 use crate::clock::Clock;
 use crate::issue::Lifetimes;
 use crate::metrics::Metrics;
 
-fn service() -> (TempDir, CaService) {
-    let directory = tempfile::tempdir().unwrap();
+fn service() -> CaService {
     let config = CaConfig {
-        directory: directory.path().to_owned(),
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
         clock: Clock::system(),
     };
-    let ca = Arc::new(Ca::open(config, Metrics::default()).unwrap());
-    let authenticator = Authenticator::new(ca.trust_domain().clone(), None, Clock::system());
-    (directory, CaService::new(ca, authenticator))
+    let files = self_signed::create("cluster.local", config.clock.now()).unwrap();
+    let ca = Arc::new(Ca::new(config, "a test", files, Metrics::default()).unwrap());
+    let authenticator =
+        Authenticator::new(ca.trust_domain().clone(), Tokens::Refused, Clock::system());
+    CaService::new(ca, authenticator)
 }
 
 fn csr() -> String {
@@ -55,7 +55,7 @@ fn peer(service: &CaService, identity: &str) -> PeerCertificate {
 
 #[tokio::test]
 async fn a_certificate_is_renewed_with_the_old_one() {
-    let (_directory, service) = service();
+    let service = service();
     let identity = "spiffe://cluster.local/ns/shop/sa/cart";
     let request = request(&csr(), Some(peer(&service, identity)));
     let answer = service.create_certificate(request).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_certificate_is_renewed_with_the_old_one() {
 
 #[tokio::test]
 async fn a_stranger_is_unauthenticated_with_the_reason() {
-    let (_directory, service) = service();
+    let service = service();
     let status = service
         .create_certificate(request(&csr(), None))
         .await
@@ -103,7 +103,7 @@ async fn a_stranger_is_unauthenticated_with_the_reason() {
 
 #[tokio::test]
 async fn a_malformed_request_is_an_invalid_argument() {
-    let (_directory, service) = service();
+    let service = service();
     let peer = peer(&service, "spiffe://cluster.local/ns/shop/sa/cart");
     let status = service
         .create_certificate(request("hello", Some(peer)))

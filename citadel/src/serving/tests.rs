@@ -2,41 +2,34 @@
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
-use tempfile::TempDir;
 
 use super::*;
 use crate::authenticate::mtls::PeerCertificate;
-use crate::ca::{CaConfig, plugged_in, self_signed};
+use crate::ca::{CaConfig, self_signed};
 use crate::clock::Clock;
 use crate::issue::{Issued, Lifetimes};
 use crate::metrics::Metrics;
 
 struct Fixture {
-    directory: TempDir,
     ca: Arc<Ca>,
     serving: Arc<ServingTls>,
 }
 
 fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
     let config = CaConfig {
-        directory: directory.path().to_owned(),
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
         clock: Clock::system(),
     };
-    let ca = Arc::new(Ca::open(config, Metrics::default()).unwrap());
+    let files = self_signed::create("cluster.local", config.clock.now()).unwrap();
+    let ca = Arc::new(Ca::new(config, "a test", files, Metrics::default()).unwrap());
     let options = ServingOptions {
         names: vec!["istiod.istio-system.svc".to_owned()],
         client_auth: ClientAuth::Optional,
         alpn: vec![b"h2".to_vec()],
     };
     let serving = Arc::new(ServingTls::new(ca.clone(), options).unwrap());
-    Fixture {
-        directory,
-        ca,
-        serving,
-    }
+    Fixture { ca, serving }
 }
 
 fn client(roots: RootCertStore, own: Option<(Issued, KeyPair)>) -> ClientConfig {
@@ -90,11 +83,7 @@ fn workload(ca: &Ca) -> (Issued, KeyPair) {
 
 #[test]
 fn a_client_may_come_with_or_without_a_certificate() {
-    let Fixture {
-        ca,
-        serving,
-        directory: _directory,
-    } = fixture();
+    let Fixture { ca, serving } = fixture();
     let roots = || ca.trust_bundle().root_store();
     let anonymous = handshake(serving.current(), client(roots(), None)).unwrap();
     assert_eq!(anonymous, None);
@@ -123,17 +112,12 @@ fn a_certificate_of_another_ca_ends_the_handshake() {
 
 #[tokio::test]
 async fn a_new_ca_means_a_new_configuration_under_the_new_root() {
-    let Fixture {
-        directory,
-        ca,
-        serving,
-    } = fixture();
+    let Fixture { ca, serving } = fixture();
     let old = serving.current();
     let running = tokio::spawn(serving.clone().run());
     tokio::task::yield_now().await;
     let files = self_signed::create("example", OffsetDateTime::now_utc()).unwrap();
-    plugged_in::write(directory.path(), &files).unwrap();
-    ca.reload().unwrap();
+    ca.take_over("a test", files).unwrap();
     while Arc::ptr_eq(&old, &serving.current()) {
         tokio::task::yield_now().await;
     }
@@ -144,11 +128,7 @@ async fn a_new_ca_means_a_new_configuration_under_the_new_root() {
 
 #[test]
 fn renewal_is_planned_around_half_life() {
-    let Fixture {
-        serving,
-        directory: _directory,
-        ..
-    } = fixture();
+    let Fixture { serving, .. } = fixture();
     let planned = serving.until_half_life().as_secs_f64() / 3600.0;
     assert!((11.3..=12.7).contains(&planned), "{planned} hours");
 }

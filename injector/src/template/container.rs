@@ -45,11 +45,13 @@ pub(super) fn proxy(role: Role, subject: &Subject<'_>) -> Value {
     }
     if annotations.status_port != 0 {
         container["readinessProbe"] = readiness_probe(subject);
-        if role == Role::Sidecar {
-            container["startupProbe"] = startup_probe();
+        if role == Role::Sidecar && config.probes.startup {
+            container["startupProbe"] = startup_probe(config.probes.startup_failures);
         }
     }
-    if annotations.holds_application(config) && !annotations.native_sidecar {
+    if let Some(lifecycle) = &config.lifecycle {
+        container["lifecycle"] = lifecycle.clone();
+    } else if annotations.holds_application(config) && !annotations.native_sidecar {
         // The kubelet starts containers in order and waits for this hook in between.
         container["lifecycle"] = json!({
             "postStart": {"exec": {"command": ["weft-proxy", "wait"]}},
@@ -63,6 +65,7 @@ fn health_check() -> Value {
 }
 
 fn readiness_probe(subject: &Subject<'_>) -> Value {
+    let probes = &subject.config.probes;
     let number = |name: &str, default: u32| {
         let annotation = subject.annotations.get(name);
         annotation
@@ -71,20 +74,20 @@ fn readiness_probe(subject: &Subject<'_>) -> Value {
     };
     json!({
         "httpGet": health_check(),
-        "initialDelaySeconds": number("readiness.status.sidecar.istio.io/initialDelaySeconds", 0),
-        "periodSeconds": number("readiness.status.sidecar.istio.io/periodSeconds", 15),
-        "failureThreshold": number("readiness.status.sidecar.istio.io/failureThreshold", 4),
+        "initialDelaySeconds": number("readiness.status.sidecar.istio.io/initialDelaySeconds", probes.readiness_initial_delay),
+        "periodSeconds": number("readiness.status.sidecar.istio.io/periodSeconds", probes.readiness_period),
+        "failureThreshold": number("readiness.status.sidecar.istio.io/failureThreshold", probes.readiness_failures),
         "timeoutSeconds": TIMEOUT_SECONDS,
     })
 }
 
 /// Asks every second until the first success, so that a pod is ready as soon as its proxy is.
-fn startup_probe() -> Value {
+fn startup_probe(failures: u32) -> Value {
     json!({
         "httpGet": health_check(),
         "initialDelaySeconds": 0,
         "periodSeconds": 1,
-        "failureThreshold": 600,
+        "failureThreshold": failures,
         "timeoutSeconds": TIMEOUT_SECONDS,
     })
 }
@@ -96,7 +99,7 @@ fn security_context(subject: &Subject<'_>) -> Value {
         // IP_TRANSPARENT needs it, and ambient capabilities need root.
         capabilities["add"] = json!(["NET_ADMIN"]);
     }
-    json!({
+    let mut context = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": capabilities,
         "privileged": false,
@@ -104,7 +107,16 @@ fn security_context(subject: &Subject<'_>) -> Value {
         "runAsGroup": PROXY_UID,
         "runAsNonRoot": !tproxy,
         "runAsUser": if tproxy { 0 } else { PROXY_UID },
-    })
+    });
+    set_seccomp_profile(&mut context, subject);
+    context
+}
+
+/// The operator's profile; what the pod says holds where there is none.
+pub(super) fn set_seccomp_profile(context: &mut Value, subject: &Subject<'_>) {
+    if let Some(profile) = &subject.config.seccomp_profile {
+        context["seccompProfile"] = profile.clone();
+    }
 }
 
 /// The operator's resources, unless the pod says anything: then only what the pod says.

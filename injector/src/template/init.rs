@@ -12,9 +12,10 @@ const OWN_PORTS: &str = "15090,15021";
 
 pub(super) fn container(subject: &Subject<'_>) -> Value {
     let config = subject.config;
+    let image = config.init_image.as_ref().unwrap_or(&config.image);
     let mut container = json!({
         "name": INIT_CONTAINER,
-        "image": subject.annotations.or("sidecar.istio.io/proxyImage", &config.image),
+        "image": subject.annotations.or("sidecar.istio.io/proxyImage", image),
         "command": ["weft-redirect"],
         "args": args(subject),
         "resources": container::resources(subject),
@@ -28,6 +29,7 @@ pub(super) fn container(subject: &Subject<'_>) -> Value {
             "runAsUser": 0,
         },
     });
+    container::set_seccomp_profile(&mut container["securityContext"], subject);
     let env = env::proxy_metadata(subject);
     if !env.is_empty() {
         container["env"] = Value::Array(env);

@@ -8,8 +8,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use citadel::authenticate::Authenticator;
 use citadel::authenticate::mtls::PeerCertificate;
+use citadel::authenticate::token::TokenError;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use pilot::ads::authenticate::PeerIdentity;
+use tonic::Status;
 
 /// Middleware of the plaintext listener.
 pub async fn trusted(mut request: Request, next: Next) -> Response {
@@ -23,13 +26,23 @@ pub async fn presented(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let identity = identify(&authenticator, &request);
-    request.extensions_mut().insert(identity);
-    next.run(request).await
+    let peer = request.extensions().get::<PeerCertificate>().cloned();
+    let authorization = request.headers().get(AUTHORIZATION).cloned();
+    match identify(&authenticator, peer.as_ref(), authorization.as_ref()).await {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        // Nobody can tell now who that is: the caller tries again, here or at another replica.
+        Err(error) => Status::unavailable(error.to_string()).into_http(),
+    }
 }
 
-fn identify(authenticator: &Authenticator, request: &Request) -> PeerIdentity {
-    let peer = request.extensions().get::<PeerCertificate>();
+async fn identify(
+    authenticator: &Authenticator,
+    peer: Option<&PeerCertificate>,
+    authorization: Option<&HeaderValue>,
+) -> Result<PeerIdentity, TokenError> {
     let certificate = peer.and_then(|peer| {
         let identity = authenticator.by_certificate(peer);
         identity
@@ -37,14 +50,12 @@ fn identify(authenticator: &Authenticator, request: &Request) -> PeerIdentity {
             .ok()
     });
     // A certificate outweighs a token, so its signature need not be looked at.
-    let header = request.headers().get(AUTHORIZATION);
-    let token = match (&certificate, header) {
-        (None, Some(header)) => Some(
-            authenticator
-                .by_token(header.as_bytes())
-                .map_err(|error| error.to_string()),
-        ),
+    let token = match (&certificate, authorization) {
+        (None, Some(header)) => match authenticator.by_token(header.as_bytes()).await {
+            Err(error) if error.is_temporary() => return Err(error),
+            checked => Some(checked.map_err(|error| error.to_string())),
+        },
         _ => None,
     };
-    PeerIdentity::Presented { certificate, token }
+    Ok(PeerIdentity::Presented { certificate, token })
 }

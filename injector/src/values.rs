@@ -97,8 +97,7 @@ fn apply_global(global: &Global, config: &mut InjectorConfig) {
         &mut config.image,
         image(global, global.proxy.image.as_deref()),
     );
-    let init = global.proxy_init.image.as_deref();
-    config.init_image = init.and_then(|init| image(global, Some(init)));
+    config.init_image = image(global, global.proxy_init.image.as_deref());
     if let Some(policy) = non_empty(&global.image_pull_policy) {
         config.image_pull_policy = Some(policy);
     }
@@ -124,7 +123,7 @@ fn apply_global(global: &Global, config: &mut InjectorConfig) {
 fn apply_proxy(proxy: &Proxy, config: &mut InjectorConfig) {
     set(&mut config.cluster_domain, non_empty(&proxy.cluster_domain));
     set(&mut config.log_level, non_empty(&proxy.log_level));
-    set(&mut config.resources, proxy.resources.clone());
+    set(&mut config.resources, non_empty_map(&proxy.resources));
     set(
         &mut config.hold_application_until_proxy_starts,
         proxy
@@ -172,17 +171,17 @@ fn apply_proxy(proxy: &Proxy, config: &mut InjectorConfig) {
         &mut probes.readiness_failures,
         proxy.readiness_failure_threshold,
     );
-    if proxy.seccomp_profile.is_some() {
-        config.seccomp_profile.clone_from(&proxy.seccomp_profile);
+    if let Some(profile) = non_empty_map(&proxy.seccomp_profile) {
+        config.seccomp_profile = Some(profile);
     }
-    if proxy.lifecycle.is_some() {
-        config.lifecycle.clone_from(&proxy.lifecycle);
+    if let Some(lifecycle) = non_empty_map(&proxy.lifecycle) {
+        config.lifecycle = Some(lifecycle);
     }
 }
 
 /// A full reference as it is, a bare name with hub and tag; none if either is missing.
 fn image(global: &Global, name: Option<&str>) -> Option<String> {
-    let name = name?;
+    let name = name.filter(|name| !name.is_empty())?;
     if name.contains('/') {
         return Some(name.to_owned());
     }
@@ -199,6 +198,12 @@ fn set<T>(setting: &mut T, value: Option<T>) {
 /// Charts write what is not set as an empty text.
 fn non_empty(value: &Option<String>) -> Option<String> {
     value.clone().filter(|value| !value.is_empty())
+}
+
+/// Or as an empty map.
+fn non_empty_map(value: &Option<Value>) -> Option<Value> {
+    let is_empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+    value.clone().filter(|value| !is_empty(value))
 }
 
 #[cfg(test)]

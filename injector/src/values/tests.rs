@@ -16,7 +16,10 @@ fn nothing_said_leaves_the_defaults() {
     assert_eq!(applied(&json!({}), None), InjectorConfig::default());
     let empty = json!({"revision": "", "global": {
         "caAddress": "", "meshID": "", "network": "", "imagePullPolicy": "", "hub": "", "tag": "",
-        "multiCluster": {"clusterName": ""}, "proxy": {"image": "proxy", "autoInject": "enabled"},
+        "multiCluster": {"clusterName": ""}, "proxy_init": {"image": ""},
+        "proxy": {
+            "image": "proxy", "autoInject": "enabled", "seccompProfile": {}, "lifecycle": {},
+        },
     }});
     let config = "policy: enabled\nalwaysInjectSelector:\nneverInjectSelector:\n";
     assert_eq!(applied(&empty, Some(config)), InjectorConfig::default());

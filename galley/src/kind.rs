@@ -41,6 +41,14 @@ pub enum Kind {
     Ingress,
     /// networking.k8s.io.
     IngressClass,
+    /// gateway.networking.k8s.io.
+    GatewayClass,
+    /// gateway.networking.k8s.io: `Gateway`.
+    KubernetesGateway,
+    /// gateway.networking.k8s.io: `HTTPRoute`.
+    HttpRoute,
+    /// gateway.networking.k8s.io.
+    ReferenceGrant,
     /// networking.istio.io.
     ServiceEntry,
     /// networking.istio.io.
@@ -67,6 +75,7 @@ const NETWORKING: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const SECURITY: &[&str] = &["v1", "v1beta1"];
 const TELEMETRY: &[&str] = &["v1", "v1alpha1"];
 const V1: &[&str] = &["v1"];
+const GATEWAY_API: &[&str] = &["v1", "v1beta1"];
 
 /// Group, kind, versions, and the kind in the model.
 type Row = (&'static str, &'static str, &'static [&'static str], Kind);
@@ -82,6 +91,30 @@ const MODEL: &[Row] = &[
     ("discovery.k8s.io", "EndpointSlice", V1, Kind::EndpointSlice),
     ("networking.k8s.io", "Ingress", V1, Kind::Ingress),
     ("networking.k8s.io", "IngressClass", V1, Kind::IngressClass),
+    (
+        "gateway.networking.k8s.io",
+        "GatewayClass",
+        GATEWAY_API,
+        Kind::GatewayClass,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "Gateway",
+        GATEWAY_API,
+        Kind::KubernetesGateway,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "HTTPRoute",
+        GATEWAY_API,
+        Kind::HttpRoute,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "ReferenceGrant",
+        GATEWAY_API,
+        Kind::ReferenceGrant,
+    ),
     (
         "networking.istio.io",
         "ServiceEntry",
@@ -196,9 +229,35 @@ impl Kind {
         row.expect("every kind has a row")
     }
 
+    /// The kind in names of objects of the model: two groups have a Gateway.
+    pub(crate) fn model_name(self) -> &'static str {
+        match self {
+            Self::KubernetesGateway => "KubernetesGateway",
+            other => other.name(),
+        }
+    }
+
+    /// True if the kind is there only once its definition has been installed.
+    pub(crate) fn needs_definition(self) -> bool {
+        self.is_istio() || self.is_gateway_api()
+    }
+
+    /// True for Istio's own kinds.
+    pub(crate) fn is_istio(self) -> bool {
+        self.group().ends_with(".istio.io")
+    }
+
+    /// True for kinds of the Kubernetes Gateway API.
+    pub(crate) fn is_gateway_api(self) -> bool {
+        self.group() == "gateway.networking.k8s.io"
+    }
+
     /// True for kinds without namespace.
     pub fn is_cluster_wide(self) -> bool {
-        matches!(self, Self::Namespace | Self::Node | Self::IngressClass)
+        matches!(
+            self,
+            Self::Namespace | Self::Node | Self::IngressClass | Self::GatewayClass
+        )
     }
 }
 
@@ -226,7 +285,7 @@ mod tests {
             Handling::NotSupported { security: false }
         );
         assert_eq!(
-            handling("gateway.networking.k8s.io/v1", "Gateway"),
+            handling("gateway.networking.k8s.io/v1", "GRPCRoute"),
             Handling::NotSupported { security: false }
         );
         assert_eq!(

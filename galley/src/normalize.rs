@@ -8,6 +8,7 @@ mod authorization_policy;
 mod destination_rule;
 mod endpoint_slice;
 mod gateway;
+pub mod gateway_api;
 mod ingress;
 mod mesh_config;
 mod peer_authentication;
@@ -85,6 +86,14 @@ pub enum Model {
     Ingress(Arc<Ingress>),
     /// An IngressClass: whether it names this mesh's controller.
     IngressClass(bool),
+    /// A GatewayClass: whether it names this mesh's controller.
+    GatewayClass(bool),
+    /// A Gateway of the Gateway API.
+    KubernetesGateway(Arc<gateway_api::KubernetesGateway>),
+    /// An HTTPRoute.
+    HttpRoute(Arc<gateway_api::HttpRouteObject>),
+    /// A ReferenceGrant.
+    ReferenceGrant(Arc<gateway_api::ReferenceGrant>),
     /// A node: its labels.
     Node(Labels),
     /// A namespace: its labels.
@@ -158,6 +167,14 @@ pub(crate) fn normalize(
         }
         Spec::Ingress(spec) => Model::Ingress(Arc::new(ingress::normalize(spec, &scope)?)),
         Spec::IngressClass(class) => Model::IngressClass(ingress::is_ours(class)),
+        Spec::GatewayClass(class) => Model::GatewayClass(gateway_api::is_ours(class)),
+        Spec::KubernetesGateway(spec) => {
+            Model::KubernetesGateway(Arc::new(gateway_api::gateway(spec, &scope)?))
+        }
+        Spec::HttpRoute(spec) => Model::HttpRoute(Arc::new(gateway_api::http_route(spec, &scope)?)),
+        Spec::ReferenceGrant(spec) => {
+            Model::ReferenceGrant(Arc::new(gateway_api::grant(spec, &scope)))
+        }
         Spec::ServiceEntry(spec) => {
             Model::ServiceEntry(Arc::new(service_entry::normalize(spec, &scope)?))
         }

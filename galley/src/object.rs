@@ -50,6 +50,10 @@ pub enum Spec {
     EndpointSlice(Arc<EndpointSlice>),
     Ingress(Arc<networking::Ingress>),
     IngressClass(Arc<networking::IngressClass>),
+    GatewayClass(Arc<crd::gateway_api::GatewayClass>),
+    KubernetesGateway(Arc<crd::gateway_api::Gateway>),
+    HttpRoute(Arc<crd::gateway_api::HttpRoute>),
+    ReferenceGrant(Arc<crd::gateway_api::ReferenceGrant>),
     ServiceEntry(Arc<crd::service_entry::ServiceEntry>),
     WorkloadEntry(Arc<crd::service_entry::WorkloadEntry>),
     Gateway(Arc<crd::gateway::Gateway>),
@@ -171,7 +175,7 @@ fn metadata(document: &Document, kind: Kind) -> (Option<Meta>, Vec<Finding>) {
     // under which its last good version is kept.
     let decoded = decoded.unwrap_or_default();
     let meta = Meta {
-        key: ResourceKey::new(kind.name(), namespace, name),
+        key: ResourceKey::new(kind.model_name(), namespace, name),
         origin: document.origin(),
         creation_seconds: decoded
             .creation_timestamp
@@ -209,16 +213,20 @@ fn decode_spec(document: &Document, kind: Kind) -> (Option<Spec>, Vec<Finding>) 
         Kind::EndpointSlice => kubernetes(document, Spec::EndpointSlice),
         Kind::Ingress => kubernetes(document, Spec::Ingress),
         Kind::IngressClass => kubernetes(document, Spec::IngressClass),
-        Kind::ServiceEntry => istio(document, Spec::ServiceEntry),
-        Kind::WorkloadEntry => istio(document, Spec::WorkloadEntry),
-        Kind::Gateway => istio(document, Spec::Gateway),
-        Kind::VirtualService => istio(document, Spec::VirtualService),
-        Kind::DestinationRule => istio(document, Spec::DestinationRule),
-        Kind::Sidecar => istio(document, Spec::Sidecar),
-        Kind::PeerAuthentication => istio(document, Spec::PeerAuthentication),
-        Kind::RequestAuthentication => istio(document, Spec::RequestAuthentication),
-        Kind::AuthorizationPolicy => istio(document, Spec::AuthorizationPolicy),
-        Kind::Telemetry => istio(document, Spec::Telemetry),
+        Kind::GatewayClass => custom(document, Spec::GatewayClass),
+        Kind::KubernetesGateway => custom(document, Spec::KubernetesGateway),
+        Kind::HttpRoute => custom(document, Spec::HttpRoute),
+        Kind::ReferenceGrant => custom(document, Spec::ReferenceGrant),
+        Kind::ServiceEntry => custom(document, Spec::ServiceEntry),
+        Kind::WorkloadEntry => custom(document, Spec::WorkloadEntry),
+        Kind::Gateway => custom(document, Spec::Gateway),
+        Kind::VirtualService => custom(document, Spec::VirtualService),
+        Kind::DestinationRule => custom(document, Spec::DestinationRule),
+        Kind::Sidecar => custom(document, Spec::Sidecar),
+        Kind::PeerAuthentication => custom(document, Spec::PeerAuthentication),
+        Kind::RequestAuthentication => custom(document, Spec::RequestAuthentication),
+        Kind::AuthorizationPolicy => custom(document, Spec::AuthorizationPolicy),
+        Kind::Telemetry => custom(document, Spec::Telemetry),
     }
 }
 
@@ -236,8 +244,8 @@ fn kubernetes<T: DeserializeOwned>(
     )
 }
 
-/// Istio kinds are `metadata`, `spec` and a `status` that is not ours to read.
-fn istio<T: DeserializeOwned + Default>(
+/// Custom resources are `metadata`, `spec` and a `status` that is not ours to read.
+fn custom<T: DeserializeOwned + Default>(
     document: &Document,
     wrap: fn(Arc<T>) -> Spec,
 ) -> (Option<Spec>, Vec<Finding>) {

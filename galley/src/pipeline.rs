@@ -11,6 +11,8 @@ use crate::analyze::analyze;
 use crate::manifest::Document;
 use crate::snapshot::Builder;
 use crate::source::Delta;
+use crate::source::kube::Cluster;
+use crate::status::Reports;
 use crate::store::Store;
 
 /// What a step gave.
@@ -46,9 +48,10 @@ impl Pipeline {
         }
     }
 
-    /// All objects.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    /// What goes back to the objects of `cluster`.
+    pub(crate) fn reports(&self, cluster: &Cluster) -> Reports {
+        let statuses = self.builder.statuses();
+        Reports::collect(&self.store, cluster, statuses, &self.diagnostics)
     }
 
     /// Brings everything up to date. `findings` are the source's own, about what is

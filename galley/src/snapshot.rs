@@ -14,6 +14,7 @@ use mesh_api::snapshot::diff::Changes;
 use mesh_api::snapshot::{ByNamespace, Credential, ServiceKey, Snapshot};
 
 use self::derived::Derived;
+pub(crate) use self::derived::Statuses;
 use self::endpoints::Endpoints;
 use crate::normalize::Model;
 use crate::store::Store;
@@ -43,6 +44,11 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// What the statuses of objects say that others decide about.
+    pub(crate) fn statuses(&self) -> &Statuses {
+        &self.derived.statuses
+    }
+
     /// The next snapshot, or nothing if no change has an effect.
     pub fn build(&mut self, store: &mut Store) -> Option<Arc<Snapshot>> {
         let (changed, mesh_changed) = store.take_changes();

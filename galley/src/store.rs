@@ -53,6 +53,13 @@ struct Entry {
     key: Option<ResourceKey>,
 }
 
+/// The newest version of a document.
+pub(crate) struct Newest<'a> {
+    pub(crate) key: &'a DocumentKey,
+    pub(crate) document: &'a Arc<Document>,
+    pub(crate) refused: bool,
+}
+
 /// Objects, findings and what changed.
 #[derive(Debug)]
 pub struct Store {
@@ -227,12 +234,15 @@ impl Store {
         refused.filter_map(|entry| entry.key.as_ref())
     }
 
-    /// The newest version of every document that has a name, and whether it was refused.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = (&DocumentKey, &Arc<Document>, bool)> {
+    /// The newest version of every document that was readable.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = Newest<'_>> {
         self.entries.iter().filter_map(|(key, entry)| {
-            let good = entry.good.as_ref().map(|good| (key, &good.document, false));
-            let refused = entry.refused.as_ref();
-            refused.map(|document| (key, document, true)).or(good)
+            let good = entry.good.as_ref().map(|good| &good.document);
+            Some(Newest {
+                key,
+                document: entry.refused.as_ref().or(good)?,
+                refused: entry.refused.is_some(),
+            })
         })
     }
 

@@ -50,7 +50,11 @@ pub(crate) fn validate(
         | Spec::Service(_)
         | Spec::EndpointSlice(_)
         | Spec::Ingress(_)
-        | Spec::IngressClass(_) => {}
+        | Spec::IngressClass(_)
+        | Spec::GatewayClass(_)
+        | Spec::KubernetesGateway(_)
+        | Spec::HttpRoute(_)
+        | Spec::ReferenceGrant(_) => {}
         Spec::ConfigMap(map) => mesh_config::validate(map, meta, context, findings),
         Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),
         Spec::WorkloadEntry(spec) => service_entry::validate_workload(spec, true, &path, findings),

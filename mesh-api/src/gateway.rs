@@ -14,8 +14,10 @@ use crate::traffic_policy::tls::TlsVersion;
 pub struct Gateway {
     /// The object.
     pub meta: Meta,
-    /// The gateway pods, in any namespace.
+    /// The gateway pods.
     pub selector: Selector,
+    /// The namespace of those pods; `None` for any.
+    pub pod_namespace: Option<Arc<str>>,
     /// What they listen for.
     pub servers: Vec<Server>,
 }

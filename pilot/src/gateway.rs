@@ -100,7 +100,11 @@ pub(crate) fn ports(snapshot: &Snapshot, key: &ScopeKey) -> Vec<PortServers> {
         .gateways
         .values()
         .flatten()
-        .filter(|gateway| gateway.selector.matches(&key.labels))
+        .filter(|gateway| {
+            let namespace = gateway.pod_namespace.as_deref();
+            namespace.is_none_or(|only| only == &*key.namespace)
+                && gateway.selector.matches(&key.labels)
+        })
         .collect();
     gateways.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
     let targets = target_ports(snapshot, &key.namespace, &key.labels);

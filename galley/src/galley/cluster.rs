@@ -86,8 +86,7 @@ impl Following {
         let (delta, observed) = self.cluster.take_delta();
         let concerned = observed || !delta.is_empty();
         let output = self.pipeline.apply(delta, &[]);
-        let reports = concerned
-            .then(|| Reports::collect(self.pipeline.store(), &self.cluster, &output.diagnostics));
+        let reports = concerned.then(|| self.pipeline.reports(&self.cluster));
         (self, Step { output, reports })
     }
 

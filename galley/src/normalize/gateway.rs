@@ -21,6 +21,7 @@ pub(super) fn normalize(spec: &wire::Gateway, scope: &Scope<'_>) -> Result<Gatew
     Ok(Gateway {
         meta: scope.meta.clone(),
         selector: Selector::new(labels(&spec.selector)),
+        pod_namespace: None,
         servers: servers.collect::<Result<_, _>>()?,
     })
 }

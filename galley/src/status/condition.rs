@@ -1,14 +1,17 @@
-//! The `status` of an Istio kind (`IstioStatus`), from its report.
+//! The `status` to write for a report: of Istio's kinds (`IstioStatus`), and of kinds
+//! that bring their own, with times and generations filled in.
 //!
-//! `conditions` is one atomic list to the API server, so conditions of others are
-//! written along as they were. `validationMessages` has no room for text, which
+//! Istio's `conditions` is one atomic list to the API server, and so are a route's
+//! `parents`: entries of others are written along as they were. `validationMessages` has no room for text, which
 //! stands in the condition's message.
 
 use k8s_openapi::jiff::Timestamp;
 use mesh_api::diagnostic::{Diagnostic, Severity};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::report::Report;
+use crate::kind::Kind;
+use crate::normalize::gateway_api::CONTROLLER;
 
 /// Whether the newest version is in force.
 const RECONCILED: &str = "Reconciled";
@@ -16,69 +19,117 @@ const RECONCILED: &str = "Reconciled";
 /// Room for a handful of findings; the rest is in `meshctl analyze`.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// The status to write, or nothing if the object has it already.
+/// The status to write, or nothing if the object has it already or gets none.
 pub(super) fn outdated(report: &Report, now: Timestamp) -> Option<Value> {
-    let wanted = wanted(report, now);
+    let mut wanted = match &report.wanted {
+        Some(wanted) => wanted.clone(),
+        None if report.kind.is_istio() => istio(report),
+        None => return None,
+    };
+    let now = json!(now.strftime("%FT%TZ").to_string());
+    stamp(
+        &mut wanted,
+        report.status(),
+        report.observed.generation,
+        &now,
+    );
+    keep_foreign(&mut wanted, report.status(), report.kind);
     (!is_same(&wanted, report.status())).then_some(wanted)
 }
 
-/// True if two statuses say the same, whenever they were written.
-pub(super) fn is_same(one: &Value, other: &Value) -> bool {
-    let timeless = |status: &Value| {
-        let ours = own(status).cloned().map(without_time);
-        let rest = ["observedGeneration", "validationMessages"].map(|field| status[field].clone());
-        (ours, rest)
+/// What others have written into lists that are one for all: a route's parents, and
+/// the conditions of Istio's kinds.
+fn keep_foreign(wanted: &mut Value, before: &Value, kind: Kind) {
+    let (list, field, own) = match kind.is_istio() {
+        true => ("conditions", "type", RECONCILED),
+        false => ("parents", "controllerName", CONTROLLER),
     };
-    timeless(one) == timeless(other)
-}
-
-fn wanted(report: &Report, now: Timestamp) -> Value {
-    let generation = report.observed.generation;
-    let mut conditions: Vec<Value> = conditions(report.status())
-        .filter(|condition| condition["type"] != RECONCILED)
-        .cloned()
-        .collect();
-    conditions.push(condition(report, now));
-    let mut status = json!({"observedGeneration": generation, "conditions": conditions});
-    if !report.diagnostics.is_empty() {
-        status["validationMessages"] = report.diagnostics.iter().map(message).collect();
+    if let Some(items) = wanted.get_mut(list).and_then(Value::as_array_mut) {
+        let all = before[list].as_array().into_iter().flatten();
+        items.extend(all.filter(|item| item[field] != own).cloned());
     }
-    status
 }
 
-fn condition(report: &Report, now: Timestamp) -> Value {
+/// True if `status` says everything that `wanted` does, whenever it was written.
+pub(super) fn is_same(wanted: &Value, status: &Value) -> bool {
+    match (wanted, status) {
+        (Value::Object(fields), Value::Object(others)) => {
+            let mut fields = fields.iter().filter(|(name, _)| *name != TIME);
+            fields.all(|(name, value)| match others.get(name) {
+                Some(other) => is_same(value, other),
+                None => value.as_array().is_some_and(Vec::is_empty),
+            })
+        }
+        (Value::Array(items), Value::Array(others)) => {
+            items.len() == others.len()
+                && items.iter().all(|item| {
+                    others
+                        .iter()
+                        .any(|other| is_twin(item, other) && is_same(item, other))
+                })
+        }
+        (one, other) => one == other,
+    }
+}
+
+const TIME: &str = "lastTransitionTime";
+
+/// Fills in every condition's generation and time; the time is that of the condition
+/// before if it said the same.
+fn stamp(value: &mut Value, before: &Value, generation: i64, now: &Value) {
+    match value {
+        Value::Object(fields) => {
+            let is_condition = fields.contains_key("type") && fields.contains_key("status");
+            if is_condition && !fields.contains_key(TIME) {
+                let same = before["status"] == fields["status"] && before[TIME].is_string();
+                let since = if same { &before[TIME] } else { now };
+                fields.insert(TIME.to_owned(), since.clone());
+                fields.insert("observedGeneration".to_owned(), json!(generation));
+            }
+            for (name, value) in fields {
+                stamp(value, &before[name], generation, now);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let others = before.as_array();
+                let twin =
+                    others.and_then(|others| others.iter().find(|other| is_twin(item, other)));
+                let twin = twin.cloned().unwrap_or_default();
+                stamp(item, &twin, generation, now);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// True if two items of a list are about the same: conditions by type, listeners by
+/// name, a route's parents by reference and controller.
+fn is_twin(one: &Value, other: &Value) -> bool {
+    let identity = ["type", "name", "parentRef", "controllerName"];
+    match (one.as_object(), other.as_object()) {
+        (Some(_), Some(_)) => identity.iter().all(|field| one[field] == other[field]),
+        _ => one == other,
+    }
+}
+
+fn istio(report: &Report) -> Value {
     let (status, reason) = match report.refused {
         true => ("False", "Quarantined"),
         false => ("True", "Accepted"),
     };
-    let before = own(report.status()).filter(|before| before["status"] == status);
-    let since = before.map(|before| before["lastTransitionTime"].clone());
-    let since = since.filter(Value::is_string);
-    json!({
+    let condition = json!({
         "type": RECONCILED,
         "status": status,
         "reason": reason,
         "message": text(&report.diagnostics),
+    });
+    let messages: Value = report.diagnostics.iter().map(message).collect();
+    json!({
         "observedGeneration": report.observed.generation,
-        "lastTransitionTime": since.unwrap_or_else(|| json!(now.strftime("%FT%TZ").to_string())),
+        "conditions": [condition],
+        "validationMessages": messages,
     })
-}
-
-fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
-    status["conditions"].as_array().into_iter().flatten()
-}
-
-fn own(status: &Value) -> Option<&Value> {
-    conditions(status).find(|condition| condition["type"] == RECONCILED)
-}
-
-fn without_time(condition: Value) -> Map<String, Value> {
-    let mut fields = match condition {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
-    fields.remove("lastTransitionTime");
-    fields
 }
 
 fn message(diagnostic: &Diagnostic) -> Value {

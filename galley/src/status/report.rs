@@ -8,11 +8,12 @@ use mesh_api::resource::ResourceKey;
 use serde_json::Value;
 
 use crate::kind::{Handling, Kind, handling};
+use crate::snapshot::Statuses;
 use crate::source::kube::{Cluster, Observed};
-use crate::store::{DocumentKey, Store};
+use crate::store::{DocumentKey, Newest, Store};
 
 /// Reports on the objects that there is something to say about: all of Istio's
-/// kinds, and what was refused of the others.
+/// kinds, those of the Gateway API that are ours, and what was refused of the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reports {
     pub(super) by_object: BTreeMap<DocumentKey, Arc<Report>>,
@@ -30,32 +31,39 @@ pub(super) struct Report {
     pub(super) refused: bool,
     /// All findings, of the object alone and together with others.
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// The status of a kind that has one of its own, without times and generations.
+    pub(super) wanted: Option<Value>,
 }
 
 impl Reports {
-    pub(crate) fn collect(store: &Store, cluster: &Cluster, diagnostics: &[Diagnostic]) -> Self {
+    pub(crate) fn collect(
+        store: &Store,
+        cluster: &Cluster,
+        statuses: &Statuses,
+        diagnostics: &[Diagnostic],
+    ) -> Self {
         let mut by_resource: HashMap<&ResourceKey, Vec<Diagnostic>> = HashMap::new();
         for diagnostic in diagnostics {
             if let Some(key) = &diagnostic.resource {
                 by_resource.entry(key).or_default().push(diagnostic.clone());
             }
         }
-        let newest = store.newest();
-        let by_object = newest.filter_map(|(key, document, refused)| {
-            let Handling::Model(kind) = handling(document.api_version(), document.kind()) else {
-                return None;
-            };
-            if !refused && !kind.needs_definition() {
+        let by_object = store.newest().filter_map(|newest| {
+            let kind = kind(&newest)?;
+            let key = resource(kind, newest.key);
+            let wanted = statuses.get(&key).filter(|_| !newest.refused).cloned();
+            if !newest.refused && !kind.is_istio() && wanted.is_none() {
                 return None;
             }
             let report = Report {
                 kind,
-                api_version: document.api_version().to_owned(),
-                observed: cluster.observed(kind, key)?.clone(),
-                refused,
-                diagnostics: by_resource.remove(&key.object).unwrap_or_default(),
+                api_version: newest.document.api_version().to_owned(),
+                observed: cluster.observed(kind, newest.key)?.clone(),
+                refused: newest.refused,
+                diagnostics: by_resource.remove(&key).unwrap_or_default(),
+                wanted,
             };
-            Some((key.clone(), Arc::new(report)))
+            Some((newest.key.clone(), Arc::new(report)))
         });
         Self {
             by_object: by_object.collect(),
@@ -68,4 +76,20 @@ impl Report {
     pub(super) fn status(&self) -> &Value {
         &self.observed.status
     }
+}
+
+fn kind(newest: &Newest<'_>) -> Option<Kind> {
+    match handling(newest.document.api_version(), newest.document.kind()) {
+        Handling::Model(kind) => Some(kind),
+        _ => None,
+    }
+}
+
+/// The object's name in the model.
+fn resource(kind: Kind, key: &DocumentKey) -> ResourceKey {
+    let namespace = match kind.is_cluster_wide() {
+        true => "",
+        false => &key.object.namespace,
+    };
+    ResourceKey::new(kind.model_name(), namespace, &key.object.name)
 }

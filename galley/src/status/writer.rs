@@ -109,15 +109,12 @@ impl StatusWriter {
     }
 
     async fn write(&mut self, key: &DocumentKey, report: &Report) -> Result<(), ::kube::Error> {
-        if !report.kind.needs_definition() {
-            return Ok(());
-        }
         let Some(status) = condition::outdated(report, Timestamp::now()) else {
             self.written.remove(key);
             return Ok(());
         };
         let pending = self.written.get(key);
-        if pending.is_some_and(|pending| condition::is_same(pending, &status)) {
+        if pending.is_some_and(|pending| condition::is_same(&status, pending)) {
             return Ok(());
         }
         match self.patch(key, report, &status).await {
@@ -138,14 +135,17 @@ impl StatusWriter {
     ) -> Result<(), ::kube::Error> {
         let version = report.api_version.rsplit('/').next().unwrap_or_default();
         let resource = report.kind.resource(version);
+        let client = self.client.clone();
         let namespace = &key.object.namespace;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let api: Api<DynamicObject> = match report.kind.is_cluster_wide() {
+            true => Api::all_with(client, &resource),
+            false => Api::namespaced_with(client, namespace, &resource),
+        };
         let name = &*key.object.name;
         let patch = json!({
             "apiVersion": report.api_version,
             "kind": report.kind.name(),
-            "metadata": {"name": name, "namespace": &**namespace},
+            "metadata": {"name": name},
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -302,6 +302,7 @@ pub(crate) fn gateway(name: &str, servers: Vec<Server>) -> Gateway {
     Gateway {
         meta: meta("Gateway", "default", name),
         selector: Selector::new(labels(&[("istio", "ingressgateway")])),
+        pod_namespace: None,
         servers,
     }
 }

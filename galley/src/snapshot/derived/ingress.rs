@@ -59,6 +59,7 @@ pub(super) fn derive(store: &Store) -> Derived {
     Derived {
         gateways: gateways.collect(),
         virtual_services: virtual_services.collect(),
+        ..Derived::default()
     }
 }
 
@@ -212,6 +213,7 @@ fn gateway(ingress: &Ingress) -> Gateway {
     Gateway {
         meta: generated(&ingress.meta, "Gateway", ingress.meta.name()),
         selector: Selector::new([SELECTOR].into_iter().collect::<Labels>()),
+        pod_namespace: None,
         servers,
     }
 }

@@ -79,7 +79,8 @@ impl Definitions {
 /// The name and served versions of a definition of ours that is in force.
 fn served(definition: &DynamicObject) -> Option<(String, Vec<String>)> {
     let spec = &definition.data["spec"];
-    if !spec["group"].as_str()?.ends_with(".istio.io") {
+    let group = spec["group"].as_str()?;
+    if !Kind::watched().any(|kind| kind.group() == group) {
         return None;
     }
     let conditions = definition.data["status"]["conditions"].as_array()?;

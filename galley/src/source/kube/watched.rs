@@ -8,7 +8,7 @@ use super::KubeOptions;
 use crate::kind::Kind;
 
 /// Every kind of the model but those that add nothing to it.
-const WATCHED: [Kind; 19] = [
+const WATCHED: [Kind; 23] = [
     Kind::ConfigMap,
     Kind::Namespace,
     Kind::Node,
@@ -18,6 +18,10 @@ const WATCHED: [Kind; 19] = [
     Kind::EndpointSlice,
     Kind::Ingress,
     Kind::IngressClass,
+    Kind::GatewayClass,
+    Kind::KubernetesGateway,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
     Kind::Gateway,
@@ -122,11 +126,6 @@ impl Kind {
             _ => config,
         }
     }
-
-    /// True if the kind is there only once its definition has been installed.
-    pub(crate) fn needs_definition(self) -> bool {
-        self.group().ends_with(".istio.io")
-    }
 }
 
 #[cfg(test)]
@@ -148,6 +147,10 @@ mod tests {
                 "endpointslices",
                 "ingresses",
                 "ingressclasses",
+                "gatewayclasses",
+                "gateways",
+                "httproutes",
+                "referencegrants",
                 "serviceentries",
                 "workloadentries",
                 "gateways",

@@ -28,6 +28,7 @@ fn report(refused: bool, status: Value) -> Report {
         } else {
             Vec::new()
         },
+        wanted: None,
     }
 }
 
@@ -70,14 +71,14 @@ fn the_time_is_that_of_the_transition_and_others_conditions_stay() {
         .insert(0, foreign.clone());
     first["observedGeneration"] = json!(2);
     let same = outdated(&report(false, first.clone()), at("2026-01-02T04:00:00Z")).unwrap();
-    assert_eq!(same["conditions"][0], foreign);
+    assert_eq!(same["conditions"][1], foreign);
     assert_eq!(
-        same["conditions"][1]["lastTransitionTime"],
+        same["conditions"][0]["lastTransitionTime"],
         "2026-01-02T03:04:05Z"
     );
     let refused = outdated(&report(true, first), at("2026-01-02T04:00:00Z")).unwrap();
     assert_eq!(
-        refused["conditions"][1]["lastTransitionTime"],
+        refused["conditions"][0]["lastTransitionTime"],
         "2026-01-02T04:00:00Z"
     );
 }

@@ -1,0 +1,193 @@
+//! `GatewayClass`, `Gateway`, `HTTPRoute` and `ReferenceGrant` of the Kubernetes Gateway API,
+//! gateway.networking.k8s.io. Its reference documents the fields.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::wire;
+use crate::decode::jsonpb::GoDuration;
+
+wire! {
+    GatewayClass {
+        controller_name: String,
+        description: Option<String>,
+        parameters_ref: Option<Json>,
+    }
+
+    Gateway {
+        gateway_class_name: String,
+        listeners: Vec<Listener>,
+        addresses: Vec<Address>,
+        infrastructure: Option<Infrastructure>,
+        allowed_listeners: Option<Json>,
+        tls: Option<Json>,
+        default_scope: Option<Json>,
+    }
+
+    Listener {
+        name: String,
+        hostname: Option<String>,
+        port: u32,
+        protocol: String,
+        tls: Option<ListenerTls>,
+        allowed_routes: Option<AllowedRoutes>,
+    }
+
+    ListenerTls {
+        mode: Option<String>,
+        certificate_refs: Vec<ObjectRef>,
+        frontend_validation: Option<Json>,
+        options: BTreeMap<String, String>,
+    }
+
+    AllowedRoutes {
+        namespaces: Option<RouteNamespaces>,
+        kinds: Vec<RouteKind>,
+    }
+
+    RouteNamespaces {
+        from: Option<String>,
+        selector: Option<Selector>,
+    }
+
+    Selector {
+        match_labels: BTreeMap<String, String>,
+        match_expressions: Vec<Json>,
+    }
+
+    RouteKind {
+        group: Option<String>,
+        kind: String,
+    }
+
+    Address {
+        r#type: Option<String>,
+        value: Option<String>,
+    }
+
+    Infrastructure {
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        parameters_ref: Option<Json>,
+    }
+
+    /// A reference to an object; which fields may be set depends on the place.
+    ObjectRef {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+        section_name: Option<String>,
+        port: Option<u32>,
+    }
+
+    HttpRoute {
+        parent_refs: Vec<ObjectRef>,
+        hostnames: Vec<String>,
+        rules: Vec<HttpRule>,
+        use_default_gateways: Option<Json>,
+    }
+
+    HttpRule {
+        name: Option<String>,
+        matches: Vec<HttpMatch>,
+        filters: Vec<HttpFilter>,
+        backend_refs: Vec<BackendRef>,
+        timeouts: Option<Timeouts>,
+        retry: Option<Json>,
+        session_persistence: Option<Json>,
+    }
+
+    Timeouts {
+        request: Option<GoDuration>,
+        backend_request: Option<GoDuration>,
+    }
+
+    HttpMatch {
+        path: Option<PathMatch>,
+        headers: Vec<NamedMatch>,
+        query_params: Vec<NamedMatch>,
+        method: Option<String>,
+    }
+
+    PathMatch {
+        r#type: Option<String>,
+        value: Option<String>,
+    }
+
+    NamedMatch {
+        r#type: Option<String>,
+        name: String,
+        value: String,
+    }
+
+    BackendRef {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+        port: Option<u32>,
+        weight: Option<u32>,
+        filters: Vec<HttpFilter>,
+    }
+
+    HttpFilter {
+        r#type: String,
+        request_header_modifier: Option<HeaderModifier>,
+        response_header_modifier: Option<HeaderModifier>,
+        request_mirror: Option<RequestMirror>,
+        request_redirect: Option<RequestRedirect>,
+        #[serde(rename = "urlRewrite")]
+        url_rewrite: Option<UrlRewrite>,
+        cors: Option<Json>,
+        extension_ref: Option<Json>,
+        external_auth: Option<Json>,
+    }
+
+    HeaderModifier {
+        set: Vec<Header>,
+        add: Vec<Header>,
+        remove: Vec<String>,
+    }
+
+    Header {
+        name: String,
+        value: String,
+    }
+
+    RequestMirror {
+        backend_ref: BackendRef,
+        percent: Option<u32>,
+        fraction: Option<Fraction>,
+    }
+
+    Fraction {
+        numerator: u32,
+        denominator: Option<u32>,
+    }
+
+    RequestRedirect {
+        scheme: Option<String>,
+        hostname: Option<String>,
+        path: Option<PathModifier>,
+        port: Option<u32>,
+        status_code: Option<u32>,
+    }
+
+    UrlRewrite {
+        hostname: Option<String>,
+        path: Option<PathModifier>,
+    }
+
+    PathModifier {
+        r#type: String,
+        replace_full_path: Option<String>,
+        replace_prefix_match: Option<String>,
+    }
+
+    ReferenceGrant {
+        from: Vec<ObjectRef>,
+        to: Vec<ObjectRef>,
+    }
+}

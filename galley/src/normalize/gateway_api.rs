@@ -1,0 +1,226 @@
+//! Kinds of the Kubernetes Gateway API, each by itself.
+//!
+//! References are resolved and attached when the snapshot is made, since that takes
+//! all objects together; here fields are parsed and references completed.
+
+mod http_route;
+
+pub use self::http_route::{
+    Backend, HttpRouteObject, Match, MirrorTo, Modifier, Parent, PathMatch, RequestRedirect, Rule,
+    UrlRewrite,
+};
+
+pub(super) use self::http_route::normalize as http_route;
+
+use std::sync::Arc;
+
+use mesh_api::hostname::Hostname;
+use mesh_api::labels::{Labels, Selector};
+use mesh_api::resource::Meta;
+
+use super::{Fault, Scope, labels, some};
+use crate::crd::gateway_api as wire;
+use crate::manifest::path::FieldPath;
+
+/// The controller that GatewayClasses of this mesh name.
+pub const CONTROLLER: &str = "istio.io/gateway-controller";
+
+/// The API group.
+pub const GROUP: &str = "gateway.networking.k8s.io";
+
+/// A `Gateway`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubernetesGateway {
+    /// The object.
+    pub meta: Meta,
+    /// Its class.
+    pub class: Arc<str>,
+    /// `listeners`.
+    pub listeners: Vec<Listener>,
+    /// Host names of Services that exist already; without one, the Gateway gets its own.
+    pub addresses: Vec<Arc<str>>,
+    /// `infrastructure.labels`.
+    pub labels: Labels,
+    /// `infrastructure.annotations`.
+    pub annotations: Labels,
+}
+
+/// One `listeners[]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Host; `*` if it has none.
+    pub hostname: Hostname,
+    /// Port.
+    pub port: u16,
+    /// What is listened for.
+    pub protocol: ListenerProtocol,
+    /// Certificates.
+    pub certificates: Vec<Reference>,
+    /// Namespaces whose routes may attach.
+    pub from: RoutesFrom,
+    /// HTTPRoutes may attach.
+    pub allows_http: bool,
+}
+
+/// `protocol` with `tls.mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerProtocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP in TLS that ends here.
+    Https,
+    /// Anything else; routes for it are not supported yet.
+    Unsupported(Arc<str>),
+}
+
+/// `allowedRoutes.namespaces`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutesFrom {
+    /// The Gateway's.
+    Same,
+    /// Every one.
+    All,
+    /// Those with these labels.
+    Selector(Selector),
+}
+
+/// A reference to an object in some namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace, by default that of the object that refers.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+/// A `ReferenceGrant`: who may refer into its namespace, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceGrant {
+    /// The namespace that is referred into.
+    pub namespace: Arc<str>,
+    /// Group, kind and namespace of those who refer.
+    pub from: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
+    /// Group, kind and, unless all are meant, name of what is referred to.
+    pub to: Vec<(Arc<str>, Arc<str>, Option<Arc<str>>)>,
+}
+
+/// Whether a class is for this mesh.
+pub(super) fn is_ours(class: &wire::GatewayClass) -> bool {
+    class.controller_name == CONTROLLER
+}
+
+pub(super) fn gateway(spec: &wire::Gateway, scope: &Scope<'_>) -> Result<KubernetesGateway, Fault> {
+    let root = FieldPath::ROOT;
+    let path = root.field("spec");
+    let list = path.field("listeners");
+    let listeners = spec.listeners.iter().enumerate();
+    let infrastructure = spec.infrastructure.clone().unwrap_or_default();
+    let addresses = spec.addresses.iter();
+    Ok(KubernetesGateway {
+        meta: scope.meta.clone(),
+        class: spec.gateway_class_name.as_str().into(),
+        listeners: listeners
+            .map(|(index, one)| listener(one, &list.index(index), scope))
+            .collect::<Result<_, _>>()?,
+        addresses: addresses
+            .filter(|address| address.r#type.as_deref() == Some("Hostname"))
+            .filter_map(|address| address.value.as_deref().and_then(some))
+            .collect(),
+        labels: labels(&infrastructure.labels),
+        annotations: labels(&infrastructure.annotations),
+    })
+}
+
+fn listener(
+    wire: &wire::Listener,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Listener, Fault> {
+    let tls = wire.tls.clone().unwrap_or_default();
+    let certificates = tls.certificate_refs.iter();
+    let allowed = wire.allowed_routes.clone().unwrap_or_default();
+    let is_http = |kind: &wire::RouteKind| {
+        kind.kind == "HTTPRoute" && kind.group.as_deref().unwrap_or(GROUP) == GROUP
+    };
+    let passthrough = tls.mode.as_deref() == Some("Passthrough");
+    Ok(Listener {
+        name: wire.name.as_str().into(),
+        hostname: hostname(wire.hostname.as_deref(), &path.field("hostname"), scope)?,
+        port: scope.port(wire.port, &path.field("port"))?,
+        protocol: match wire.protocol.as_str() {
+            "HTTP" => ListenerProtocol::Http,
+            "HTTPS" if !passthrough => ListenerProtocol::Https,
+            other => ListenerProtocol::Unsupported(other.into()),
+        },
+        certificates: certificates
+            .map(|one| reference(one, "", "Secret", scope))
+            .collect(),
+        from: from(allowed.namespaces.as_ref(), path, scope)?,
+        allows_http: allowed.kinds.is_empty() || allowed.kinds.iter().any(is_http),
+    })
+}
+
+fn from(
+    wire: Option<&wire::RouteNamespaces>,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<RoutesFrom, Fault> {
+    let selector = wire.and_then(|namespaces| namespaces.selector.as_ref());
+    match (
+        wire.and_then(|namespaces| namespaces.from.as_deref()),
+        selector,
+    ) {
+        (None | Some("Same"), _) => Ok(RoutesFrom::Same),
+        (Some("All"), _) => Ok(RoutesFrom::All),
+        (Some("Selector"), Some(selector)) if selector.match_expressions.is_empty() => {
+            let selector = Selector::new(labels(&selector.match_labels));
+            Ok(RoutesFrom::Selector(selector))
+        }
+        _ => {
+            let message = "only Same, All and Selector with matchLabels are supported";
+            Err(scope.fault(&path.field("allowedRoutes"), message))
+        }
+    }
+}
+
+fn hostname(
+    text: Option<&str>,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Hostname, Fault> {
+    match text {
+        None | Some("") => Ok(Hostname::any()),
+        Some(text) => text.parse().map_err(|error| scope.fault(path, error)),
+    }
+}
+
+fn reference(wire: &wire::ObjectRef, group: &str, kind: &str, scope: &Scope<'_>) -> Reference {
+    let namespace = wire.namespace.as_deref().and_then(some);
+    Reference {
+        group: wire.group.as_deref().unwrap_or(group).into(),
+        kind: wire.kind.as_deref().unwrap_or(kind).into(),
+        namespace: namespace.unwrap_or_else(|| scope.meta.key.namespace.clone()),
+        name: wire.name.as_str().into(),
+    }
+}
+
+pub(super) fn grant(spec: &wire::ReferenceGrant, scope: &Scope<'_>) -> ReferenceGrant {
+    let text = |value: &Option<String>| Arc::from(value.as_deref().unwrap_or_default());
+    let from = spec.from.iter();
+    let to = spec.to.iter();
+    ReferenceGrant {
+        namespace: scope.meta.key.namespace.clone(),
+        from: from
+            .map(|one| (text(&one.group), text(&one.kind), text(&one.namespace)))
+            .collect(),
+        to: to
+            .map(|one| (text(&one.group), text(&one.kind), some(&one.name)))
+            .collect(),
+    }
+}

@@ -1,0 +1,456 @@
+//! `HTTPRoute`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_api::hostname::Hostname;
+use mesh_api::resource::Meta;
+use mesh_api::route::headers::{HeaderEdit, HeaderOperations};
+use mesh_api::route::matcher::{HttpMatch, StringMatch};
+use mesh_api::route::mirror::Percent;
+use mesh_api::route::redirect::Scheme;
+use serde_json::{Map, Value, json};
+
+use super::{GROUP, Reference, reference};
+use crate::crd::gateway_api as wire;
+use crate::manifest::path::FieldPath;
+use crate::normalize::{Fault, Scope, some};
+
+/// An `HTTPRoute`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpRouteObject {
+    /// The object.
+    pub meta: Meta,
+    /// `parentRefs`.
+    pub parents: Vec<Parent>,
+    /// `hostnames`; empty for those of the listener.
+    pub hostnames: Vec<Hostname>,
+    /// `rules`.
+    pub rules: Vec<Rule>,
+}
+
+/// One `parentRefs[]` entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parent {
+    /// The object.
+    pub to: Reference,
+    /// One listener of it.
+    pub section: Option<Arc<str>>,
+    /// Listeners, or the Service's port, of this number.
+    pub port: Option<u16>,
+    /// As written, for the status.
+    pub written: Value,
+}
+
+/// One `rules[]` entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Alternatives, at least one.
+    pub matches: Vec<Match>,
+    /// Header edits.
+    pub headers: HeaderOperations,
+    /// Shadow backends.
+    pub mirrors: Vec<MirrorTo>,
+    /// Instead of backends.
+    pub redirect: Option<RequestRedirect>,
+    /// On the way to backends.
+    pub rewrite: Option<UrlRewrite>,
+    /// `backendRefs`.
+    pub backends: Vec<Backend>,
+    /// `timeouts.request`.
+    pub timeout: Option<Duration>,
+    /// `timeouts.backendRequest`.
+    pub try_timeout: Option<Duration>,
+}
+
+/// One `matches[]` entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// The path.
+    pub path: PathMatch,
+    /// Everything else.
+    pub rest: HttpMatch,
+}
+
+/// `path`, best first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(Arc<str>),
+    /// Whole segments, without last slash; empty for every path.
+    Prefix(Arc<str>),
+    /// RE2.
+    Regex(Arc<str>),
+}
+
+/// `RequestMirror`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MirrorTo {
+    /// Where to.
+    pub backend: Backend,
+    /// Share of requests.
+    pub share: Percent,
+}
+
+/// A backend reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The object.
+    pub to: Reference,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Share.
+    pub weight: u32,
+    /// Header edits for this backend.
+    pub headers: HeaderOperations,
+}
+
+/// `RequestRedirect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRedirect {
+    /// New scheme.
+    pub scheme: Option<Scheme>,
+    /// New host.
+    pub hostname: Option<Arc<str>>,
+    /// New path.
+    pub path: Option<Modifier>,
+    /// New port.
+    pub port: Option<u16>,
+    /// Status.
+    pub code: u16,
+}
+
+/// `URLRewrite`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlRewrite {
+    /// New host.
+    pub hostname: Option<Arc<str>>,
+    /// New path.
+    pub path: Option<Modifier>,
+}
+
+/// `path` of redirects and rewrites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Modifier {
+    /// The whole path.
+    Full(Arc<str>),
+    /// The matched prefix; without last slash.
+    Prefix(Arc<str>),
+}
+
+pub(in crate::normalize) fn normalize(
+    spec: &wire::HttpRoute,
+    scope: &Scope<'_>,
+) -> Result<HttpRouteObject, Fault> {
+    let root = FieldPath::ROOT;
+    let path = root.field("spec");
+    let hosts = path.field("hostnames");
+    let parents = path.field("parentRefs");
+    let rules = path.field("rules");
+    let hostnames = spec.hostnames.iter().enumerate();
+    let hostnames = hostnames.map(|(index, text)| {
+        text.parse()
+            .map_err(|error| scope.fault(&hosts.index(index), error))
+    });
+    let refs = spec.parent_refs.iter().enumerate();
+    let list = spec.rules.iter().enumerate();
+    Ok(HttpRouteObject {
+        meta: scope.meta.clone(),
+        parents: refs
+            .map(|(index, one)| parent(one, &parents.index(index), scope))
+            .collect::<Result<_, _>>()?,
+        hostnames: hostnames.collect::<Result<_, _>>()?,
+        rules: list
+            .map(|(index, one)| rule(one, &rules.index(index), scope))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn parent(
+    wire: &wire::ObjectRef,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Parent, Fault> {
+    let texts = [
+        ("group", &wire.group),
+        ("kind", &wire.kind),
+        ("namespace", &wire.namespace),
+        ("sectionName", &wire.section_name),
+    ];
+    let mut written = Map::from_iter([("name".to_owned(), json!(wire.name))]);
+    written.extend(
+        texts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))),
+    );
+    written.extend(wire.port.map(|port| ("port".to_owned(), json!(port))));
+    Ok(Parent {
+        to: reference(wire, GROUP, "Gateway", scope),
+        section: wire.section_name.as_deref().and_then(some),
+        port: port(wire.port, path, scope)?,
+        written: Value::Object(written),
+    })
+}
+
+fn port(
+    number: Option<u32>,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Option<u16>, Fault> {
+    number
+        .map(|number| scope.port(number, &path.field("port")))
+        .transpose()
+}
+
+fn rule(wire: &wire::HttpRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Rule, Fault> {
+    let unsupported = [
+        ("retry", wire.retry.is_some()),
+        ("sessionPersistence", wire.session_persistence.is_some()),
+    ];
+    if let Some((field, _)) = unsupported.into_iter().find(|(_, set)| *set) {
+        return Err(scope.fault(&path.field(field), "not supported yet"));
+    }
+    let list = path.field("matches");
+    let alternatives = wire.matches.iter().enumerate();
+    let mut matches: Vec<Match> = alternatives
+        .map(|(index, one)| http_match(one, &list.index(index), scope))
+        .collect::<Result<_, _>>()?;
+    if matches.is_empty() {
+        matches.push(Match {
+            path: PathMatch::Prefix("".into()),
+            rest: HttpMatch::default(),
+        });
+    }
+    let timeouts = wire.timeouts.clone().unwrap_or_default();
+    let limit = |limit: Option<crate::decode::jsonpb::GoDuration>| {
+        limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
+    };
+    let mut rule = Rule {
+        matches,
+        headers: HeaderOperations::default(),
+        mirrors: Vec::new(),
+        redirect: None,
+        rewrite: None,
+        backends: Vec::new(),
+        timeout: limit(timeouts.request),
+        try_timeout: limit(timeouts.backend_request),
+    };
+    let filters = path.field("filters");
+    for (index, one) in wire.filters.iter().enumerate() {
+        filter(one, &mut rule, &filters.index(index), scope)?;
+    }
+    let refs = path.field("backendRefs");
+    for (index, one) in wire.backend_refs.iter().enumerate() {
+        rule.backends.push(backend(one, &refs.index(index), scope)?);
+    }
+    Ok(rule)
+}
+
+fn http_match(
+    wire: &wire::HttpMatch,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Match, Fault> {
+    let (kind, value) = match &wire.path {
+        Some(path) => (path.r#type.as_deref(), path.value.as_deref()),
+        None => (None, None),
+    };
+    let value = value.unwrap_or("/");
+    let path_match = match kind {
+        None | Some("PathPrefix") => PathMatch::Prefix(value.trim_end_matches('/').into()),
+        Some("Exact") => PathMatch::Exact(value.into()),
+        Some("RegularExpression") => PathMatch::Regex(regex(value, &path.field("path"), scope)?),
+        Some(other) => {
+            let message = format!("path type \"{other}\" is not supported");
+            return Err(scope.fault(&path.field("path"), message));
+        }
+    };
+    let headers = named(&wire.headers, &path.field("headers"), scope)?;
+    let lower = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase().into(), value));
+    Ok(Match {
+        path: path_match,
+        rest: HttpMatch {
+            method: wire
+                .method
+                .as_deref()
+                .map(|method| StringMatch::Exact(method.into())),
+            headers: lower.collect(),
+            query_params: named(&wire.query_params, &path.field("queryParams"), scope)?,
+            ..HttpMatch::default()
+        },
+    })
+}
+
+/// Of several matches of one name the first counts.
+fn named(
+    list: &[wire::NamedMatch],
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<BTreeMap<Arc<str>, StringMatch>, Fault> {
+    let mut matchers = BTreeMap::new();
+    for (index, one) in list.iter().enumerate() {
+        let matcher = match one.r#type.as_deref() {
+            Some("RegularExpression") => {
+                StringMatch::Regex(regex(&one.value, &path.index(index), scope)?)
+            }
+            _ => StringMatch::Exact(one.value.as_str().into()),
+        };
+        matchers.entry(one.name.as_str().into()).or_insert(matcher);
+    }
+    Ok(matchers)
+}
+
+fn regex(text: &str, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Arc<str>, Fault> {
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => {
+            let message = format!("\"{text}\" is not a regular expression");
+            Err(scope.fault(path, message))
+        }
+    }
+}
+
+fn filter(
+    wire: &wire::HttpFilter,
+    rule: &mut Rule,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Fault> {
+    if header_filter(wire, &mut rule.headers) {
+        return Ok(());
+    }
+    match (
+        &wire.request_redirect,
+        &wire.url_rewrite,
+        &wire.request_mirror,
+    ) {
+        (Some(one), _, _) => {
+            let path = path.field("requestRedirect");
+            rule.redirect = Some(redirect(one, &path, scope)?);
+        }
+        (_, Some(one), _) => {
+            rule.rewrite = Some(UrlRewrite {
+                hostname: one.hostname.as_deref().and_then(some),
+                path: one.path.as_ref().map(modifier),
+            });
+        }
+        (_, _, Some(one)) => {
+            let at = path.field("requestMirror");
+            rule.mirrors.push(MirrorTo {
+                backend: backend(&one.backend_ref, &at.field("backendRef"), scope)?,
+                share: share(one).ok_or_else(|| scope.fault(&at, "not a share of requests"))?,
+            });
+        }
+        _ => {
+            let message = format!("filter \"{}\" is not supported yet", wire.r#type);
+            return Err(scope.fault(path, message));
+        }
+    }
+    Ok(())
+}
+
+/// True if the filter is one of headers.
+fn header_filter(wire: &wire::HttpFilter, headers: &mut HeaderOperations) -> bool {
+    let request = wire.request_header_modifier.as_ref();
+    let response = wire.response_header_modifier.as_ref();
+    if let Some(modifier) = request {
+        headers.request = edit(modifier);
+    }
+    if let Some(modifier) = response {
+        headers.response = edit(modifier);
+    }
+    request.is_some() || response.is_some()
+}
+
+fn edit(modifier: &wire::HeaderModifier) -> HeaderEdit {
+    let pairs = |list: &[wire::Header]| {
+        list.iter()
+            .map(|one| (one.name.as_str().into(), one.value.as_str().into()))
+            .collect()
+    };
+    HeaderEdit {
+        set: pairs(&modifier.set),
+        add: pairs(&modifier.add),
+        remove: modifier
+            .remove
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+    }
+}
+
+fn share(mirror: &wire::RequestMirror) -> Option<Percent> {
+    match (&mirror.percent, &mirror.fraction) {
+        (Some(percent), _) => Percent::from_percent(f64::from(*percent)),
+        (None, Some(fraction)) => {
+            let whole = f64::from(fraction.denominator.unwrap_or(100));
+            Percent::from_percent(f64::from(fraction.numerator) * 100.0 / whole)
+        }
+        (None, None) => Some(Percent::ALL),
+    }
+}
+
+fn redirect(
+    wire: &wire::RequestRedirect,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<RequestRedirect, Fault> {
+    let code = wire.status_code.unwrap_or(302);
+    let code = u16::try_from(code)
+        .ok()
+        .filter(|code| (300..400).contains(code));
+    Ok(RequestRedirect {
+        scheme: match wire.scheme.as_deref() {
+            Some("http") => Some(Scheme::Http),
+            Some("https") => Some(Scheme::Https),
+            _ => None,
+        },
+        hostname: wire.hostname.as_deref().and_then(some),
+        path: wire.path.as_ref().map(modifier),
+        port: port(wire.port, path, scope)?,
+        code: code.ok_or_else(|| scope.fault(&path.field("statusCode"), "not a redirect"))?,
+    })
+}
+
+fn modifier(wire: &wire::PathModifier) -> Modifier {
+    match (&wire.replace_full_path, &wire.replace_prefix_match) {
+        (Some(full), _) => Modifier::Full(full.as_str().into()),
+        (None, prefix) => {
+            let prefix = prefix.as_deref().unwrap_or_default();
+            Modifier::Prefix(prefix.trim_end_matches('/').into())
+        }
+    }
+}
+
+fn backend(
+    wire: &wire::BackendRef,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Backend, Fault> {
+    let mut headers = HeaderOperations::default();
+    for one in &wire.filters {
+        if !header_filter(one, &mut headers) {
+            let message = format!(
+                "filter \"{}\" of a backend is not supported yet",
+                one.r#type
+            );
+            return Err(scope.fault(&path.field("filters"), message));
+        }
+    }
+    let to = wire::ObjectRef {
+        group: wire.group.clone(),
+        kind: wire.kind.clone(),
+        namespace: wire.namespace.clone(),
+        name: wire.name.clone(),
+        ..wire::ObjectRef::default()
+    };
+    Ok(Backend {
+        to: reference(&to, "", "Service", scope),
+        port: port(wire.port, path, scope)?,
+        weight: wire.weight.unwrap_or(1),
+        headers,
+    })
+}

@@ -1,0 +1,221 @@
+//! Listeners of Gateways: which are in force, and as what.
+
+use std::sync::Arc;
+
+use mesh_api::gateway::{Gateway, Server, ServerCertificate, ServerHost, ServerTls, ServerTlsMode};
+use mesh_api::labels::{Labels, Selector};
+use mesh_api::port::Protocol;
+use mesh_api::resource::{Meta, ResourceKey};
+use mesh_api::route::GatewayRef;
+use mesh_api::traffic_policy::tls::TlsVersion;
+
+use super::{GENERATED, World};
+use crate::normalize::Model;
+use crate::normalize::gateway_api::{
+    KubernetesGateway, Listener, ListenerProtocol, Reference, RoutesFrom,
+};
+use crate::store::Store;
+
+/// The label of the pods of a Gateway that has its own.
+pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Why something is not so: reason and message of a condition.
+pub(super) type Reason = (&'static str, String);
+
+/// A listener with what was found out about it.
+pub(super) struct BoundListener<'a> {
+    pub(super) gateway: &'a KubernetesGateway,
+    pub(super) listener: &'a Listener,
+    /// The pods and their namespace.
+    pods: Option<(Selector, Arc<str>)>,
+    pub(super) accepted: Result<(), Reason>,
+    pub(super) resolved: Result<(), Reason>,
+    pub(super) conflicted: bool,
+    /// Routes that are attached.
+    pub(super) attached: u32,
+}
+
+/// All listeners of all Gateways.
+pub(super) fn bind<'a>(
+    gateways: &[&'a KubernetesGateway],
+    world: World<'_>,
+) -> Vec<BoundListener<'a>> {
+    let mut bound: Vec<BoundListener<'a>> = Vec::new();
+    for gateway in gateways {
+        let pods = pods(gateway, world.store);
+        for (index, listener) in gateway.listeners.iter().enumerate() {
+            let others = &gateway.listeners[..index];
+            bound.push(BoundListener {
+                gateway,
+                listener,
+                pods: pods.clone(),
+                accepted: accepted(listener),
+                resolved: resolved(gateway, listener, world),
+                conflicted: others.iter().any(|other| conflict(other, listener)),
+                attached: 0,
+            });
+        }
+    }
+    bound
+}
+
+impl BoundListener<'_> {
+    /// True if it takes connections.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.accepted.is_ok() && self.resolved.is_ok() && !self.conflicted
+    }
+
+    /// The name of the Gateway that it becomes.
+    pub(super) fn reference(&self) -> GatewayRef {
+        GatewayRef::Gateway {
+            namespace: self.gateway.meta.key.namespace.clone(),
+            name: self.name().into(),
+        }
+    }
+
+    /// True if routes of `namespace` may attach.
+    pub(super) fn admits(&self, namespace: &str, store: &Store) -> bool {
+        match &self.listener.from {
+            RoutesFrom::All => true,
+            RoutesFrom::Same => namespace == self.gateway.meta.namespace(),
+            RoutesFrom::Selector(selector) => {
+                let key = ResourceKey::new("Namespace", "", namespace);
+                let object = store.get(&key);
+                object.is_some_and(|object| selector.matches(&object.meta.labels))
+            }
+        }
+    }
+
+    /// The Gateway that the listener becomes.
+    pub(super) fn model(&self) -> Option<Gateway> {
+        if !self.is_in_force() {
+            return None;
+        }
+        let (selector, namespace) = self.pods.clone()?;
+        let meta = &self.gateway.meta;
+        Some(Gateway {
+            meta: Meta {
+                key: ResourceKey::new("Gateway", meta.namespace(), &self.name()),
+                ..meta.clone()
+            },
+            selector,
+            pod_namespace: Some(namespace),
+            servers: vec![self.server()],
+        })
+    }
+
+    fn name(&self) -> String {
+        let gateway = self.gateway.meta.name();
+        format!("{gateway}-{GENERATED}-{}", self.listener.name)
+    }
+
+    fn server(&self) -> Server {
+        let secret = self.listener.certificates.first();
+        let https = self.listener.protocol == ListenerProtocol::Https;
+        Server {
+            port: self.listener.port,
+            port_name: self.listener.name.clone(),
+            protocol: if https {
+                Protocol::Https
+            } else {
+                Protocol::Http
+            },
+            name: Some(self.listener.name.clone()),
+            bind: None,
+            hosts: vec![ServerHost {
+                namespace: None,
+                host: self.listener.hostname.clone(),
+            }],
+            tls: secret.filter(|_| https).map(tls),
+        }
+    }
+}
+
+fn tls(secret: &Reference) -> ServerTls {
+    let certificate = ServerCertificate::Credential(secret.name.clone());
+    ServerTls {
+        https_redirect: false,
+        mode: Some(ServerTlsMode::Simple(certificate)),
+        subject_alt_names: Vec::new(),
+        verify_certificate_spki: Vec::new(),
+        verify_certificate_hash: Vec::new(),
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        cipher_suites: Vec::new(),
+    }
+}
+
+/// The Gateway's own pods, or those of the Service that it names.
+fn pods(gateway: &KubernetesGateway, store: &Store) -> Option<(Selector, Arc<str>)> {
+    let Some(address) = gateway.addresses.first() else {
+        let label = [(GATEWAY_NAME, gateway.meta.name())];
+        let selector = Selector::new(label.into_iter().collect::<Labels>());
+        return Some((selector, gateway.meta.key.namespace.clone()));
+    };
+    let key = service_key(address, gateway.meta.namespace());
+    match store.get(&key).map(|object| &object.model) {
+        Some(Model::Service(service)) => Some((service.selector.clone()?, key.namespace)),
+        _ => None,
+    }
+}
+
+/// `NAME`, or `NAME.NAMESPACE` with whatever follows.
+pub(super) fn service_key(address: &str, own: &str) -> ResourceKey {
+    let mut labels = address.split('.');
+    let name = labels.next().unwrap_or_default();
+    ResourceKey::new("Service", labels.next().unwrap_or(own), name)
+}
+
+fn accepted(listener: &Listener) -> Result<(), Reason> {
+    match &listener.protocol {
+        ListenerProtocol::Http | ListenerProtocol::Https => Ok(()),
+        ListenerProtocol::Unsupported(protocol) => {
+            let message = format!("protocol {protocol} is not supported yet");
+            Err(("UnsupportedProtocol", message))
+        }
+    }
+}
+
+/// Differs from Istio: a listener has one certificate, in the namespace of its pods.
+fn resolved(
+    gateway: &KubernetesGateway,
+    listener: &Listener,
+    world: World<'_>,
+) -> Result<(), Reason> {
+    if listener.protocol != ListenerProtocol::Https {
+        return Ok(());
+    }
+    let invalid = |message: String| Err(("InvalidCertificateRef", message));
+    let [secret] = &*listener.certificates else {
+        return invalid("exactly one certificate is supported".to_owned());
+    };
+    if (&*secret.group, &*secret.kind) != ("", "Secret") {
+        return invalid(format!("{} is not a Secret", secret.kind));
+    }
+    let Reference {
+        namespace, name, ..
+    } = secret;
+    if !world
+        .grants
+        .permit("Gateway", gateway.meta.namespace(), secret)
+    {
+        let message = format!("no ReferenceGrant for Secret \"{namespace}/{name}\"");
+        return Err(("RefNotPermitted", message));
+    }
+    if **namespace != *gateway.meta.namespace() {
+        return invalid("certificates of other namespaces are not supported yet".to_owned());
+    }
+    let key = ResourceKey::new("Secret", namespace, name);
+    match world.store.get(&key).map(|object| &object.model) {
+        Some(Model::Credential(one)) if one.private_key.is_some() => Ok(()),
+        _ => invalid(format!(
+            "Secret \"{namespace}/{name}\" holds no certificate and key"
+        )),
+    }
+}
+
+/// Listeners of one port are told apart by host, and speak one protocol.
+fn conflict(earlier: &Listener, later: &Listener) -> bool {
+    earlier.port == later.port
+        && (earlier.protocol != later.protocol || earlier.hostname == later.hostname)
+}

@@ -1,0 +1,140 @@
+//! What GatewayClasses, Gateways and HTTPRoutes are told about themselves, without
+//! times and generations, which the writer knows.
+
+use mesh_api::resource::ResourceKey;
+use serde_json::{Value, json};
+
+use super::attach::Attachment;
+use super::listener::{BoundListener, Reason, service_key};
+use crate::normalize::Model;
+use crate::normalize::gateway_api::{CONTROLLER, GROUP, KubernetesGateway};
+use crate::snapshot::derived::Statuses;
+use crate::store::Store;
+
+/// The classes of this mesh.
+pub(super) fn classes(store: &Store, statuses: &mut Statuses) {
+    for object in store.of_kind("GatewayClass") {
+        if matches!(object.model, Model::GatewayClass(true)) {
+            let accepted = condition("Accepted", "Accepted", &Ok(()));
+            let status = json!({"conditions": [accepted]});
+            statuses.insert(object.meta.key.clone(), status);
+        }
+    }
+}
+
+/// Nothing if no parent is ours.
+pub(super) fn route(attachments: Vec<Attachment>) -> Option<Value> {
+    if attachments.is_empty() {
+        return None;
+    }
+    let parents = attachments.into_iter().map(|one| {
+        json!({
+            "parentRef": one.parent,
+            "controllerName": CONTROLLER,
+            "conditions": [
+                condition("Accepted", "Accepted", &one.accepted),
+                condition("ResolvedRefs", "ResolvedRefs", &one.resolved),
+            ],
+        })
+    });
+    Some(json!({"parents": parents.collect::<Vec<_>>()}))
+}
+
+/// A Gateway with its listeners.
+pub(super) fn gateway<'a>(
+    gateway: &KubernetesGateway,
+    listeners: impl Iterator<Item = &'a BoundListener<'a>>,
+    store: &Store,
+) -> Value {
+    let listeners: Vec<&BoundListener<'_>> = listeners.collect();
+    let invalid = listeners.iter().filter(|one| !one.is_in_force()).count();
+    let accepted = match invalid {
+        0 => Ok(()),
+        _ if invalid < listeners.len() => Ok(()),
+        _ => Err(("ListenersNotValid", "no listener is valid".to_owned())),
+    };
+    let address = address(gateway, store);
+    let programmed = match (&accepted, &address) {
+        (Err(_), _) => Err(("Invalid", "no listener is valid".to_owned())),
+        (Ok(()), Err(missing)) => Err(missing.clone()),
+        (Ok(()), Ok(_)) => Ok(()),
+    };
+    let addresses: Vec<Value> = address
+        .iter()
+        .map(|value| json!({"type": "Hostname", "value": value}))
+        .collect();
+    json!({
+        "conditions": [
+            condition("Accepted", if invalid > 0 { "ListenersNotValid" } else { "Accepted" }, &accepted),
+            condition("Programmed", "Programmed", &programmed),
+        ],
+        "addresses": addresses,
+        "listeners": listeners.into_iter().map(listener).collect::<Vec<_>>(),
+    })
+}
+
+/// The Service through which the Gateway is reached.
+fn address(gateway: &KubernetesGateway, store: &Store) -> Result<String, Reason> {
+    let namespace = gateway.meta.namespace();
+    let key = match gateway.addresses.first() {
+        Some(address) => service_key(address, namespace),
+        None => own_service(gateway),
+    };
+    match store.get(&key).map(|object| &object.model) {
+        Some(Model::Service(service)) => Ok(service.hostname.as_str().to_owned()),
+        _ => Err(("AddressNotAssigned", format!("{key} does not exist"))),
+    }
+}
+
+/// The Service of a Gateway that names no other. Its name is Istio's.
+fn own_service(gateway: &KubernetesGateway) -> ResourceKey {
+    let name = format!("{}-{}", gateway.meta.name(), gateway.class);
+    ResourceKey::new("Service", gateway.meta.namespace(), &name)
+}
+
+fn listener(one: &BoundListener<'_>) -> Value {
+    let programmed = match one.is_in_force() {
+        true => Ok(()),
+        false => Err(("Invalid", "the listener is not valid".to_owned())),
+    };
+    let accepted = match one.conflicted {
+        true => Err((
+            "HostnameConflict",
+            "another listener has port and host".to_owned(),
+        )),
+        false => one.accepted.clone(),
+    };
+    let kinds = match one.listener.allows_http && one.accepted.is_ok() {
+        true => vec![json!({"group": GROUP, "kind": "HTTPRoute"})],
+        false => Vec::new(),
+    };
+    json!({
+        "name": &*one.listener.name,
+        "attachedRoutes": one.attached,
+        "supportedKinds": kinds,
+        "conditions": [
+            condition("Accepted", "Accepted", &accepted),
+            condition("Programmed", "Programmed", &programmed),
+            condition("ResolvedRefs", "ResolvedRefs", &one.resolved),
+            conflicted(one.conflicted),
+        ],
+    })
+}
+
+/// True is the bad state here.
+fn conflicted(conflicted: bool) -> Value {
+    let (status, reason) = match conflicted {
+        true => ("True", "HostnameConflict"),
+        false => ("False", "NoConflicts"),
+    };
+    json!({"type": "Conflicted", "status": status, "reason": reason, "message": ""})
+}
+
+fn condition(name: &str, reason: &str, state: &Result<(), Reason>) -> Value {
+    match state {
+        Ok(()) => json!({"type": name, "status": "True", "reason": reason, "message": ""}),
+        Err((reason, message)) => {
+            json!({"type": name, "status": "False", "reason": reason, "message": message})
+        }
+    }
+}

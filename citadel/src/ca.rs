@@ -3,6 +3,9 @@
 //! Readers take the current [`KeyCertBundle`] by an atomic load; a change swaps the whole. Roots are also
 //! published through a `watch` channel, which the assembly copies to where proxies read them. Where the CA is
 //! kept is the business of [`directory`] and [`secret`].
+//!
+//! New roots are announced before anything is signed under them: where proxies learn of roots with a delay,
+//! a CA that signed at once would issue certificates that others do not accept yet.
 
 pub mod key_cert_bundle;
 
@@ -16,12 +19,13 @@ pub mod rotation;
 
 pub mod self_signed;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_api::identity::{SpiffeId, TrustDomain};
 use rcgen::PublicKeyData;
 use thiserror::Error;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -39,6 +43,8 @@ pub struct CaConfig {
     pub trust_domain: TrustDomain,
     /// How long certificates live.
     pub lifetimes: Lifetimes,
+    /// How long new roots are announced before anything is signed under them.
+    pub announcement: time::Duration,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -71,8 +77,16 @@ pub enum CaError {
 pub struct Ca {
     config: CaConfig,
     in_force: ArcSwap<InForce>,
+    /// What will be in force once its roots are known.
+    announced: Mutex<Option<Announced>>,
     roots: watch::Sender<Arc<TrustBundle>>,
     metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Announced {
+    since: OffsetDateTime,
+    in_force: InForce,
 }
 
 #[derive(Debug)]
@@ -95,6 +109,7 @@ impl Ca {
         Ok(Self {
             config,
             in_force: ArcSwap::from_pointee(in_force),
+            announced: Mutex::default(),
             roots: watch::Sender::new(roots),
             metrics,
         })
@@ -160,13 +175,54 @@ impl Ca {
         &self.metrics
     }
 
-    /// Takes over files of `origin` if they differ and pass every check; says whether it did.
+    /// Takes over files of `origin` if they differ and pass every check; says whether they differ.
+    ///
+    /// Where they bring roots that nobody knows, these are announced first, see [`settle`](Self::settle).
     pub fn take_over(&self, origin: &str, files: CaFiles) -> Result<bool, CaError> {
-        if files == self.in_force.load().files {
+        let mut announced = self.announced();
+        if announced
+            .as_ref()
+            .is_some_and(|announced| announced.in_force.files == files)
+            || (announced.is_none() && self.is_in_force(&files))
+        {
             return Ok(false);
         }
-        self.replace(check(&self.config, origin, files)?);
+        let in_force = check(&self.config, origin, files)?;
+        let known = self.trust_bundle();
+        let united = known.united(in_force.bundle.trust_bundle());
+        if announced.is_none() && (united == *known || self.config.announcement.is_zero()) {
+            drop(announced);
+            self.replace(in_force);
+            return Ok(true);
+        }
+        tracing::info!(origin, "announcing the roots of another CA");
+        *announced = Some(Announced {
+            since: self.config.clock.now(),
+            in_force,
+        });
+        self.roots.send_replace(Arc::new(united));
         Ok(true)
+    }
+
+    /// Signs with what was announced long enough.
+    pub fn settle(&self) {
+        let mut announced = self.announced();
+        let is_due = |announced: &mut Announced| {
+            self.config.clock.now() - announced.since >= self.config.announcement
+        };
+        let settled = announced.take_if(is_due);
+        drop(announced);
+        if let Some(settled) = settled {
+            self.replace(settled.in_force);
+        }
+    }
+
+    /// How long until there is something to [`settle`](Self::settle).
+    pub fn settles_in(&self) -> Option<std::time::Duration> {
+        let announced = self.announced();
+        let due = announced.as_ref()?.since + self.config.announcement;
+        let left = due - self.config.clock.now();
+        Some(left.try_into().unwrap_or_default())
     }
 
     /// The files of a renewed root, if the one in force is self-signed and in the last part of its life.
@@ -191,17 +247,26 @@ impl Ca {
 
     fn replace(&self, in_force: InForce) {
         self.metrics.observe_ca(&in_force.bundle);
-        let roots = Arc::new(in_force.bundle.trust_bundle().clone());
+        let roots = in_force.bundle.trust_bundle().clone();
         let old = self.trust_bundle();
         if !old.roots().iter().any(|root| roots.roots().contains(root)) {
             tracing::warn!(
                 "none of the former roots is trusted any more: certificates under them fail until renewed"
             );
         }
-        // Roots first: whoever sees a certificate of the new CA finds its root published.
-        self.roots.send_replace(roots);
+        // Roots first: whoever sees a certificate of the new CA finds its root published. And last, since
+        // who follows the roots gets certificates of the CA in force.
+        self.roots.send_replace(Arc::new(old.united(&roots)));
         self.in_force.store(Arc::new(in_force));
+        self.roots.send_replace(Arc::new(roots));
         tracing::info!("the CA was replaced");
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Option<Announced>> {
+        // It is only ever replaced as a whole.
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

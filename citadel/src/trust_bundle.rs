@@ -70,6 +70,19 @@ impl TrustBundle {
         &self.roots
     }
 
+    /// These roots and then those of `other`, each once.
+    pub fn united(&self, other: &Self) -> Self {
+        let mut roots = self.roots.clone();
+        roots.extend(
+            other
+                .roots
+                .iter()
+                .filter(|root| !self.roots.contains(root))
+                .cloned(),
+        );
+        Self { roots }
+    }
+
     /// Concatenated PEM, as `root-cert.pem` has it.
     pub fn to_pem(&self) -> String {
         certificates_to_pem(&self.roots)

@@ -7,7 +7,7 @@ use citadel::authenticate::jwks::TokenVerifier;
 use citadel::authenticate::token_review::TokenReviewer;
 use citadel::authenticate::{Authenticator, Tokens};
 use citadel::ca::directory::CaDirectory;
-use citadel::ca::secret::CaSecrets;
+use citadel::ca::secret::{ANNOUNCEMENT, CaSecrets};
 use citadel::ca::{CaConfig, rotation};
 use citadel::issue::Lifetimes;
 use citadel::metrics::Metrics;
@@ -47,6 +47,11 @@ pub(crate) async fn open(
     let config = CaConfig {
         trust_domain: trust_domain.clone(),
         lifetimes,
+        // In a directory the roots are where everybody sees them at once.
+        announcement: match cluster {
+            Some(_) => ANNOUNCEMENT,
+            None => time::Duration::ZERO,
+        },
         clock: Clock::system(),
     };
     let ca = open_ca(args, cluster, config, metrics, tasks).await?;

@@ -20,8 +20,13 @@ pub async fn run(directory: CaDirectory, ca: Arc<Ca>) -> Result<(), CaError> {
     // Something may have changed between the first read and the watch.
     step(&directory, &ca);
     loop {
+        let settles = ca.settles_in();
         tokio::select! {
             () = watch.changed() => {}
+            () = tokio::time::sleep(settles.unwrap_or_default()), if settles.is_some() => {
+                ca.settle();
+                continue;
+            }
             () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
         step(&directory, &ca);

@@ -5,7 +5,8 @@
 //! others read. After that all follow the Secrets; a replica in the lead renews a self-signed root, and only
 //! against the version that it has seen. A Secret that vanishes changes nothing until the next start.
 //!
-//! Differs from Istio: a CA that is plugged in later takes over at once, not at the next start.
+//! Differs from Istio: a CA that is plugged in later takes over without a restart, once its roots had time to
+//! reach every proxy.
 
 mod files;
 
@@ -32,6 +33,10 @@ pub const SELF_SIGNED: &str = "istio-ca-secret";
 
 /// The Secret of a CA that the operator brings.
 pub const PLUGGED_IN: &str = "cacerts";
+
+/// How long roots may take to every proxy: through the ConfigMap of its namespace, which a kubelet looks at
+/// once in a minute or two.
+pub const ANNOUNCEMENT: time::Duration = time::Duration::minutes(3);
 
 /// Why the CA cannot be read, made or renewed.
 #[derive(Debug, Error)]
@@ -96,9 +101,14 @@ impl CaSecrets {
         let mut seen = BTreeMap::new();
         let mut check = tokio::time::interval(CHECK_INTERVAL);
         loop {
+            let settles = ca.settles_in();
             tokio::select! {
                 Some(secret) = plugged_in.next() => note(&mut seen, PLUGGED_IN, secret),
                 Some(secret) = self_signed.next() => note(&mut seen, SELF_SIGNED, secret),
+                () = tokio::time::sleep(settles.unwrap_or_default()), if settles.is_some() => {
+                    ca.settle();
+                    continue;
+                }
                 _ = check.tick() => {}
             }
             let leads = *leads.borrow();

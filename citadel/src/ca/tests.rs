@@ -16,6 +16,7 @@ fn config(clock: Clock) -> CaConfig {
     CaConfig {
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
+        announcement: time::Duration::ZERO,
         clock,
     }
 }
@@ -110,11 +111,7 @@ fn a_new_ca_is_taken_over_and_its_roots_published() {
 #[test]
 fn a_root_in_the_last_fifth_of_its_life_is_renewed_on_disk_and_in_force() {
     let directory = tempfile::tempdir().unwrap();
-    let now = Arc::new(AtomicI64::new(OffsetDateTime::now_utc().unix_timestamp()));
-    let hands = now.clone();
-    let clock = Clock::from_fn(move || {
-        OffsetDateTime::from_unix_timestamp(hands.load(Ordering::SeqCst)).unwrap()
-    });
+    let (clock, now) = clock();
     let kept = CaDirectory::new(directory.path());
     let ca = kept.open(config(clock), Metrics::default()).unwrap();
     kept.renew_if_due(&ca).unwrap();
@@ -126,6 +123,76 @@ fn a_root_in_the_last_fifth_of_its_life_is_renewed_on_disk_and_in_force() {
     assert!(!kept.reload(&ca).unwrap(), "memory and disk agree");
     kept.renew_if_due(&ca).unwrap();
     assert_eq!(ca.trust_bundle().roots().len(), 2, "renewed once");
+}
+
+/// A clock and its hands, in seconds.
+fn clock() -> (Clock, Arc<AtomicI64>) {
+    let now = Arc::new(AtomicI64::new(OffsetDateTime::now_utc().unix_timestamp()));
+    let hands = now.clone();
+    let clock = Clock::from_fn(move || {
+        OffsetDateTime::from_unix_timestamp(hands.load(Ordering::SeqCst)).unwrap()
+    });
+    (clock, now)
+}
+
+fn created(organization: &str) -> CaFiles {
+    self_signed::create(organization, OffsetDateTime::now_utc()).unwrap()
+}
+
+#[test]
+fn new_roots_are_announced_before_anything_is_signed_under_them() {
+    let (clock, now) = clock();
+    let mut config = config(clock);
+    config.announcement = Duration::minutes(3);
+    let (old, new) = (created("old"), created("new"));
+    let ca = Ca::new(config, "a test", old.clone(), Metrics::default()).unwrap();
+    assert_eq!(ca.settles_in(), None);
+
+    assert!(ca.take_over("a test", new.clone()).unwrap());
+    assert!(!ca.take_over("a test", new.clone()).unwrap(), "known");
+    assert_eq!(ca.settles_in(), Some(std::time::Duration::from_secs(180)));
+    now.fetch_add(179, Ordering::SeqCst);
+    ca.settle();
+    assert!(ca.is_in_force(&old));
+    let announced = ca.trust_bundle().to_pem();
+    assert_eq!(announced, old.root_cert.clone() + &new.root_cert);
+
+    now.fetch_add(1, Ordering::SeqCst);
+    ca.settle();
+    assert!(ca.is_in_force(&new));
+    assert_eq!(ca.trust_bundle().to_pem(), new.root_cert);
+    assert_eq!(ca.settles_in(), None);
+}
+
+#[test]
+fn an_announcement_is_taken_back_with_what_it_announced() {
+    let (clock, now) = clock();
+    let mut config = config(clock);
+    config.announcement = Duration::minutes(3);
+    let (old, new) = (created("old"), created("new"));
+    let ca = Ca::new(config, "a test", old.clone(), Metrics::default()).unwrap();
+    ca.take_over("a test", new).unwrap();
+    ca.take_over("a test", old.clone()).unwrap();
+    now.fetch_add(180, Ordering::SeqCst);
+    ca.settle();
+    assert!(ca.is_in_force(&old));
+    assert_eq!(ca.trust_bundle().to_pem(), old.root_cert);
+}
+
+#[test]
+fn roots_that_are_known_already_need_no_announcement() {
+    let mut config = config(Clock::system());
+    config.announcement = Duration::minutes(3);
+    let (old, mut new) = (created("old"), created("new"));
+    let both = old.root_cert.clone() + &new.root_cert;
+    let announcing = CaFiles {
+        root_cert: both.clone(),
+        ..old
+    };
+    new.root_cert = both;
+    let ca = Ca::new(config, "a test", announcing, Metrics::default()).unwrap();
+    assert!(ca.take_over("a test", new.clone()).unwrap());
+    assert!(ca.is_in_force(&new));
 }
 
 #[tokio::test]

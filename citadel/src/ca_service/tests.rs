@@ -16,6 +16,7 @@ fn service() -> CaService {
     let config = CaConfig {
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
+        announcement: time::Duration::ZERO,
         clock: Clock::system(),
     };
     let files = self_signed::create("cluster.local", config.clock.now()).unwrap();

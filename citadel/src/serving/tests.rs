@@ -19,6 +19,7 @@ fn fixture() -> Fixture {
     let config = CaConfig {
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
+        announcement: time::Duration::ZERO,
         clock: Clock::system(),
     };
     let files = self_signed::create("cluster.local", config.clock.now()).unwrap();

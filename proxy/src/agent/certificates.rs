@@ -3,6 +3,7 @@
 //! A renewal that fails is tried again with backoff while the old certificate still serves; the roots come with
 //! every answer and from the mounted file, whichever knows more, so that a root rotation overlaps.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +26,8 @@ use crate::tls::secret_store::SecretStore;
 
 /// One request to citadel, connection included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the mounted roots are looked at; a kubelet takes a minute to bring new ones.
+const ROOTS_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Renewal happens at half of the life, give or take one per cent of it, so that a fleet does not come at once.
@@ -131,8 +134,9 @@ impl Certificates {
                         renewal_seconds = renewal.as_secs(),
                         "workload certificate issued"
                     );
-                    self.publish(certificate);
-                    tokio::time::sleep(renewal).await;
+                    self.publish(certificate.clone());
+                    // Dropped at the renewal, between two looks at the file.
+                    let _ = tokio::time::timeout(renewal, self.follow_roots(certificate)).await;
                     continue;
                 }
                 Ok(Err(error)) => tracing::warn!(error = %chain(&error), "no workload certificate"),
@@ -141,6 +145,24 @@ impl Certificates {
                 }
             }
             tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Publishes the certificate again with other roots, whenever the mounted file changes.
+    async fn follow_roots(&self, mut certificate: WorkloadCertificate) {
+        let answered = certificate.roots.clone();
+        loop {
+            tokio::time::sleep(ROOTS_INTERVAL).await;
+            // A file that is being replaced, or is not there now, says nothing about roots.
+            let Ok(mounted) = self.authority.roots_pem() else {
+                continue;
+            };
+            let roots = united_roots(&answered, &String::from_utf8_lossy(&mounted));
+            if roots != certificate.roots {
+                tracing::info!("the roots of the mesh have changed");
+                certificate.roots = roots;
+                self.publish(certificate.clone());
+            }
         }
     }
 
@@ -243,13 +265,16 @@ where
     tower::service_fn(move |_: Uri| connect())
 }
 
-/// The version under which a certificate's secrets are served: its expiry.
+/// The version under which a certificate's secrets are served: its expiry, and what else may differ.
 pub fn certificate_version(certificate: &WorkloadCertificate) -> String {
     let since = certificate
         .not_after
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    format!("{}.{}", since.as_secs(), certificate.chain.len())
+    let mut roots = std::hash::DefaultHasher::new();
+    certificate.roots.hash(&mut roots);
+    let (chain, roots) = (certificate.chain.len(), roots.finish());
+    format!("{}.{chain}.{roots:x}", since.as_secs())
 }
 
 fn validity(chain: &str, key: &str) -> Result<(SystemTime, SystemTime), IssueError> {

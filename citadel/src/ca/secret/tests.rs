@@ -21,6 +21,7 @@ fn config() -> CaConfig {
     CaConfig {
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
+        announcement: time::Duration::ZERO,
         clock: Clock::system(),
     }
 }

@@ -12,6 +12,7 @@ mod mixed;
 mod mtls;
 mod protocols;
 mod restarts;
+mod revisions;
 mod routing;
 mod telemetry;
 
@@ -130,6 +131,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Kubernetes,
         run: restarts::run,
+    },
+    Case {
+        name: "revisions",
+        about: "a namespace moves to a second control plane and back, without a failed request",
+        data_planes: WEFT,
+        places: Places::Kubernetes,
+        run: revisions::run,
     },
 ];
 

@@ -39,6 +39,10 @@ pub trait Cluster {
     fn start_control_plane(&self) -> Result<()>;
     /// Begins to replace the pods of a deployment by new ones.
     fn restart(&self, namespace: &str, deployment: &str) -> Result<()>;
+    /// Installs a further control plane.
+    fn install_revision(&self, revision: &str) -> Result<()>;
+    /// Removes it.
+    fn uninstall_revision(&self, revision: &str) -> Result<()>;
     /// Where the ingress gateway is reached from this machine, without a path.
     fn ingress(&self) -> String;
     /// The directory from which the mesh reads its configuration, where it reads files.
@@ -62,6 +66,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Whether all its containers have ended well.
     pub succeeded: bool,
+    /// The revision of the control plane that injected it.
+    pub revision: Option<String>,
     /// Its containers' names, the application's first.
     pub containers: Vec<String>,
 }
@@ -123,6 +129,9 @@ fn pod_from_json(pod: &serde_json::Value) -> Pod {
         ready: conditions.into_iter().flatten().any(is_ready),
         terminating: !pod["metadata"]["deletionTimestamp"].is_null(),
         succeeded: pod["status"]["phase"] == "Succeeded",
+        revision: pod["metadata"]["annotations"]["istio.io/rev"]
+            .as_str()
+            .map(str::to_owned),
         containers,
     }
 }
@@ -184,6 +193,7 @@ mod tests {
             ready: true,
             terminating: false,
             succeeded: false,
+            revision: None,
             containers: vec!["echo".to_owned(), "istio-proxy".to_owned()],
         };
         assert_eq!(pods_from_json(text).unwrap(), [expected]);

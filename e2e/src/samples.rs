@@ -73,8 +73,8 @@ impl Samples {
     }
 }
 
-/// Where this runs, if that has samples; the suite may have been moved since it was built.
-fn repository() -> PathBuf {
+/// The repository: where this runs, if that has samples; the suite may have been moved since it was built.
+pub(crate) fn repository() -> PathBuf {
     env::current_dir()
         .ok()
         .filter(|here| here.join("samples/bookinfo").is_dir())

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Cluster, Pod, Said, bin_dir, here, piped, pods_from_json, said};
-use crate::{args::Args, poll};
+use crate::{args::Args, poll, samples::repository};
 
 const SYSTEM: &str = "istio-system";
 const CONTROL_PLANE: &str = "deployment/istiod";
@@ -196,6 +196,23 @@ impl Cluster for Kubernetes {
         let deployment = format!("deployment/{deployment}");
         self.kubectl(&["-n", namespace, "rollout", "restart", &deployment])
             .map(drop)
+    }
+
+    fn install_revision(&self, revision: &str) -> Result<()> {
+        let chart = repository().join("charts/control-plane");
+        let mut helm = self.command("helm");
+        helm.args(["upgrade", "--install", "--wait", "--timeout=120s"]);
+        helm.args(["--namespace", SYSTEM, &format!("istiod-{revision}")]);
+        helm.arg(chart);
+        helm.args(["--set", &format!("revision={revision}")]);
+        said(helm)?.ok().map(drop)
+    }
+
+    fn uninstall_revision(&self, revision: &str) -> Result<()> {
+        let mut helm = self.command("helm");
+        helm.args(["uninstall", "--ignore-not-found", "--wait"]);
+        helm.args(["--namespace", SYSTEM, &format!("istiod-{revision}")]);
+        said(helm)?.ok().map(drop)
     }
 
     fn ingress(&self) -> String {

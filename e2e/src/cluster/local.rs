@@ -150,6 +150,14 @@ impl Cluster for Local {
             .map(drop)
     }
 
+    fn install_revision(&self, _revision: &str) -> Result<()> {
+        bail!("a local mesh has one control plane")
+    }
+
+    fn uninstall_revision(&self, _revision: &str) -> Result<()> {
+        Ok(())
+    }
+
     fn ingress(&self) -> String {
         format!("http://127.0.0.1:{}", self.ingress_port)
     }

@@ -50,8 +50,8 @@ impl Pipeline {
 
     /// What goes back to the objects of `cluster`.
     pub(crate) fn reports(&self, cluster: &Cluster) -> Reports {
-        let statuses = self.builder.statuses();
-        Reports::collect(&self.store, cluster, statuses, &self.diagnostics)
+        let feedback = self.builder.feedback();
+        Reports::collect(&self.store, cluster, feedback, &self.diagnostics)
     }
 
     /// Brings everything up to date. `findings` are the source's own, about what is

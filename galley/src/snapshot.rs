@@ -14,7 +14,7 @@ use mesh_api::snapshot::diff::Changes;
 use mesh_api::snapshot::{ByNamespace, Credential, ServiceKey, Snapshot};
 
 use self::derived::Derived;
-pub(crate) use self::derived::Statuses;
+pub(crate) use self::derived::{Feedback, Feedbacks, Infrastructure};
 use self::endpoints::Endpoints;
 use crate::normalize::Model;
 use crate::store::Store;
@@ -44,9 +44,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// What the statuses of objects say that others decide about.
-    pub(crate) fn statuses(&self) -> &Statuses {
-        &self.derived.statuses
+    /// What goes back to objects that others decide about.
+    pub(crate) fn feedback(&self) -> &Feedbacks {
+        &self.derived.feedback
     }
 
     /// The next snapshot, or nothing if no change has an effect.

@@ -1,4 +1,5 @@
-//! What goes back to the objects: their `status`, and events for what was refused.
+//! What goes back to the objects: their `status`, events for what was refused, and the
+//! proxies of Gateways that are to have their own.
 //!
 //! [`Reports`] say what there is to say about each object of the cluster, as part of
 //! every step; [`StatusWriter`] writes down what the API server does not have yet,
@@ -8,6 +9,7 @@
 
 mod condition;
 mod event;
+mod infrastructure;
 mod report;
 mod writer;
 

@@ -311,3 +311,60 @@ async fn the_leader_writes_status_once_and_announces_quarantine() {
     running.stop().await;
     writing.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_gateway_gets_its_proxy_and_its_status() {
+    let server = cluster();
+    for plural in ["gatewayclasses", "gateways"] {
+        server.install(plural, "gateway.networking.k8s.io", &["v1"]);
+    }
+    server.put(
+        "gatewayclasses",
+        json!({
+            "metadata": {"name": "istio"},
+            "spec": {"controllerName": "istio.io/gateway-controller"},
+        }),
+    );
+    server.put(
+        "gateways",
+        json!({
+            "metadata": {"name": "edge", "namespace": "shop"},
+            "spec": {
+                "gatewayClassName": "istio",
+                "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
+            },
+        }),
+    );
+    let running = start(server).await;
+    let (_lead, leader) = watch::channel(true);
+    let reports = running.galley.reports.clone();
+    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
+    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let service = running
+        .server
+        .object("services", "shop", "edge-istio")
+        .await;
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    let numbers: Vec<_> = ports.iter().map(|port| port["port"].clone()).collect();
+    assert_eq!(numbers, [15021, 80]);
+    let deployment = running
+        .server
+        .object("deployments", "shop", "edge-istio")
+        .await;
+    let template = &deployment["spec"]["template"];
+    assert_eq!(
+        template["metadata"]["annotations"]["inject.istio.io/templates"],
+        "gateway"
+    );
+    assert_eq!(
+        deployment["metadata"]["ownerReferences"][0]["uid"],
+        "uid-edge"
+    );
+    // Programmed once the Service that was just made has been seen.
+    running
+        .server
+        .status_holds("gateways", "edge", "Programmed")
+        .await;
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}

@@ -42,9 +42,9 @@ pub(super) async fn start(
     let options = source.options();
     mesh.root_namespace = options.namespace.as_str().into();
     let store = Store::new(mesh).with_config_map(&options.mesh_config_map);
+    let mut cluster = Cluster::new(&options.revision);
     let (sender, mut changes) = KubeSource::channel();
     let watching = tokio::spawn(source.run(sender, shutdown.clone()));
-    let mut cluster = Cluster::new();
     let whole = shutdown.run_until_cancelled(read(&mut cluster, &mut changes));
     if whole.await != Some(true) {
         return Err(StartError::Stopped);

@@ -4,6 +4,8 @@
 mod gateway_api;
 mod ingress;
 
+pub(crate) use self::gateway_api::Infrastructure;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,15 +15,33 @@ use mesh_api::route::VirtualService;
 
 use crate::store::Store;
 
-/// `status` by object, without times and generations.
-pub(crate) type Statuses = BTreeMap<ResourceKey, serde_json::Value>;
+/// What goes back to an object that others decide about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Feedback {
+    /// `status`, without times and generations.
+    pub(crate) status: serde_json::Value,
+    /// What is to be there for it.
+    pub(crate) infrastructure: Option<Infrastructure>,
+}
+
+/// Feedback by object.
+pub(crate) type Feedbacks = BTreeMap<ResourceKey, Feedback>;
+
+impl From<serde_json::Value> for Feedback {
+    fn from(status: serde_json::Value) -> Self {
+        Self {
+            status,
+            infrastructure: None,
+        }
+    }
+}
 
 /// What the objects of other kinds come to.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Derived {
     pub(super) gateways: Vec<Arc<Gateway>>,
     pub(super) virtual_services: Vec<Arc<VirtualService>>,
-    pub(super) statuses: Statuses,
+    pub(super) feedback: Feedbacks,
 }
 
 /// Kinds that Gateways and routes are made from.

@@ -13,6 +13,7 @@ mod definitions;
 mod follow;
 mod item;
 mod keep;
+mod pace;
 mod watched;
 
 pub(crate) use self::cluster::{Change, Cluster};

@@ -21,8 +21,8 @@ const MESSAGE_CHARS_MAX: usize = 1024;
 
 /// The status to write, or nothing if the object has it already or gets none.
 pub(super) fn outdated(report: &Report, now: Timestamp) -> Option<Value> {
-    let mut wanted = match &report.wanted {
-        Some(wanted) => wanted.clone(),
+    let mut wanted = match &report.feedback {
+        Some(feedback) => feedback.status.clone(),
         None if report.kind.is_istio() => istio(report),
         None => return None,
     };

@@ -8,7 +8,7 @@ use mesh_api::resource::ResourceKey;
 use serde_json::Value;
 
 use crate::kind::{Handling, Kind, handling};
-use crate::snapshot::Statuses;
+use crate::snapshot::{Feedback, Feedbacks};
 use crate::source::kube::{Cluster, Observed};
 use crate::store::{DocumentKey, Newest, Store};
 
@@ -16,6 +16,8 @@ use crate::store::{DocumentKey, Newest, Store};
 /// kinds, those of the Gateway API that are ours, and what was refused of the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reports {
+    /// The revision of the control plane.
+    pub(super) revision: String,
     pub(super) by_object: BTreeMap<DocumentKey, Arc<Report>>,
 }
 
@@ -31,15 +33,15 @@ pub(super) struct Report {
     pub(super) refused: bool,
     /// All findings, of the object alone and together with others.
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// The status of a kind that has one of its own, without times and generations.
-    pub(super) wanted: Option<Value>,
+    /// What else goes back, for kinds that have a status of their own.
+    pub(super) feedback: Option<Feedback>,
 }
 
 impl Reports {
     pub(crate) fn collect(
         store: &Store,
         cluster: &Cluster,
-        statuses: &Statuses,
+        feedback: &Feedbacks,
         diagnostics: &[Diagnostic],
     ) -> Self {
         let mut by_resource: HashMap<&ResourceKey, Vec<Diagnostic>> = HashMap::new();
@@ -51,8 +53,8 @@ impl Reports {
         let by_object = store.newest().filter_map(|newest| {
             let kind = kind(&newest)?;
             let key = resource(kind, newest.key);
-            let wanted = statuses.get(&key).filter(|_| !newest.refused).cloned();
-            if !newest.refused && !kind.is_istio() && wanted.is_none() {
+            let feedback = feedback.get(&key).filter(|_| !newest.refused).cloned();
+            if !newest.refused && !kind.is_istio() && feedback.is_none() {
                 return None;
             }
             let report = Report {
@@ -61,11 +63,12 @@ impl Reports {
                 observed: cluster.observed(kind, newest.key)?.clone(),
                 refused: newest.refused,
                 diagnostics: by_resource.remove(&key).unwrap_or_default(),
-                wanted,
+                feedback,
             };
             Some((newest.key.clone(), Arc::new(report)))
         });
         Self {
+            revision: cluster.revision().to_owned(),
             by_object: by_object.collect(),
         }
     }

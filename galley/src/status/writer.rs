@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{Report, Reports};
-use super::{FIELD_MANAGER, condition, event};
+use super::{FIELD_MANAGER, condition, event, infrastructure};
 use crate::store::DocumentKey;
 
 /// When to try again what the API server could not take.
@@ -29,6 +29,8 @@ pub struct StatusWriter {
     recorder: Recorder,
     /// What was written, or refused for good, and does not show in the reports yet.
     written: BTreeMap<DocumentKey, Value>,
+    /// What was written for Gateways.
+    made: BTreeMap<DocumentKey, [Value; 3]>,
     /// Versions (uid and generation) for which there is an event.
     announced: BTreeMap<DocumentKey, (String, i64)>,
 }
@@ -51,6 +53,7 @@ impl StatusWriter {
             reports,
             leader,
             written: BTreeMap::new(),
+            made: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
     }
@@ -68,6 +71,8 @@ impl StatusWriter {
         let mut leader = self.leader.clone();
         loop {
             leader.wait_for(|leads| *leads).await.map_err(|_| Ended)?;
+            // Whoever led before may have had other ideas.
+            self.made.clear();
             let lost = async {
                 let mut leader = leader.clone();
                 leader.wait_for(|leads| !*leads).await.map(drop)
@@ -96,11 +101,13 @@ impl StatusWriter {
     async fn write_all(&mut self, reports: &Reports) -> bool {
         let objects = &reports.by_object;
         self.written.retain(|key, _| objects.contains_key(key));
+        self.made.retain(|key, _| objects.contains_key(key));
         self.announced.retain(|key, _| objects.contains_key(key));
         for (key, report) in objects {
             let written = self.write(key, report).await;
+            let made = self.make(key, report, &reports.revision).await;
             let announced = self.announce(key, report).await;
-            if let Err(error) = written.and(announced) {
+            if let Err(error) = written.and(made).and(announced) {
                 tracing::warn!(object = %key.object, %error, "cannot write status, will try again");
                 return false;
             }
@@ -124,6 +131,34 @@ impl StatusWriter {
             other => other?,
         }
         self.written.insert(key.clone(), status);
+        Ok(())
+    }
+
+    /// Writes what a Gateway needs, when it has changed or somebody else leads now.
+    async fn make(
+        &mut self,
+        key: &DocumentKey,
+        report: &Report,
+        revision: &str,
+    ) -> Result<(), ::kube::Error> {
+        let feedback = report.feedback.as_ref();
+        let Some(needed) = feedback.and_then(|feedback| feedback.infrastructure.as_ref()) else {
+            self.made.remove(key);
+            return Ok(());
+        };
+        let objects = infrastructure::objects(needed, report, revision);
+        if self.made.get(key) == Some(&objects) {
+            return Ok(());
+        }
+        for object in &objects {
+            match infrastructure::apply(&self.client, object).await {
+                Err(::kube::Error::Api(refusal)) if is_final(refusal.code) => {
+                    tracing::warn!(gateway = %key.object, error = %refusal, "cannot make its proxy");
+                }
+                other => other?,
+            }
+        }
+        self.made.insert(key.clone(), objects);
         Ok(())
     }
 

@@ -160,9 +160,27 @@ impl Server {
         status
     }
 
+    /// Waits for a status of this object in which the condition is true.
+    pub(crate) async fn status_holds(&self, resource: &str, name: &str, condition: &str) {
+        self.until(|state| {
+            let written = state.written.iter().rev();
+            let mut written = written.filter(|(of, named, _)| of == resource && named == name);
+            let conditions = written.next()?.2["conditions"].as_array()?.clone();
+            let holds = |one: &Value| one["type"] == condition && one["status"] == "True";
+            conditions.iter().any(holds).then_some(())
+        })
+        .await;
+    }
+
     /// How many statuses were written.
     pub(crate) fn writes(&self) -> usize {
         self.shared.lock().written.len()
+    }
+
+    /// An object, once it is there.
+    pub(crate) async fn object(&self, resource: &str, namespace: &str, name: &str) -> Value {
+        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
+        self.until(|state| state.objects.get(&key).cloned()).await
     }
 
     /// The first event.
@@ -318,6 +336,10 @@ impl State {
     fn patch(&mut self, asked: &Asked, body: &[u8]) -> Response<Reply> {
         let patch: Value = serde_json::from_slice(body).unwrap();
         if asked.resource == "events" {
+            return answer(&patch);
+        }
+        if patch["status"].is_null() {
+            self.put(&asked.resource, patch.clone());
             return answer(&patch);
         }
         let name = asked.name.clone().unwrap();

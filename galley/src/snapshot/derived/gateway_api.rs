@@ -7,6 +7,7 @@
 
 mod attach;
 mod grants;
+mod infrastructure;
 mod listener;
 mod precedence;
 mod rule;
@@ -19,11 +20,13 @@ use mesh_api::hostname::Hostname;
 use mesh_api::resource::{Meta, ResourceKey, Visibility};
 use mesh_api::route::{GatewayRef, VirtualService};
 
+pub(crate) use self::infrastructure::Infrastructure;
+
 use self::attach::attach;
 use self::grants::Grants;
 use self::listener::BoundListener;
 use self::precedence::Ranked;
-use super::Derived;
+use super::{Derived, Feedback};
 use crate::normalize::Model;
 use crate::normalize::gateway_api::{HttpRouteObject, KubernetesGateway};
 use crate::store::Store;
@@ -57,14 +60,16 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
         store,
         grants: &grants,
     };
-    status::classes(store, &mut derived.statuses);
+    status::classes(store, &mut derived.feedback);
     let gateways: Vec<&KubernetesGateway> = gateways(store);
     let mut listeners = listener::bind(&gateways, world);
     let mut places = Places::new();
     for route in routes(store) {
         let parents = attach(route, &mut listeners, &mut places, world);
         if let Some(status) = status::route(parents) {
-            derived.statuses.insert(route.meta.key.clone(), status);
+            derived
+                .feedback
+                .insert(route.meta.key.clone(), status.into());
         }
     }
     for gateway in gateways {
@@ -72,7 +77,11 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
             .iter()
             .filter(|one| one.gateway.meta.key == gateway.meta.key);
         let status = status::gateway(gateway, own, store);
-        derived.statuses.insert(gateway.meta.key.clone(), status);
+        let feedback = Feedback {
+            status,
+            infrastructure: infrastructure::infrastructure(gateway),
+        };
+        derived.feedback.insert(gateway.meta.key.clone(), feedback);
     }
     let made = listeners.iter().filter_map(BoundListener::model);
     derived.gateways.extend(made.map(Arc::new));

@@ -36,6 +36,7 @@ pub(super) enum Event {
 /// All objects by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
+    revision: String,
     mirrors: BTreeMap<Kind, Mirror>,
     /// Documents to be applied, and to be deleted.
     pending: BTreeMap<DocumentKey, Option<Arc<Document>>>,
@@ -59,14 +60,20 @@ struct Kept {
 }
 
 impl Cluster {
-    /// Nothing seen yet of any kind.
-    pub(crate) fn new() -> Self {
+    /// Nothing seen yet of any kind, by a control plane of this revision.
+    pub(crate) fn new(revision: &str) -> Self {
         Self {
+            revision: revision.to_owned(),
             mirrors: Kind::watched()
                 .map(|kind| (kind, Mirror::default()))
                 .collect(),
             ..Self::default()
         }
+    }
+
+    /// The revision of the control plane.
+    pub(crate) fn revision(&self) -> &str {
+        &self.revision
     }
 
     /// Kinds whose first list is not whole yet.

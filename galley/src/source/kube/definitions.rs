@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use ::kube::api::{Api, ApiResource, DynamicObject};
-use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, Event, watcher};
 use ::kube::{Client, ResourceExt};
 use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use tokio::sync::watch;
 
+use super::pace::Pace;
 use crate::kind::Kind;
 
 /// Served versions by definition name (`PLURAL.GROUP`); nothing before the first
@@ -39,8 +39,9 @@ impl Definitions {
     pub(super) async fn follow(self, client: Client) {
         let resource = ApiResource::erase::<CustomResourceDefinition>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, watcher::Config::default());
         pin_mut!(events);
+        let mut pace = Pace::default();
         let mut listing = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
@@ -56,8 +57,12 @@ impl Definitions {
                 Ok(Event::Delete(definition)) => self.change(|installed| {
                     installed.remove(&definition.name_any());
                 }),
-                Err(error) => tracing::warn!(%error, "cannot watch the resource definitions"),
+                Err(error) => {
+                    pace.failure("CustomResourceDefinition", &error).await;
+                    continue;
+                }
             }
+            pace.success();
         }
     }
 

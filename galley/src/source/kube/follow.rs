@@ -14,6 +14,7 @@ use super::KubeOptions;
 use super::cluster::{Change, Event};
 use super::definitions::{Installed, version_of};
 use super::item::{Item, key};
+use super::pace::Pace;
 use crate::kind::Kind;
 
 /// What following a kind takes.
@@ -78,15 +79,14 @@ impl Follower {
         }
         let api = kind.api(version, self.client.clone(), &self.options);
         let events = watcher(api, config)
-            .modify(|object: &mut DynamicObject| object.metadata.managed_fields = None)
-            .default_backoff();
+            .modify(|object: &mut DynamicObject| object.metadata.managed_fields = None);
         pin_mut!(events);
         let api_version = kind.resource(version).api_version;
-        let mut failing = false;
+        let mut pace = Pace::default();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    failing = false;
+                    pace.success();
                     let event = self.translate(kind, &api_version, event);
                     if self.send(kind, event).await.is_err() {
                         return Ended::Closed;
@@ -97,11 +97,7 @@ impl Follower {
                     self.streaming.store(false, Ordering::Relaxed);
                     return Ended::NotStreaming;
                 }
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(kind = kind.name(), %error, "cannot watch, will try again");
-                    }
-                }
+                Err(error) => pace.failure(kind.model_name(), &error).await,
             }
         }
         Ended::Closed

@@ -28,7 +28,7 @@ fn report(refused: bool, status: Value) -> Report {
         } else {
             Vec::new()
         },
-        wanted: None,
+        feedback: None,
     }
 }
 

@@ -1,23 +1,23 @@
 //! What GatewayClasses, Gateways and HTTPRoutes are told about themselves, without
 //! times and generations, which the writer knows.
 
-use mesh_api::resource::ResourceKey;
 use serde_json::{Value, json};
 
 use super::attach::Attachment;
+use super::infrastructure::own_service;
 use super::listener::{BoundListener, Reason, service_key};
 use crate::normalize::Model;
 use crate::normalize::gateway_api::{CONTROLLER, GROUP, KubernetesGateway};
-use crate::snapshot::derived::Statuses;
+use crate::snapshot::derived::Feedbacks;
 use crate::store::Store;
 
 /// The classes of this mesh.
-pub(super) fn classes(store: &Store, statuses: &mut Statuses) {
+pub(super) fn classes(store: &Store, feedback: &mut Feedbacks) {
     for object in store.of_kind("GatewayClass") {
         if matches!(object.model, Model::GatewayClass(true)) {
             let accepted = condition("Accepted", "Accepted", &Ok(()));
             let status = json!({"conditions": [accepted]});
-            statuses.insert(object.meta.key.clone(), status);
+            feedback.insert(object.meta.key.clone(), status.into());
         }
     }
 }
@@ -84,12 +84,6 @@ fn address(gateway: &KubernetesGateway, store: &Store) -> Result<String, Reason>
         Some(Model::Service(service)) => Ok(service.hostname.as_str().to_owned()),
         _ => Err(("AddressNotAssigned", format!("{key} does not exist"))),
     }
-}
-
-/// The Service of a Gateway that names no other. Its name is Istio's.
-fn own_service(gateway: &KubernetesGateway) -> ResourceKey {
-    let name = format!("{}-{}", gateway.meta.name(), gateway.class);
-    ResourceKey::new("Service", gateway.meta.namespace(), &name)
 }
 
 fn listener(one: &BoundListener<'_>) -> Value {

@@ -127,7 +127,8 @@ fn reasons(conditions: &Value) -> Vec<String> {
 }
 
 fn status(derived: &Derived, kind: &str, namespace: &str, name: &str) -> Value {
-    derived.statuses[&ResourceKey::new(kind, namespace, name)].clone()
+    let feedback = &derived.feedback[&ResourceKey::new(kind, namespace, name)];
+    feedback.status.clone()
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! What Gateways need that are to have proxies of their own.
+
+use mesh_api::labels::Labels;
+use mesh_api::resource::ResourceKey;
+
+use crate::normalize::gateway_api::{KubernetesGateway, ListenerProtocol};
+
+/// Where the proxy says that it is ready.
+const HEALTH_PORT: u16 = 15021;
+
+/// What a Gateway's Deployment and Service are made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Infrastructure {
+    /// The Service, by whose name the Deployment and its ServiceAccount go too.
+    pub(crate) service: ResourceKey,
+    /// The Gateway's name.
+    pub(crate) gateway: String,
+    /// Its class.
+    pub(crate) class: String,
+    /// Ports, each number once.
+    pub(crate) ports: Vec<Port>,
+    /// Labels and annotations that everything gets.
+    pub(crate) labels: Labels,
+    pub(crate) annotations: Labels,
+}
+
+/// A port of the Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) number: u16,
+    /// `appProtocol`.
+    pub(crate) protocol: &'static str,
+}
+
+/// The Service of a Gateway that names no other. Its name is Istio's.
+pub(super) fn own_service(gateway: &KubernetesGateway) -> ResourceKey {
+    let name = format!("{}-{}", gateway.meta.name(), gateway.class);
+    ResourceKey::new("Service", gateway.meta.namespace(), &name)
+}
+
+/// Nothing for a Gateway whose Service is someone else's.
+pub(super) fn infrastructure(gateway: &KubernetesGateway) -> Option<Infrastructure> {
+    if !gateway.addresses.is_empty() {
+        return None;
+    }
+    let mut ports = vec![Port {
+        name: "status-port".to_owned(),
+        number: HEALTH_PORT,
+        protocol: "tcp",
+    }];
+    for listener in &gateway.listeners {
+        if ports.iter().all(|port| port.number != listener.port) {
+            ports.push(Port {
+                name: listener.name.to_string(),
+                number: listener.port,
+                protocol: match listener.protocol {
+                    ListenerProtocol::Http => "http",
+                    ListenerProtocol::Https => "https",
+                    ListenerProtocol::Unsupported(_) => "tcp",
+                },
+            });
+        }
+    }
+    Some(Infrastructure {
+        service: own_service(gateway),
+        gateway: gateway.meta.name().to_owned(),
+        class: gateway.class.to_string(),
+        ports,
+        labels: gateway.labels.clone(),
+        annotations: gateway.annotations.clone(),
+    })
+}

@@ -4,11 +4,16 @@
 //! begins in `validate` and `normalize`. Field names and types are those of the
 //! `istio.io/api` messages, whose reference documents them; one file per kind.
 //! Kubernetes' own kinds come from `k8s-openapi`.
+//!
+//! The same structs give the schemas of the definitions that a cluster gets, in
+//! `definition`; what a schema says beyond types stands at the structs.
 
 #![allow(
     missing_docs,
     reason = "fields mirror Istio's reference one to one; the model in mesh-api documents their meaning"
 )]
+
+pub mod definition;
 
 pub mod authorization_policy;
 pub mod destination_rule;
@@ -25,12 +30,13 @@ pub mod virtual_service;
 
 use std::collections::BTreeMap;
 
-/// Declares wire structs: camelCase, every field optional.
+/// Declares wire structs: camelCase, every field optional; comments of fields are their
+/// descriptions in the schema.
 macro_rules! wire {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
-        $(#[$meta])*
-        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase", default)]
+        $(#[$meta])*
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
         }
@@ -39,17 +45,18 @@ macro_rules! wire {
 use wire;
 
 wire! {
-    /// `WorkloadSelector` of the networking kinds.
+    // `WorkloadSelector` of the networking kinds.
     WorkloadSelector {
         labels: BTreeMap<String, String>,
     }
 
-    /// `WorkloadSelector` of the security and telemetry kinds.
+    // `WorkloadSelector` of the security and telemetry kinds.
     LabelSelector {
         match_labels: BTreeMap<String, String>,
     }
 
-    /// `PolicyTargetReference`.
+    // `PolicyTargetReference`.
+    #[schemars(extend("required" = ["kind", "name"]))]
     TargetRef {
         group: String,
         kind: String,
@@ -57,12 +64,12 @@ wire! {
         namespace: String,
     }
 
-    /// `Percent`.
+    // `Percent`.
     Percent {
         value: f64,
     }
 
-    /// `Port` of Gateway, Sidecar and ServiceEntry.
+    // `Port` of Gateway, Sidecar and ServiceEntry.
     Port {
         number: u32,
         name: String,
@@ -70,7 +77,7 @@ wire! {
         target_port: u32,
     }
 
-    /// `PortSelector`.
+    // `PortSelector`.
     PortSelector {
         number: u32,
     }

@@ -1,9 +1,11 @@
 //! `AuthorizationPolicy`, security.istio.io.
 
+use super::definition::constraint::one_target;
 use super::{LabelSelector, TargetRef, wire};
 use crate::decode::jsonpb::wire_enum;
 
 wire! {
+    #[schemars(extend("x-kubernetes-validations" = [one_target()]))]
     AuthorizationPolicy {
         selector: Option<LabelSelector>,
         target_ref: Option<TargetRef>,
@@ -13,6 +15,7 @@ wire! {
         provider: Option<Provider>,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     Provider {
         name: String,
     }
@@ -59,6 +62,7 @@ wire! {
         not_paths: Vec<String>,
     }
 
+    #[schemars(extend("required" = ["key"]))]
     Condition {
         key: String,
         values: Vec<String>,

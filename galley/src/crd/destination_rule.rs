@@ -6,6 +6,7 @@ use super::traffic_policy::TrafficPolicy;
 use super::{WorkloadSelector, wire};
 
 wire! {
+    #[schemars(extend("required" = ["host"]))]
     DestinationRule {
         host: String,
         traffic_policy: Option<TrafficPolicy>,
@@ -14,6 +15,7 @@ wire! {
         workload_selector: Option<WorkloadSelector>,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     Subset {
         name: String,
         labels: BTreeMap<String, String>,

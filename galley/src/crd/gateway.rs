@@ -11,6 +11,7 @@ wire! {
         selector: BTreeMap<String, String>,
     }
 
+    #[schemars(extend("required" = ["port", "hosts"]))]
     Server {
         port: Option<Port>,
         bind: String,

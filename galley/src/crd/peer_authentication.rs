@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::constraint::rule;
 use super::{LabelSelector, wire};
 use crate::decode::jsonpb::wire_enum;
 
 wire! {
+    #[schemars(extend("x-kubernetes-validations" = [rule(
+        "!has(self.portLevelMtls) || (has(self.selector) && has(self.selector.matchLabels))",
+        "portLevelMtls needs a selector",
+    )]))]
     PeerAuthentication {
         selector: Option<LabelSelector>,
         mtls: Option<MutualTls>,

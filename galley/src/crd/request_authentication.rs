@@ -1,9 +1,11 @@
 //! `RequestAuthentication`, security.istio.io.
 
+use super::definition::constraint::{at_most_one, one_target};
 use super::{LabelSelector, TargetRef, wire};
 use crate::decode::jsonpb::GoDuration;
 
 wire! {
+    #[schemars(extend("x-kubernetes-validations" = [one_target()]))]
     RequestAuthentication {
         selector: Option<LabelSelector>,
         target_ref: Option<TargetRef>,
@@ -11,6 +13,7 @@ wire! {
         jwt_rules: Vec<JwtRule>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["jwksUri", "jwks"])))]
     JwtRule {
         issuer: String,
         audiences: Vec<String>,
@@ -26,11 +29,13 @@ wire! {
         space_delimited_claims: Vec<String>,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     JwtHeader {
         name: String,
         prefix: String,
     }
 
+    #[schemars(extend("required" = ["header", "claim"]))]
     ClaimToHeader {
         header: String,
         claim: String,

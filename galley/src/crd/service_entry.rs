@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::constraint::rule;
 use super::{Port, WorkloadSelector, wire};
 use crate::decode::jsonpb::wire_enum;
 
 wire! {
+    #[schemars(extend(
+        "required" = ["hosts"],
+        "x-kubernetes-validations" = [rule(
+            "!has(self.workloadSelector) || !has(self.endpoints)",
+            "only one of workloadSelector and endpoints is possible",
+        )],
+    ))]
     ServiceEntry {
         hosts: Vec<String>,
         addresses: Vec<String>,
@@ -18,6 +26,7 @@ wire! {
         subject_alt_names: Vec<String>,
     }
 
+    #[schemars(extend("anyOf" = [{"required": ["address"]}, {"required": ["network"]}]))]
     WorkloadEntry {
         address: String,
         ports: BTreeMap<String, u32>,

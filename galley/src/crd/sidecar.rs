@@ -14,6 +14,7 @@ wire! {
         outbound_traffic_policy: Option<OutboundTrafficPolicy>,
     }
 
+    #[schemars(extend("required" = ["port"]))]
     Ingress {
         port: Option<Port>,
         bind: String,
@@ -23,6 +24,7 @@ wire! {
         connection_pool: Option<ConnectionPool>,
     }
 
+    #[schemars(extend("required" = ["hosts"]))]
     Egress {
         port: Option<Port>,
         bind: String,
@@ -30,7 +32,7 @@ wire! {
         hosts: Vec<String>,
     }
 
-    /// Also `meshConfig.outboundTrafficPolicy`.
+    // Also `meshConfig.outboundTrafficPolicy`.
     OutboundTrafficPolicy {
         mode: OutboundMode,
         egress_proxy: Option<Destination>,

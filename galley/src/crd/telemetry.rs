@@ -3,10 +3,12 @@
 //! `tracing` and `metrics` are kept as plain JSON: they are reported as not
 //! supported, and only their presence matters for that.
 
+use super::definition::constraint::one_target;
 use super::{LabelSelector, TargetRef, wire};
 use crate::decode::jsonpb::wire_enum;
 
 wire! {
+    #[schemars(extend("x-kubernetes-validations" = [one_target()]))]
     Telemetry {
         selector: Option<LabelSelector>,
         target_ref: Option<TargetRef>,
@@ -27,6 +29,7 @@ wire! {
         mode: WorkloadMode,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     ProviderRef {
         name: String,
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::constraint::at_most_one;
 use super::{PortSelector, wire};
 use crate::decode::jsonpb::{GoDuration, wire_enum};
 
@@ -26,6 +27,7 @@ wire! {
         tls: Option<ClientTls>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["simple", "consistentHash"])))]
     LoadBalancer {
         simple: Option<SimpleLb>,
         consistent_hash: Option<ConsistentHash>,
@@ -35,6 +37,10 @@ wire! {
         warmup_duration_secs: Option<GoDuration>,
     }
 
+    #[schemars(extend("allOf" = [
+        {"oneOf": at_most_one(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"])},
+        {"oneOf": at_most_one(&["ringHash", "maglev"])},
+    ]))]
     ConsistentHash {
         http_header_name: Option<String>,
         http_query_parameter_name: Option<String>,
@@ -45,6 +51,7 @@ wire! {
         minimum_ring_size: u64,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     HttpCookie {
         name: String,
         path: String,
@@ -52,6 +59,7 @@ wire! {
         attributes: Vec<CookieAttribute>,
     }
 
+    #[schemars(extend("required" = ["name"]))]
     CookieAttribute {
         name: String,
         value: String,
@@ -82,6 +90,7 @@ wire! {
         to: String,
     }
 
+    #[schemars(extend("required" = ["duration"]))]
     Warmup {
         duration: Option<GoDuration>,
         minimum_percent: Option<f64>,
@@ -149,6 +158,7 @@ wire! {
         insecure_skip_verify: Option<bool>,
     }
 
+    #[schemars(extend("required" = ["targetHost", "targetPort"]))]
     Tunnel {
         protocol: String,
         target_host: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::constraint::at_most_one;
 use super::{Percent, PortSelector, wire};
 use crate::decode::jsonpb::{Base64, GoDuration, wire_enum};
 
@@ -56,23 +57,27 @@ wire! {
         stat_prefix: String,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["exact", "prefix", "regex"])))]
     StringMatch {
         exact: Option<String>,
         prefix: Option<String>,
         regex: Option<String>,
     }
 
+    #[schemars(extend("required" = ["destination"]))]
     HttpRouteDestination {
         destination: Option<Destination>,
         weight: u32,
         headers: Option<Headers>,
     }
 
+    #[schemars(extend("required" = ["destination"]))]
     RouteDestination {
         destination: Option<Destination>,
         weight: u32,
     }
 
+    #[schemars(extend("required" = ["host"]))]
     Destination {
         host: String,
         subset: String,
@@ -90,6 +95,7 @@ wire! {
         remove: Vec<String>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["port", "derivePort"])))]
     Redirect {
         uri: String,
         prefix_rewrite: String,
@@ -100,11 +106,13 @@ wire! {
         redirect_code: u32,
     }
 
+    #[schemars(extend("required" = ["status"]))]
     DirectResponse {
         status: u32,
         body: Option<Body>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["string", "bytes"])))]
     Body {
         string: Option<String>,
         bytes: Option<Base64>,
@@ -135,6 +143,7 @@ wire! {
         abort: Option<Abort>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["fixedDelay", "exponentialDelay"])))]
     Delay {
         percent: Option<u32>,
         percentage: Option<Percent>,
@@ -142,6 +151,7 @@ wire! {
         exponential_delay: Option<GoDuration>,
     }
 
+    #[schemars(extend("oneOf" = at_most_one(&["httpStatus", "grpcStatus", "http2Error"])))]
     Abort {
         percentage: Option<Percent>,
         http_status: Option<i32>,
@@ -149,6 +159,7 @@ wire! {
         http2_error: Option<String>,
     }
 
+    #[schemars(extend("required" = ["destination"]))]
     Mirror {
         destination: Option<Destination>,
         percentage: Option<Percent>,
@@ -170,6 +181,7 @@ wire! {
         route: Vec<RouteDestination>,
     }
 
+    #[schemars(extend("required" = ["sniHosts"]))]
     TlsMatch {
         sni_hosts: Vec<String>,
         destination_subnets: Vec<String>,

@@ -4,11 +4,13 @@
 //! enum is a name or a number, bytes are base64. The rules about null, quoted
 //! numbers and `snake_case` hold for every type and live in the deserializer.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A duration as written: `1.5s`, `100ms`, `1h30m`, never negative.
@@ -41,6 +43,19 @@ impl<'de> Deserialize<'de> for GoDuration {
         }
 
         deserializer.deserialize_any(DurationVisitor)
+    }
+}
+
+impl JsonSchema for GoDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^[-+]?(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
+        })
     }
 }
 
@@ -138,6 +153,17 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
+impl JsonSchema for Base64 {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Kubernetes' format "byte" knows one of the two alphabets only.
+        json_schema!({"type": "string"})
+    }
+}
+
 /// Declares a protobuf enum: a name or a number in JSON, the first member by default.
 macro_rules! wire_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal / $number:literal,)* }) => {
@@ -174,6 +200,17 @@ macro_rules! wire_enum {
                 }
 
                 deserializer.deserialize_any(EnumVisitor)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                // In a cluster by name only, as with Istio's definitions.
+                schemars::json_schema!({"type": "string", "enum": [$($text),*]})
             }
         }
     };

@@ -1,0 +1,114 @@
+//! The definitions (CustomResourceDefinitions) of Istio's kinds, for a cluster.
+//!
+//! Names, versions and printer columns are Istio's, so that either set of
+//! definitions serves either control plane; the schemas come from the wire structs.
+//! `charts/base/crds` holds what is generated here, and a test compares. All versions
+//! of a kind have one schema, so nothing is ever converted.
+
+pub(super) mod constraint;
+mod schema;
+mod table;
+
+use serde_json::{Value, json};
+
+pub use self::table::DEFINITIONS;
+
+/// The label by which our definitions are told from others of the same name.
+pub const PART_OF_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "weft");
+
+/// A kind in a cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// API group.
+    pub group: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in paths.
+    pub plural: &'static str,
+    /// Names for `kubectl`.
+    pub short_names: &'static [&'static str],
+    /// Served versions; the first one is stored.
+    pub versions: &'static [&'static str],
+    columns: &'static [Column],
+    /// Nothing for kinds whose content is not looked at.
+    spec: Option<fn() -> Value>,
+    spec_required: bool,
+}
+
+/// A column of `kubectl get`.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    name: &'static str,
+    path: &'static str,
+    kind: &'static str,
+    description: &'static str,
+}
+
+impl Definition {
+    /// The definition's name, which is also that of its file.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+
+    /// The CustomResourceDefinition.
+    pub fn manifest(&self) -> Value {
+        let singular = self.kind.to_lowercase();
+        let mut names = json!({
+            "kind": self.kind,
+            "listKind": format!("{}List", self.kind),
+            "plural": self.plural,
+            "singular": singular,
+            "categories": ["istio-io", self.group.replace('.', "-")],
+        });
+        if !self.short_names.is_empty() {
+            names["shortNames"] = json!(self.short_names);
+        }
+        let schema = schema::object(self.spec, self.spec_required);
+        let versions: Vec<Value> = self
+            .versions
+            .iter()
+            .enumerate()
+            .map(|(position, version)| self.version(version, position == 0, &schema))
+            .collect();
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": self.name(),
+                "labels": {PART_OF_LABEL.0: PART_OF_LABEL.1},
+            },
+            "spec": {
+                "group": self.group,
+                "names": names,
+                "scope": "Namespaced",
+                "versions": versions,
+            },
+        })
+    }
+
+    fn version(&self, name: &str, stored: bool, schema: &Value) -> Value {
+        let columns: Vec<Value> = self.columns.iter().map(Column::manifest).collect();
+        let mut version = json!({
+            "name": name,
+            "served": true,
+            "storage": stored,
+            "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": schema},
+        });
+        if !columns.is_empty() {
+            version["additionalPrinterColumns"] = columns.into();
+        }
+        version
+    }
+}
+
+impl Column {
+    fn manifest(&self) -> Value {
+        json!({
+            "name": self.name,
+            "jsonPath": self.path,
+            "type": self.kind,
+            "description": self.description,
+        })
+    }
+}

@@ -144,9 +144,13 @@ impl Cluster for Kubernetes {
     }
 
     fn delete(&self, manifest: &Path) -> Result<()> {
-        let manifest = manifest.to_string_lossy();
-        self.kubectl(&["delete", "--ignore-not-found", "-f", &manifest])
-            .map(drop)
+        let path = manifest.to_string_lossy();
+        self.kubectl(&["delete", "--ignore-not-found", "-f", &path])?;
+        // Other settings of the mesh give way to the suite's, which are part of what it started with.
+        match std::fs::read_to_string(manifest)?.contains("kind: ConfigMap") {
+            true => self.apply(&self.manifests.join("base.yaml")),
+            false => Ok(()),
+        }
     }
 
     fn pods(&self) -> Result<Vec<Pod>> {

@@ -8,6 +8,7 @@
 //! know xDS.
 
 pub mod manifest;
+pub mod permission;
 pub mod source;
 
 pub mod crd;

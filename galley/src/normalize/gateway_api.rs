@@ -104,10 +104,32 @@ pub struct Reference {
 pub struct ReferenceGrant {
     /// The namespace that is referred into.
     pub namespace: Arc<str>,
-    /// Group, kind and namespace of those who refer.
-    pub from: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
-    /// Group, kind and, unless all are meant, name of what is referred to.
-    pub to: Vec<(Arc<str>, Arc<str>, Option<Arc<str>>)>,
+    /// Who may refer.
+    pub from: Vec<Referrer>,
+    /// To what.
+    pub to: Vec<Referent>,
+}
+
+/// Objects of one kind in one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrer {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace.
+    pub namespace: Arc<str>,
+}
+
+/// One object, or all of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referent {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Name; `None` for all.
+    pub name: Option<Arc<str>>,
 }
 
 /// Whether a class is for this mesh.
@@ -217,10 +239,18 @@ pub(super) fn grant(spec: &wire::ReferenceGrant, scope: &Scope<'_>) -> Reference
     ReferenceGrant {
         namespace: scope.meta.key.namespace.clone(),
         from: from
-            .map(|one| (text(&one.group), text(&one.kind), text(&one.namespace)))
+            .map(|one| Referrer {
+                group: text(&one.group),
+                kind: text(&one.kind),
+                namespace: text(&one.namespace),
+            })
             .collect(),
         to: to
-            .map(|one| (text(&one.group), text(&one.kind), some(&one.name)))
+            .map(|one| Referent {
+                group: text(&one.group),
+                kind: text(&one.kind),
+                name: some(&one.name),
+            })
             .collect(),
     }
 }

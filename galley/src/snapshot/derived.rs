@@ -66,7 +66,8 @@ impl Derived {
                 .iter()
                 .any(|kind| store.of_kind(kind).next().is_some())
         };
-        if !full && !touched(&SOURCES) && !(touched(&REFERENCES) && some()) {
+        let concerned = touched(&SOURCES) || (touched(&REFERENCES) && some());
+        if !full && !concerned {
             return false;
         }
         let mut next = ingress::derive(store);

@@ -18,7 +18,6 @@ mod watched;
 
 pub(crate) use self::cluster::{Change, Cluster};
 pub(crate) use self::item::Observed;
-pub use self::watched::{Permission, permissions};
 
 use std::fmt;
 use std::sync::Arc;

@@ -51,6 +51,10 @@ impl Reports {
             }
         }
         let by_object = store.newest().filter_map(|newest| {
+            // Most objects are pods and endpoints, and there is nothing to say about them.
+            if !newest.refused && !newest.key.group.contains('.') {
+                return None;
+            }
             let kind = kind(&newest)?;
             let key = resource(kind, newest.key);
             let feedback = feedback.get(&key).filter(|_| !newest.refused).cloned();

@@ -46,36 +46,9 @@ const NO_CREDENTIAL: [&str; 5] = [
     "bootstrap.kubernetes.io/token",
 ];
 
-/// A rule that the source's service account needs in its role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permission {
-    /// The API group.
-    pub group: &'static str,
-    /// The resource.
-    pub resource: String,
-    /// What is done.
-    pub verbs: &'static [&'static str],
-}
-
-/// Everything that the source reads.
-pub fn permissions() -> Vec<Permission> {
-    const READ: &[&str] = &["list", "watch"];
-    let definitions = Permission {
-        group: "apiextensions.k8s.io",
-        resource: "customresourcedefinitions".to_owned(),
-        verbs: READ,
-    };
-    let watched = Kind::watched().map(|kind| Permission {
-        group: kind.group(),
-        resource: kind.plural(),
-        verbs: READ,
-    });
-    std::iter::once(definitions).chain(watched).collect()
-}
-
 impl Kind {
     /// The kinds that are watched.
-    pub(super) fn watched() -> impl Iterator<Item = Self> {
+    pub(crate) fn watched() -> impl Iterator<Item = Self> {
         WATCHED.into_iter()
     }
 

@@ -27,14 +27,14 @@ impl<'a> Grants<'a> {
             return true;
         }
         self.grants.iter().any(|grant| {
-            let granted = grant.to.iter().any(|(group, of, name)| {
-                *group == to.group
-                    && *of == to.kind
-                    && name.as_ref().is_none_or(|name| *name == to.name)
+            let granted = grant.to.iter().any(|one| {
+                let named = one.name.as_ref().is_none_or(|name| *name == to.name);
+                named && one.group == to.group && one.kind == to.kind
             });
-            let asked = grant.from.iter().any(|(group, of, inside)| {
-                (&**group, &**of, &**inside) == (GROUP, kind, namespace)
-            });
+            let asked = grant
+                .from
+                .iter()
+                .any(|one| (&*one.group, &*one.kind, &*one.namespace) == (GROUP, kind, namespace));
             grant.namespace == to.namespace && granted && asked
         })
     }

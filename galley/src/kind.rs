@@ -242,6 +242,15 @@ impl Kind {
         self.is_istio() || self.is_gateway_api()
     }
 
+    /// True for kinds whose status says what this mesh made of them.
+    pub(crate) fn has_status(self) -> bool {
+        match self {
+            Self::ReferenceGrant => false,
+            Self::Ingress => true,
+            other => other.needs_definition(),
+        }
+    }
+
     /// True for Istio's own kinds.
     pub(crate) fn is_istio(self) -> bool {
         self.group().ends_with(".istio.io")

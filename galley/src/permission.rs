@@ -41,8 +41,8 @@ pub fn reading() -> Vec<Permission> {
 /// Everything that [`StatusWriter`](crate::status::StatusWriter) writes.
 pub fn writing() -> Vec<Permission> {
     const CREATE: &[&str] = &["create", "patch"];
-    let with_status = |kind: &Kind| kind.needs_definition() && *kind != Kind::ReferenceGrant;
-    let statuses = Kind::watched().filter(with_status).map(|kind| {
+    let statuses = Kind::watched().filter(|kind| kind.has_status());
+    let statuses = statuses.map(|kind| {
         let resource = format!("{}/status", kind.plural());
         Permission::new(kind.group(), resource, &["patch"])
     });

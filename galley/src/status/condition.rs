@@ -42,7 +42,8 @@ pub(super) fn outdated(report: &Report, now: Timestamp) -> Option<Value> {
 fn keep_foreign(wanted: &mut Value, before: &Value, kind: Kind) {
     let (list, field, own) = match kind.is_istio() {
         true => ("conditions", "type", RECONCILED),
-        false => ("parents", "controllerName", CONTROLLER),
+        false if kind.is_gateway_api() => ("parents", "controllerName", CONTROLLER),
+        false => return,
     };
     if let Some(items) = wanted.get_mut(list).and_then(Value::as_array_mut) {
         let all = before[list].as_array().into_iter().flatten();

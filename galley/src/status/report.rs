@@ -12,6 +12,9 @@ use crate::snapshot::{Feedback, Feedbacks};
 use crate::source::kube::{Cluster, Observed};
 use crate::store::{DocumentKey, Newest, Store};
 
+/// Groups of which nothing is said unless it was refused.
+const SILENT: [&str; 2] = ["", "discovery.k8s.io"];
+
 /// Reports on the objects that there is something to say about: all of Istio's
 /// kinds, those of the Gateway API that are ours, and what was refused of the others.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,7 +55,7 @@ impl Reports {
         }
         let by_object = store.newest().filter_map(|newest| {
             // Most objects are pods and endpoints, and there is nothing to say about them.
-            if !newest.refused && !newest.key.group.contains('.') {
+            if !newest.refused && SILENT.contains(&&*newest.key.group) {
                 return None;
             }
             let kind = kind(&newest)?;

@@ -61,7 +61,7 @@ impl Item {
         let version = object.metadata.resource_version.as_deref();
         let place = Place::Cluster(version.unwrap_or_default().into());
         let mut data = object.data;
-        let status = match (kind.needs_definition(), data.as_object_mut()) {
+        let status = match (kind.has_status(), data.as_object_mut()) {
             (true, Some(fields)) => fields.remove("status").unwrap_or_default(),
             _ => Value::Null,
         };

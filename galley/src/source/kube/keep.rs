@@ -48,29 +48,32 @@ const POD: Keep = Fields(&[
     ),
 ]);
 
-const SERVICE: Keep = Fields(&[(
-    "spec",
-    Fields(&[
-        ("type", All),
-        ("clusterIP", All),
-        ("clusterIPs", All),
-        ("externalName", All),
-        ("internalTrafficPolicy", All),
-        (
-            "ports",
-            Items(&Fields(&[
-                ("name", All),
-                ("port", All),
-                ("protocol", All),
-                ("appProtocol", All),
-                ("targetPort", All),
-            ])),
-        ),
-        ("publishNotReadyAddresses", All),
-        ("selector", All),
-        ("trafficDistribution", All),
-    ]),
-)]);
+const SERVICE: Keep = Fields(&[
+    (
+        "spec",
+        Fields(&[
+            ("type", All),
+            ("clusterIP", All),
+            ("clusterIPs", All),
+            ("externalName", All),
+            ("internalTrafficPolicy", All),
+            (
+                "ports",
+                Items(&Fields(&[
+                    ("name", All),
+                    ("port", All),
+                    ("protocol", All),
+                    ("appProtocol", All),
+                    ("targetPort", All),
+                ])),
+            ),
+            ("publishNotReadyAddresses", All),
+            ("selector", All),
+            ("trafficDistribution", All),
+        ]),
+    ),
+    ("status", Fields(&[("loadBalancer", All)])),
+]);
 
 const SLICE: Keep = Fields(&[
     ("addressType", All),

@@ -176,3 +176,23 @@ fn ingresses_of_other_classes_are_left_alone() {
         ["*: [] -> reviews:9080"]
     );
 }
+
+#[test]
+fn the_gateways_addresses_are_the_ingresses() {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: istio-ingressgateway, namespace: istio-system}
+spec: {clusterIP: 10.96.0.9, ports: [{name: http, port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.7, ipMode: VIP}, {hostname: lb.example}]}}
+";
+    let backend = "defaultBackend: {service: {name: reviews, port: {number: 9080}}}";
+    let derived = derived(&[SERVICES, service, &ingress("a", "istio", backend)]);
+    let statuses: Vec<Value> = derived
+        .feedback
+        .into_values()
+        .map(|one| one.status)
+        .collect();
+    let addresses = json!([{"ip": "192.0.2.7"}, {"hostname": "lb.example"}]);
+    assert_eq!(statuses, [json!({"loadBalancer": {"ingress": addresses}})]);
+}

@@ -14,7 +14,7 @@ export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
 
 LAB := e2e/kind/lab
 
-.PHONY: demo kind images charts test bench build lint unit differential e2e e2e-rootless envoy clean
+.PHONY: demo kind images charts test bench build lint unit differential e2e e2e-kind e2e-rootless envoy clean
 
 demo:
 	@.ci/prerequisites demo
@@ -70,6 +70,10 @@ else
 e2e: build
 	$(BIN)/e2e --bin-dir $(BIN) --kubeconfig $(CLUSTER) $(E2E)
 endif
+
+# The same in a cluster that is made for it and removed afterwards.
+e2e-kind:
+	@$(MAKE) --no-print-directory e2e CLUSTER=kind; status=$$?; $(LAB) down; exit $$status
 
 # One bookinfo case without root, inside a user namespace.
 e2e-rootless: build

@@ -40,6 +40,8 @@ spec:
         image: weft/testapp:0.1.0
         args: [echo, --http=8080]
         readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+        # Clients hear of a pod's end when it does, not before: it has to serve on for a while.
+        lifecycle: {preStop: {sleep: {seconds: 5}}}
 ";
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {

@@ -1,5 +1,8 @@
 //! The service as a caller sees it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kube::client::Body;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -7,12 +10,17 @@ use tonic::Code;
 
 use super::*;
 use crate::authenticate::Tokens;
+use crate::authenticate::token_review::TokenReviewer;
 use crate::ca::{CaConfig, self_signed};
 use crate::clock::Clock;
 use crate::issue::Lifetimes;
 use crate::metrics::Metrics;
 
 fn service() -> CaService {
+    service_with(Tokens::Refused)
+}
+
+fn service_with(tokens: Tokens) -> CaService {
     let config = CaConfig {
         trust_domain: "cluster.local".parse().unwrap(),
         lifetimes: Lifetimes::default(),
@@ -21,8 +29,7 @@ fn service() -> CaService {
     };
     let files = self_signed::create("cluster.local", config.clock.now()).unwrap();
     let ca = Arc::new(Ca::new(config, "a test", files, Metrics::default()).unwrap());
-    let authenticator =
-        Authenticator::new(ca.trust_domain().clone(), Tokens::Refused, Clock::system());
+    let authenticator = Authenticator::new(ca.trust_domain().clone(), tokens, Clock::system());
     CaService::new(ca, authenticator)
 }
 
@@ -100,6 +107,26 @@ async fn a_stranger_is_unauthenticated_with_the_reason() {
     );
     assert_eq!(service.ca.metrics().authentication_failures.get(), 3);
     assert_eq!(service.ca.metrics().issued.get(), 0);
+}
+
+#[tokio::test]
+async fn while_the_api_server_is_away_the_caller_is_told_to_come_again() {
+    let (api_server, gone) = tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
+    drop(gone);
+    let client = kube::Client::new(api_server, "default");
+    let domain = "cluster.local".parse().unwrap();
+    let reviewer = TokenReviewer::new(client, domain, Clock::system());
+    let service = service_with(Tokens::Reviewed(Arc::new(reviewer)));
+    let mut request = request(&csr(), None);
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"aud": ["istio-ca"], "exp": 99999999999}"#);
+    let token = format!("Bearer e30.{claims}.c2ln").parse().unwrap();
+    request.metadata_mut().insert("authorization", token);
+    let status = service.create_certificate(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(
+        status.message(),
+        "bearer token: the API server cannot be asked about the token: no connection"
+    );
 }
 
 #[tokio::test]

@@ -54,17 +54,14 @@ impl Election {
     pub(crate) async fn run(self, drain: drain::Watch) -> Result<(), Infallible> {
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         loop {
-            let term = tokio::select! {
-                term = self.term(&drain, &mut retry) => term,
-                () = drain.signaled() => return Ok(()),
-            };
+            let term = self.term(&drain, &mut retry).await;
             self.publish(false);
-            if drain.is_draining() {
-                return Ok(());
-            }
             if let Err(error) = term {
-                tracing::warn!(lease = self.lease, %error, "the lease cannot be held, trying again");
-                retry.wait().await;
+                tracing::warn!(lease = self.lease, %error, "the lease cannot be held");
+            }
+            tokio::select! {
+                () = retry.wait() => {}
+                () = drain.signaled() => return Ok(()),
             }
         }
     }
@@ -77,7 +74,10 @@ impl Election {
         drain: &drain::Watch,
         retry: &mut Backoff,
     ) -> Result<(), kube_lease_manager::LeaseManagerError> {
-        let manager = self.manager().await?;
+        let manager = tokio::select! {
+            manager = self.manager() => manager?,
+            () = drain.signaled() => return Ok(()),
+        };
         loop {
             tokio::select! {
                 leads = manager.changed() => {
@@ -133,10 +133,71 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower_test::mock;
 
     use super::*;
+    use crate::cluster::test_api::{Answer, Seen, serve};
+
+    /// An API server with room for one Lease.
+    #[derive(Clone, Default)]
+    struct LeaseServer {
+        lease: Arc<Mutex<Option<Value>>>,
+        is_away: Arc<AtomicBool>,
+    }
+
+    impl LeaseServer {
+        fn answer(&self, request: &Seen) -> Answer {
+            if self.is_away.load(Ordering::SeqCst) {
+                return Answer::Status(500, "InternalError", "etcd has no leader");
+            }
+            let mut lease = self.lease.lock().unwrap();
+            if request.method != Method::GET {
+                let mut written = lease.take().unwrap_or(json!({}));
+                json_patch::merge(&mut written, &request.body);
+                *lease = Some(written);
+            }
+            match &*lease {
+                Some(lease) => Answer::Ok(lease.clone()),
+                None => Answer::Status(404, "NotFound", "leases \"istio-leader\" not found"),
+            }
+        }
+
+        fn holder(&self) -> Value {
+            let lease = self.lease.lock().unwrap();
+            lease.as_ref().unwrap_or(&json!({}))["spec"]["holderIdentity"].clone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_ends_the_lead_and_a_stop_gives_the_lease_back() {
+        let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let server = LeaseServer::default();
+        let answering = server.clone();
+        let _writes = serve(handle, move |request| answering.answer(request));
+        let client = Client::new(service, "default");
+        let lease = "istio-leader".to_owned();
+        let (election, mut leads) = Election::new(client, "istio-system", lease, "istiod-1");
+        let (signal, drain) = drain::channel();
+        let running = tokio::spawn(election.run(drain));
+
+        leads.wait_for(|leads| *leads).await.unwrap();
+        assert_eq!(server.holder(), "istiod-1");
+        server.is_away.store(true, Ordering::SeqCst);
+        leads.wait_for(|leads| !*leads).await.unwrap();
+        server.is_away.store(false, Ordering::SeqCst);
+        leads.wait_for(|leads| *leads).await.unwrap();
+
+        signal.start();
+        running.await.unwrap().unwrap();
+        assert!(!*leads.borrow());
+        assert_eq!(server.holder(), Value::Null);
+    }
 
     struct Running(Arc<AtomicUsize>);
 

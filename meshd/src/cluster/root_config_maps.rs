@@ -28,8 +28,8 @@ const NAME: &str = "istio-ca-root-cert";
 /// The owner of what we apply.
 const FIELD_MANAGER: &str = "istiod";
 
-/// Pause before what could not be written is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// How often a namespace is written to at most, and pause before what could not be written is tried again.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Keeps the ConfigMaps right until dropped.
 pub(super) async fn run(client: Client, mut roots: watch::Receiver<Arc<TrustBundle>>) {
@@ -40,8 +40,8 @@ pub(super) async fn run(client: Client, mut roots: watch::Receiver<Arc<TrustBund
     let mut namespaces = Box::pin(watcher::watcher(namespaces, every).default_backoff());
     let mut config_maps = Box::pin(watcher::watcher(config_maps, only_ours).default_backoff());
     let mut state = State::new(roots.borrow_and_update().to_pem());
-    let mut retry = tokio::time::interval(RETRY);
-    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turn = tokio::time::interval(TURN);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             Some(event) = namespaces.next() => match event {
@@ -56,7 +56,7 @@ pub(super) async fn run(client: Client, mut roots: watch::Receiver<Arc<TrustBund
                 Ok(()) => state.set_roots(roots.borrow_and_update().to_pem()),
                 Err(_) => return,
             },
-            _ = retry.tick(), if state.has_failures() => state.retry(),
+            _ = turn.tick(), if state.is_waiting() => state.next_turn(),
         }
         while let Some(namespace) = state.next_wrong() {
             let written = write(&client, &namespace, state.roots()).await;

@@ -345,17 +345,32 @@ mod tests {
         );
     }
 
-    #[test]
-    fn renewal_is_at_half_of_the_life() {
-        let day = Duration::from_secs(86_400);
-        let start = SystemTime::UNIX_EPOCH + day;
-        let certificate = WorkloadCertificate {
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn certificate() -> WorkloadCertificate {
+        let start = SystemTime::UNIX_EPOCH + DAY;
+        WorkloadCertificate {
             chain: String::new(),
             roots: String::new(),
             key: String::new(),
             not_before: start,
-            not_after: start + day,
-        };
+            not_after: start + DAY,
+        }
+    }
+
+    #[test]
+    fn the_same_certificate_under_other_roots_is_another_version() {
+        let first = certificate();
+        let mut second = first.clone();
+        assert_eq!(certificate_version(&first), certificate_version(&second));
+        second.roots.push('a');
+        assert_ne!(certificate_version(&first), certificate_version(&second));
+    }
+
+    #[test]
+    fn renewal_is_at_half_of_the_life() {
+        let (day, certificate) = (DAY, certificate());
+        let start = certificate.not_before;
         let wait = until_renewal(&certificate, start).as_secs_f64() / day.as_secs_f64();
         assert!((0.49..=0.51).contains(&wait), "{wait}");
         assert_eq!(until_renewal(&certificate, start + day), RETRY_BASE);

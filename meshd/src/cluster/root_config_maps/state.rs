@@ -18,8 +18,9 @@ pub(super) struct State {
     namespaces: BTreeSet<String>,
     /// The roots in each namespace, as far as they were seen; `None` is a ConfigMap without the key.
     found: BTreeMap<String, Option<String>>,
-    /// Written to in vain; they wait for the retry.
-    failures: BTreeSet<String>,
+    /// Written to a moment ago, with or without success: they wait for their next turn, so that somebody who
+    /// writes other roots, or refuses ours, does not make a loop of it.
+    waiting: BTreeSet<String>,
     /// Lists that are being received.
     listing_namespaces: Option<BTreeSet<String>>,
     listing_found: Option<BTreeMap<String, Option<String>>>,
@@ -43,7 +44,7 @@ impl State {
     /// Other roots from now on.
     pub(super) fn set_roots(&mut self, roots: String) {
         self.roots = roots;
-        self.failures.clear();
+        self.waiting.clear();
     }
 
     /// Takes in what happened to a namespace.
@@ -100,7 +101,7 @@ impl State {
         }
         let wrong = |namespace: &&String| {
             let found = self.found.get(*namespace).and_then(Option::as_deref);
-            found != Some(self.roots.as_str()) && !self.failures.contains(*namespace)
+            found != Some(self.roots.as_str()) && !self.waiting.contains(*namespace)
         };
         self.namespaces.iter().find(wrong).cloned()
     }
@@ -109,27 +110,28 @@ impl State {
     pub(super) fn written(&mut self, namespace: &str) {
         let roots = Some(self.roots.clone());
         self.found.insert(namespace.to_owned(), roots);
+        self.waiting.insert(namespace.to_owned());
     }
 
     /// They could not be.
     pub(super) fn failed(&mut self, namespace: &str) {
-        self.failures.insert(namespace.to_owned());
+        self.waiting.insert(namespace.to_owned());
     }
 
     /// The namespace needs no roots any more.
     pub(super) fn gone(&mut self, namespace: &str) {
         self.namespaces.remove(namespace);
-        self.failures.remove(namespace);
+        self.waiting.remove(namespace);
     }
 
-    /// Whether something waits for a retry.
-    pub(super) fn has_failures(&self) -> bool {
-        !self.failures.is_empty()
+    /// Whether something waits for its next turn.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// Lets everything be tried again.
-    pub(super) fn retry(&mut self) {
-        self.failures.clear();
+    /// Begins the next turn.
+    pub(super) fn next_turn(&mut self) {
+        self.waiting.clear();
     }
 }
 
@@ -211,6 +213,7 @@ mod tests {
         state.config_map(Event::Apply(config_map("a", "edited")));
         state.config_map(Event::Delete(config_map("b", "roots")));
         assert_eq!(write_all(&mut state), ["a", "b"]);
+        state.next_turn();
         state.namespace(Event::Apply(namespace("c", false)));
         assert_eq!(write_all(&mut state), ["c"]);
         state.set_roots("new".to_owned());
@@ -226,13 +229,23 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_waits_for_the_retry() {
-        let mut state = synced(&["a", "b"], &[]);
+    fn a_failure_waits_for_the_next_turn() {
+        let mut state = synced(&["a", "b"], &[("b", "roots")]);
         state.failed("a");
-        assert_eq!(write_all(&mut state), ["b"]);
-        assert!(state.has_failures());
-        state.retry();
+        assert_eq!(write_all(&mut state), [""; 0]);
+        assert!(state.is_waiting());
+        state.next_turn();
+        assert!(!state.is_waiting());
         assert_eq!(write_all(&mut state), ["a"]);
-        assert!(!state.has_failures());
+    }
+
+    #[test]
+    fn somebody_who_writes_other_roots_makes_no_loop() {
+        let mut state = synced(&["a"], &[]);
+        assert_eq!(write_all(&mut state), ["a"]);
+        state.config_map(Event::Apply(config_map("a", "others")));
+        assert_eq!(write_all(&mut state), [""; 0]);
+        state.next_turn();
+        assert_eq!(write_all(&mut state), ["a"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Galley over a cluster, whose API server is played here.
 
+#[path = "kubernetes/exchange.rs"]
+mod exchange;
 #[path = "kubernetes/server.rs"]
 mod server;
 

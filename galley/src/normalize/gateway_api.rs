@@ -3,12 +3,11 @@
 //! References are resolved and attached when the snapshot is made, since that takes
 //! all objects together; here fields are parsed and references completed.
 
+mod filter;
 mod http_route;
 
-pub use self::http_route::{
-    Backend, HttpRouteObject, Match, MirrorTo, Modifier, Parent, PathMatch, RequestRedirect, Rule,
-    UrlRewrite,
-};
+pub use self::filter::{MirrorTo, Modifier, RequestRedirect, UrlRewrite};
+pub use self::http_route::{Backend, HttpRouteObject, Match, Parent, PathMatch, Rule};
 
 pub(super) use self::http_route::normalize as http_route;
 

@@ -1,21 +1,18 @@
 //! An API server in memory: lists, watches, patches of status, events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::channel::Channel;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tower_test::mock;
 
-type Reply = UnsyncBoxBody<Bytes, Infallible>;
+use super::exchange::{Asked, Reply, answer, refusal, status, stream};
+
 type Answer = mock::SendResponse<Response<Reply>>;
 type Stream = mpsc::UnboundedSender<Value>;
 
@@ -45,14 +42,6 @@ struct State {
     written: Vec<(String, String, Value)>,
     seen: usize,
     events: Vec<Value>,
-}
-
-/// A request, taken apart.
-struct Asked {
-    resource: String,
-    namespace: Option<String>,
-    name: Option<String>,
-    query: BTreeMap<String, String>,
 }
 
 impl Server {
@@ -365,60 +354,4 @@ impl State {
         self.events.push(event.clone());
         answer(&event)
     }
-}
-
-impl Asked {
-    fn new(uri: &http::Uri) -> Self {
-        let mut path = uri.path().trim_matches('/').split('/').map(str::to_owned);
-        // `api/VERSION` or `apis/GROUP/VERSION` goes before.
-        let skipped = if uri.path().starts_with("/apis/") {
-            3
-        } else {
-            2
-        };
-        let rest: Vec<String> = path.by_ref().skip(skipped).collect();
-        let pairs = uri.query().unwrap_or_default().split('&');
-        let pairs = pairs.filter_map(|pair| pair.split_once('='));
-        let inside = rest.len() > 2 && rest[0] == "namespaces";
-        let place = if inside { 2 } else { 0 };
-        Self {
-            resource: rest[place].clone(),
-            namespace: inside.then(|| rest[1].clone()),
-            name: rest.get(place + 1).cloned(),
-            query: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        }
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.query.get(name).is_some_and(|value| value == "true")
-    }
-}
-
-fn status(code: u16, reason: &str) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason})
-}
-
-fn text(value: &Value) -> Reply {
-    Full::from(value.to_string().into_bytes()).boxed_unsync()
-}
-
-fn answer(value: &Value) -> Response<Reply> {
-    Response::new(text(value))
-}
-
-fn refusal(code: u16, reason: &str) -> Response<Reply> {
-    let body = text(&status(code, reason));
-    Response::builder().status(code).body(body).unwrap()
-}
-
-fn stream(mut events: mpsc::UnboundedReceiver<Value>) -> Response<Reply> {
-    let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
-    tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            if sender.send_data(format!("{event}\n").into()).await.is_err() {
-                break;
-            }
-        }
-    });
-    Response::new(body.boxed_unsync())
 }

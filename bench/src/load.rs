@@ -126,9 +126,12 @@ pub fn hold<T>(
     look: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     run(async {
-        let mut lanes = connect(address, Protocol::Http1, count).await?;
-        for lane in &mut lanes {
+        let mut held = Vec::with_capacity(count);
+        for _ in 0..count {
+            // At once: Envoy waits for the first bytes of a connection no longer than its listener filters may take.
+            let mut lane = Http1::connect(address).await?;
             lane.exchange().await?;
+            held.push(lane);
         }
         look()
     })

@@ -1,5 +1,7 @@
 //! Memory: after the start, and while 1,000 connections are open that each have carried a request.
 
+use std::{thread, time::Duration};
+
 use super::{Turn, bootstrap};
 use crate::{
     contender::Contender,
@@ -9,6 +11,8 @@ use crate::{
 
 const NAME: &str = "memory";
 const CONNECTIONS: usize = 1000;
+/// Allocators give back with delay what only the start needed.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
@@ -18,6 +22,7 @@ pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
     let contender = Contender::start(turn.args, turn.proxy, turn.dir, &[bootstrap])?;
     // One request, so that what is allocated lazily is there.
     load::hold(address, 1, || Ok(()))?;
+    thread::sleep(SETTLED_AFTER);
     let idle = contender.resident_bytes()? as f64;
     let held = load::hold(address, CONNECTIONS, || contender.resident_bytes())? as f64;
     load::closed_loop(

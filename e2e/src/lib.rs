@@ -12,7 +12,6 @@ pub mod case;
 pub mod cases;
 pub mod cluster;
 pub mod install;
-pub mod known;
 pub mod mesh;
 pub mod poll;
 pub mod runner;

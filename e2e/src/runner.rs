@@ -12,7 +12,7 @@ use crate::{
     case::{Case, Places},
     cases,
     cluster::{Cluster, kubernetes::Kubernetes, local::Local},
-    install, known,
+    install,
     mesh::Mesh,
     samples::Samples,
 };
@@ -32,17 +32,10 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Failed, and not because of something known.
-    fn is_failed(&self) -> bool {
-        self.failure.is_some() && known::reason(self.case, self.data_plane).is_none()
-    }
-
     fn word(&self) -> &'static str {
-        match (&self.failure, known::reason(self.case, self.data_plane)) {
-            (None, None) => "passed",
-            (None, Some(_)) => "passes now: take its line out of known-failures.txt",
-            (Some(_), None) => "FAILED",
-            (Some(_), Some(_)) => "known to fail",
+        match self.failure {
+            None => "passed",
+            Some(_) => "FAILED",
         }
     }
 }
@@ -78,7 +71,7 @@ pub fn run(args: &Args) -> Result<bool> {
         }
     }
     summarize(&outcomes);
-    Ok(!outcomes.is_empty() && !outcomes.iter().any(Outcome::is_failed))
+    Ok(!outcomes.is_empty() && !outcomes.iter().any(|outcome| outcome.failure.is_some()))
 }
 
 /// Runs `chosen` in one mesh; a mesh that does not start fails them all.
@@ -220,19 +213,10 @@ fn summarize(outcomes: &[Outcome]) {
             outcome.data_plane.name()
         ));
     }
-    for outcome in &failed {
-        if let Some(reason) = known::reason(outcome.case, outcome.data_plane) {
-            let name = outcome.data_plane.name();
-            say(&format!(
-                "{} [{name}] is known to fail: {reason}",
-                outcome.case
-            ));
-        }
-    }
-    let unexpected = outcomes.iter().filter(|one| one.is_failed()).count();
     say(&format!(
-        "\n{} passed, {unexpected} failed",
-        outcomes.len() - failed.len()
+        "\n{} passed, {} failed",
+        outcomes.len() - failed.len(),
+        failed.len()
     ));
 }
 

@@ -18,7 +18,7 @@ use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -127,7 +127,7 @@ impl CaSecrets {
         let first = [PLUGGED_IN, SELF_SIGNED]
             .into_iter()
             .find_map(|name| Some((name, seen.get(name)?)));
-        let Some((name, secret)) = first else {
+        let Some((name, Some(secret))) = first else {
             return Ok(());
         };
         let files = from_secret(secret).map_err(incomplete(name))?;
@@ -137,7 +137,7 @@ impl CaSecrets {
             && let Some(renewed) = self.renew_if_due(ca, secret).await?
         {
             // The watch will tell the same; until it does, the former version must not come back.
-            seen.insert(name, renewed);
+            seen.insert(name, Some(renewed));
         }
         Ok(())
     }
@@ -198,22 +198,20 @@ impl CaSecrets {
     }
 }
 
-/// The Secrets as they were last seen.
-type Seen = BTreeMap<&'static str, Secret>;
+/// The Secrets as they were last seen; `None` is one that was there. It keeps its place, so that a plugged-in CA
+/// that vanishes does not bring back the self-signed one.
+type Seen = BTreeMap<&'static str, Option<Secret>>;
 
 fn note(seen: &mut Seen, name: &'static str, secret: Option<Secret>) {
-    match secret {
-        Some(secret) => {
-            seen.insert(name, secret);
-        }
-        None => {
-            if let Some(gone) = seen.remove(name) {
-                tracing::warn!(
-                    secret = gone.name_any(),
-                    "the CA's Secret was deleted, the CA in force stays until the next start"
-                );
-            }
-        }
+    if secret.is_some() {
+        seen.insert(name, secret);
+    } else if let Some(gone) = seen.get_mut(name)
+        && gone.take().is_some()
+    {
+        tracing::warn!(
+            secret = name,
+            "the CA's Secret was deleted, the CA in force stays until the next start"
+        );
     }
 }
 

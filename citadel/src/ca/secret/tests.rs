@@ -129,7 +129,6 @@ async fn the_seen_secret_is_taken_over_and_the_plugged_in_one_goes_first() {
     assert!(ca.is_in_force(&plugged));
     // Gone is not the same as replaced.
     note(&mut seen, PLUGGED_IN, None);
-    note(&mut seen, SELF_SIGNED, None);
     secrets.step(&ca, &mut seen, false).await.unwrap();
     assert!(ca.is_in_force(&plugged));
 }
@@ -145,7 +144,7 @@ async fn only_the_leader_renews_and_only_the_version_it_has_seen() {
     let ca = Ca::new(config(), SELF_SIGNED, old.clone(), Metrics::default()).unwrap();
     let mut secret_seen = to_secret(SELF_SIGNED, &old);
     secret_seen.metadata.resource_version = Some("7".to_owned());
-    let mut seen = Seen::from([(SELF_SIGNED, secret_seen)]);
+    let mut seen = Seen::from([(SELF_SIGNED, Some(secret_seen))]);
 
     secrets.step(&ca, &mut seen, false).await.unwrap();
     assert!(ca.is_in_force(&old));

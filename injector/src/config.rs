@@ -1,5 +1,7 @@
 //! What the operator decides about injection; what a pod's author decides is in [`crate::annotations`].
 
+mod mesh;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{analyze, inject, local, proxy_config, proxy_status, validate};
+use crate::commands::{
+    analyze, inject, install, local, precheck, proxy_config, proxy_status, tag, uninstall, upgrade,
+    validate, verify_install,
+};
 
 /// Runs, inspects and checks a Weft mesh.
 #[derive(Debug, Parser)]
@@ -30,6 +33,18 @@ pub enum Command {
     Analyze(analyze::Args),
     /// Add sidecars to manifests
     Inject(inject::Args),
+    /// Install the mesh in a Kubernetes cluster
+    Install(install::Args),
+    /// Remove the mesh from a Kubernetes cluster
+    Uninstall(uninstall::Args),
+    /// Upgrade the mesh in a Kubernetes cluster, in place or by revision
+    Upgrade(upgrade::Args),
+    /// Give revisions further names
+    Tag(tag::Args),
+    /// Check whether a cluster is fit for the mesh
+    Precheck(precheck::Args),
+    /// Check whether everything that was installed works
+    VerifyInstall(verify_install::Args),
     /// Print the version
     Version,
     /// Print completions for a shell

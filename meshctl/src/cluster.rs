@@ -1,19 +1,22 @@
 //! How commands reach a mesh, wherever it runs.
 //!
-//! Commands that look at proxies are written against [`Cluster`]; a local mesh is the one
-//! implementation so far.
+//! Commands that look at proxies are written against [`Cluster`]: a mesh on this machine
+//! ([`local`]) or in Kubernetes ([`kubernetes`]); [`access`] says which one is meant.
 
-use std::{collections::BTreeMap, path::PathBuf};
+pub mod access;
+pub mod kubernetes;
+pub mod local;
+
+mod http;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use local::{
-    api::{ForwardRequest, GetRequest, PodRef, PodSummary},
-    client::Client,
-    state::StateDir,
-};
 use serde_json::Value;
+
+pub use self::access::{Access, AnyCluster, DEFAULT_NAME, Mesh, NAME_VARIABLE};
+pub use self::local::LocalCluster;
 
 /// Name of the container with the proxy.
 pub const PROXY_CONTAINER: &str = "istio-proxy";
@@ -43,19 +46,22 @@ pub trait Cluster {
     /// Asks an HTTP server inside a pod, as its own processes would.
     fn http_get(&self, pod: &Pod, port: u16, path: &str) -> impl Future<Output = Result<Bytes>>;
 
-    /// Objects of a kind in all namespaces.
-    fn objects(&self, kind: &str) -> impl Future<Output = Result<Vec<Value>>>;
+    /// The replicas of the control plane, those that answer only.
+    fn control_plane_pods(&self) -> impl Future<Output = Result<Vec<Pod>>>;
 
     /// A pod by `NAME`, `NAME.NAMESPACE` or `NAMESPACE/NAME`, or by the beginning of its name.
     fn find_pod(&self, name: &str) -> impl Future<Output = Result<Pod>> {
         async move { find(self.pods().await?, name) }
     }
 
-    /// Asks the control plane for a page.
-    fn control_plane(&self, path: &str) -> impl Future<Output = Result<Bytes>> {
+    /// Asks every replica of the control plane for a page.
+    fn control_plane(&self, path: &str) -> impl Future<Output = Result<Vec<Bytes>>> {
         async move {
-            let pod = self.find_pod("istio-system/istiod").await?;
-            self.http_get(&pod, CONTROL_PLANE_PORT, path).await
+            let mut answers = Vec::new();
+            for pod in self.control_plane_pods().await? {
+                answers.push(self.http_get(&pod, CONTROL_PLANE_PORT, path).await?);
+            }
+            Ok(answers)
         }
     }
 
@@ -66,128 +72,6 @@ pub trait Cluster {
             serde_json::from_slice(&body)
                 .with_context(|| format!("{path} of pod \"{}\" is not JSON", pod.name))
         }
-    }
-}
-
-/// Which mesh.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Mesh {
-    /// Name of the mesh
-    #[arg(long, global = true, env = NAME_VARIABLE, default_value = DEFAULT_NAME)]
-    pub name: String,
-    /// Directory of the mesh's state
-    #[arg(long, global = true, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-}
-
-impl Mesh {
-    /// The state directory that the arguments name.
-    pub fn state(&self) -> Result<StateDir> {
-        let legible = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        match &self.state {
-            Some(dir) => Ok(StateDir::new(std::path::absolute(dir)?)),
-            None if !self.name.is_empty() && self.name.bytes().all(legible) => {
-                Ok(StateDir::default_for(&self.name))
-            }
-            None => bail!(
-                "\"{}\" is not a name for a mesh: letters, digits and - only",
-                self.name
-            ),
-        }
-    }
-
-    /// A client of the mesh's control API.
-    pub fn client(&self) -> Result<Client> {
-        Ok(Client::new(self.state()?))
-    }
-}
-
-/// A mesh started by `meshctl local up`.
-#[derive(Debug, Clone)]
-pub struct LocalCluster {
-    client: Client,
-}
-
-impl LocalCluster {
-    /// The mesh whose state is in `state`.
-    pub fn new(state: StateDir) -> Self {
-        Self {
-            client: Client::new(state),
-        }
-    }
-
-    /// The mesh that the arguments name.
-    pub fn open(mesh: &Mesh) -> Result<Self> {
-        Ok(Self::new(mesh.state()?))
-    }
-}
-
-/// Environment variable with the name of the mesh that commands talk to.
-pub const NAME_VARIABLE: &str = "WEFT_LOCAL_NAME";
-
-/// Name of a mesh that got none.
-pub const DEFAULT_NAME: &str = "default";
-
-impl Cluster for LocalCluster {
-    async fn pods(&self) -> Result<Vec<Pod>> {
-        let pod = |pod: PodSummary| Pod {
-            namespace: pod.namespace,
-            name: pod.name,
-            proxied: pod.proxied,
-        };
-        Ok(self
-            .client
-            .status()
-            .await?
-            .pods
-            .into_iter()
-            .map(pod)
-            .collect())
-    }
-
-    async fn http_get(&self, pod: &Pod, port: u16, path: &str) -> Result<Bytes> {
-        let to = PodRef {
-            namespace: Some(pod.namespace.clone()),
-            pod: pod.name.clone(),
-        };
-        let stream = self
-            .client
-            .forward(&ForwardRequest { pod: to, port })
-            .await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(stream.into_inner()).await?;
-        let request = http::Request::get(path)
-            .header("host", "localhost")
-            .body(Empty::<Bytes>::new())?;
-        let answer = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            anyhow::ensure!(
-                status.is_success(),
-                "{path} of pod \"{}\": {status}",
-                pod.name
-            );
-            Ok(body)
-        };
-        tokio::pin!(answer, connection);
-        // The connection must be driven while the answer is awaited; it may end first.
-        let mut open = true;
-        loop {
-            tokio::select! {
-                answer = &mut answer => return answer,
-                _ = &mut connection, if open => open = false,
-            }
-        }
-    }
-
-    async fn objects(&self, kind: &str) -> Result<Vec<Value>> {
-        let request = GetRequest {
-            kind: kind.to_owned(),
-            name: None,
-            namespace: None,
-        };
-        Ok(self.client.get(&request).await?)
     }
 }
 

@@ -3,10 +3,16 @@
 pub mod analyze;
 mod findings;
 pub mod inject;
+pub mod install;
 pub mod local;
+pub mod precheck;
 pub mod proxy_config;
 pub mod proxy_status;
+pub mod tag;
+pub mod uninstall;
+pub mod upgrade;
 pub mod validate;
+pub mod verify_install;
 pub mod version;
 
 use std::process::ExitCode;
@@ -22,9 +28,15 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Local(args) => local::run(args).await,
         Command::Validate(args) => validate::run(&args),
         Command::Analyze(args) => analyze::run(&args).await,
-        Command::Inject(args) => inject::run(&args),
+        Command::Inject(args) => inject::run(&args).await,
         Command::ProxyConfig(args) => proxy_config::run(&args).await,
         Command::ProxyStatus(args) => proxy_status::run(&args).await,
+        Command::Install(args) => install::run(&args).await,
+        Command::Uninstall(args) => uninstall::run(&args).await,
+        Command::Upgrade(args) => upgrade::run(&args).await,
+        Command::Tag(args) => tag::run(&args).await,
+        Command::Precheck(args) => precheck::run(&args).await,
+        Command::VerifyInstall(args) => verify_install::run(&args).await,
         Command::Version => version::run(),
         Command::Completions { shell } => {
             clap_complete::generate(

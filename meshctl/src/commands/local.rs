@@ -130,7 +130,7 @@ async fn down(mesh: &Mesh) -> Result<ExitCode> {
         Err(_) => {}
     }
     cleanup::kill(&state)?;
-    output::line(&format!("mesh \"{}\" is gone", mesh.name))?;
+    output::line(&format!("mesh \"{}\" is gone", mesh.name()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use dump::Dump;
 
 use crate::{
-    cluster::{Cluster, LocalCluster, Mesh},
+    cluster::{Access, Cluster},
     output::{self, Format},
 };
 
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
-    mesh: Mesh,
+    access: Access,
 }
 
 /// Parts of a proxy's configuration.
@@ -61,7 +61,7 @@ enum Part {
 
 /// Prints a part of a proxy's configuration.
 pub async fn run(args: &Args) -> Result<ExitCode> {
-    let cluster = LocalCluster::open(&args.mesh)?;
+    let cluster = args.access.open().await?;
     let name = match &args.namespace {
         Some(namespace) => format!("{namespace}/{}", args.pod),
         None => args.pod.clone(),

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, LocalCluster, Mesh},
+    cluster::{Access, Cluster},
     output::{self, Format},
 };
 
@@ -22,18 +23,17 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
-    mesh: Mesh,
+    access: Access,
 }
 
 /// Prints a line for each proxy; exit code 1 if one of them refused something.
 pub async fn run(args: &Args) -> Result<ExitCode> {
-    let cluster = LocalCluster::open(&args.mesh)?;
-    let body = cluster
+    let cluster = args.access.open().await?;
+    let answers = cluster
         .control_plane("/debug/syncz")
         .await
         .context("the control plane cannot be asked")?;
-    let mut proxies: Vec<Value> =
-        serde_json::from_slice(&body).context("the control plane's answer")?;
+    let mut proxies = merge(&answers)?;
     if let Some(pod) = &args.pod {
         proxies.retain(|proxy| {
             text_of(proxy, "proxy").split('.').next() == Some(pod)
@@ -55,6 +55,18 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Each replica knows the proxies that are connected to it.
+fn merge(answers: &[Bytes]) -> Result<Vec<Value>> {
+    let mut proxies = Vec::new();
+    for answer in answers {
+        let some: Vec<Value> =
+            serde_json::from_slice(answer).context("the control plane's answer")?;
+        proxies.extend(some);
+    }
+    proxies.sort_by(|one, other| text_of(one, "proxy").cmp(text_of(other, "proxy")));
+    Ok(proxies)
 }
 
 fn row(proxy: &Value) -> Vec<String> {

@@ -81,8 +81,8 @@ fn host(text: &str) -> Result<(String, Ipv4Addr), String> {
 
 pub(super) async fn run(args: UpArgs, mesh: &Mesh) -> Result<ExitCode> {
     let state = mesh.state()?;
-    let mut options = options(&args, &mesh.name)?;
-    output::note(&format!("starting mesh \"{}\" ...", mesh.name));
+    let mut options = options(&args, mesh.name())?;
+    output::note(&format!("starting mesh \"{}\" ...", mesh.name()));
     let begun = Instant::now();
     let mut launched = launch::launch(&state, &mut options, args.detach)?;
     launch::wait_until_up(&state, &mut launched.process).await?;
@@ -252,10 +252,10 @@ fn greet(mesh: &Mesh, port: Option<u16>, table: Option<String>) -> Result<()> {
 
 /// The address to open, and three things to try.
 fn hints(mesh: &Mesh, port: Option<u16>) -> String {
-    let name = if mesh.name == crate::cluster::DEFAULT_NAME {
+    let name = if mesh.name() == crate::cluster::DEFAULT_NAME {
         String::new()
     } else {
-        format!(" --name {}", mesh.name)
+        format!(" --name {}", mesh.name())
     };
     let url = port
         .map(|port| format!("open http://127.0.0.1:{port}/productpage\n"))

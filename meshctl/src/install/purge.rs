@@ -1,0 +1,120 @@
+//! What an uninstalled mesh leaves behind, because no release owns it.
+
+use std::{fmt::Debug, time::Duration};
+
+use anyhow::{Context, Result};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde::de::DeserializeOwned;
+
+use super::definitions;
+
+/// The roots, in every namespace.
+const ROOTS: &str = "istio-ca-root-cert";
+
+/// The certificate authority that the control plane made; one that was plugged in belongs to the user.
+const AUTHORITY: &str = "istio-ca-secret";
+
+/// What the names of leases begin with.
+const LEASES: &str = "istio-leader";
+
+/// What Kubernetes itself puts into a namespace.
+const BUILT_IN: &str = "kube-root-ca.crt";
+
+/// How long pods may take to end.
+const PODS_END: Duration = Duration::from_secs(60);
+
+/// Removes everything; a line for each thing.
+pub async fn run(client: &Client, namespace: &str) -> Result<Vec<String>> {
+    wait_for_pods(client, namespace).await?;
+    let definitions = definitions::delete(client).await?;
+    let mut roots = 0;
+    let all: Api<ConfigMap> = Api::all(client.clone());
+    let named = ListParams::default().fields(&format!("metadata.name={ROOTS}"));
+    for config_map in all
+        .list(&named)
+        .await
+        .context("the roots cannot be listed")?
+    {
+        let place = config_map.namespace().unwrap_or_default();
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), &place);
+        roots += usize::from(delete(&api, ROOTS).await?);
+    }
+    let mut removed = vec![
+        format!("{definitions} definitions are gone"),
+        format!("the roots of {roots} namespaces are gone"),
+    ];
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    for name in names(&leases).await? {
+        if name.starts_with(LEASES) {
+            delete(&leases, &name).await?;
+        }
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    if delete(&secrets, AUTHORITY).await? {
+        removed.push("the certificate authority is gone".to_owned());
+    }
+    removed.push(remove_namespace(client, namespace).await?);
+    Ok(removed)
+}
+
+/// A control plane that still runs would write again what is removed.
+async fn wait_for_pods(client: &Client, namespace: &str) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let control_plane = ListParams::default().labels("app=istiod");
+    let gone = async {
+        while !pods.list(&control_plane).await?.items.is_empty() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::Ok(())
+    };
+    let gone = tokio::time::timeout(PODS_END, gone).await;
+    gone.context("pods of a control plane still run: uninstall its releases first")?
+}
+
+/// Only if nothing of anybody is in it.
+async fn remove_namespace(client: &Client, namespace: &str) -> Result<String> {
+    let mut left = names::<Pod>(&Api::namespaced(client.clone(), namespace)).await?;
+    left.extend(names::<Service>(&Api::namespaced(client.clone(), namespace)).await?);
+    left.extend(names::<Secret>(&Api::namespaced(client.clone(), namespace)).await?);
+    left.extend(names::<ConfigMap>(&Api::namespaced(client.clone(), namespace)).await?);
+    left.retain(|name| name != BUILT_IN);
+    if !left.is_empty() {
+        return Ok(format!(
+            "namespace \"{namespace}\" stays, it holds {}",
+            left.join(", ")
+        ));
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    delete(&namespaces, namespace).await?;
+    Ok(format!("namespace \"{namespace}\" is gone"))
+}
+
+async fn names<K>(api: &Api<K>) -> Result<Vec<String>>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let found = api.list(&ListParams::default()).await?;
+    Ok(found.items.iter().map(ResourceExt::name_any).collect())
+}
+
+/// Whether there was something to delete.
+async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+) -> Result<bool> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("\"{name}\" cannot be deleted")),
+    }
+}

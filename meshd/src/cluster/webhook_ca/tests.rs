@@ -26,9 +26,9 @@ async fn a_validation_webhook_gets_roots_and_fails_closed_after_the_probe() {
             "admissionReviewVersions": ["v1"], "clientConfig": {},
         }],
     });
-    let mut writes = serve(server, move |request| match &request.method {
+    let mut writes = serve(server, move |request| match request.method {
         _ if request.is_watch() => Answer::Never,
-        &Method::GET => {
+        Method::GET => {
             assert!(request.query.contains("istio.io%2Frev%3Dcanary"));
             Answer::Ok(json!({
                 "apiVersion": "admissionregistration.k8s.io/v1",
@@ -36,7 +36,7 @@ async fn a_validation_webhook_gets_roots_and_fails_closed_after_the_probe() {
                 "metadata": {"resourceVersion": "1"}, "items": [configuration.clone()],
             }))
         }
-        &Method::POST => {
+        Method::POST => {
             assert!(request.query.contains("dryRun=All"));
             Answer::Status(
                 400,

@@ -12,12 +12,16 @@ wire! {
         "portLevelMtls needs a selector",
     )]))]
     PeerAuthentication {
+        /// The pods that this is for; all of the namespace without it
         selector: Option<LabelSelector>,
+        /// Whether mutual TLS is required
         mtls: Option<MutualTls>,
+        /// The same by port of the workload
         port_level_mtls: BTreeMap<u32, MutualTls>,
     }
 
     MutualTls {
+        /// Whether mutual TLS is required
         mode: MtlsMode,
     }
 }

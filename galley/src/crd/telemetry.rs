@@ -10,18 +10,26 @@ use crate::decode::jsonpb::wire_enum;
 wire! {
     #[schemars(extend("x-kubernetes-validations" = [one_target()]))]
     Telemetry {
+        /// The pods that this is for
         selector: Option<LabelSelector>,
         target_ref: Option<TargetRef>,
+        /// The objects that this is for
         target_refs: Vec<TargetRef>,
+        /// Traces
         tracing: Vec<serde_json::Value>,
+        /// Metrics
         metrics: Vec<serde_json::Value>,
+        /// Access logs
         access_logging: Vec<AccessLogging>,
     }
 
     AccessLogging {
         r#match: Option<LogSelector>,
+        /// Where logs go
         providers: Vec<ProviderRef>,
+        /// Write none
         disabled: Option<bool>,
+        /// Which requests are logged
         filter: Option<Filter>,
     }
 
@@ -35,6 +43,7 @@ wire! {
     }
 
     Filter {
+        /// An expression in the Common Expression Language
         expression: String,
     }
 }

@@ -9,13 +9,19 @@ use crate::decode::jsonpb::{GoDuration, wire_enum};
 
 wire! {
     TrafficPolicy {
+        /// How an endpoint is chosen
         load_balancer: Option<LoadBalancer>,
+        /// Limits of connections and requests
         connection_pool: Option<ConnectionPool>,
+        /// When failing endpoints are left out
         outlier_detection: Option<OutlierDetection>,
+        /// How connections are encrypted
         tls: Option<ClientTls>,
+        /// Policies for single ports
         port_level_settings: Vec<PortTrafficPolicy>,
         tunnel: Option<Tunnel>,
         proxy_protocol: Option<ProxyProtocol>,
+        /// Limit of concurrent retries
         retry_budget: Option<RetryBudget>,
     }
 
@@ -29,8 +35,11 @@ wire! {
 
     #[schemars(extend("oneOf" = at_most_one(&["simple", "consistentHash"])))]
     LoadBalancer {
+        /// A method without state
         simple: Option<SimpleLb>,
+        /// Equal requests go to the same endpoint
         consistent_hash: Option<ConsistentHash>,
+        /// Preference of near endpoints
         locality_lb_setting: Option<LocalityLbSetting>,
         zone_aware_lb_setting: Option<serde_json::Value>,
         warmup: Option<Warmup>,
@@ -98,12 +107,16 @@ wire! {
     }
 
     ConnectionPool {
+        /// Limits of connections
         tcp: Option<TcpSettings>,
+        /// Limits of requests
         http: Option<HttpSettings>,
     }
 
     TcpSettings {
+        /// Connections at the same time
         max_connections: i32,
+        /// Limit for connecting
         connect_timeout: Option<GoDuration>,
         tcp_keepalive: Option<TcpKeepalive>,
         max_connection_duration: Option<GoDuration>,
@@ -117,10 +130,15 @@ wire! {
     }
 
     HttpSettings {
+        /// Requests that wait for a connection
         http1_max_pending_requests: i32,
+        /// Requests at the same time
         http2_max_requests: i32,
+        /// Requests after which a connection is closed
         max_requests_per_connection: i32,
+        /// Retries at the same time
         max_retries: i32,
+        /// After how long an idle connection is closed
         idle_timeout: Option<GoDuration>,
         h2_upgrade_policy: H2UpgradePolicy,
         use_client_protocol: bool,
@@ -137,24 +155,38 @@ wire! {
         consecutive_errors: i32,
         split_external_local_origin_errors: bool,
         consecutive_local_origin_failures: Option<u32>,
+        /// Gateway errors in a row
         consecutive_gateway_errors: Option<u32>,
+        /// Server errors in a row
         consecutive_5xx_errors: Option<u32>,
+        /// Time between two looks
         interval: Option<GoDuration>,
+        /// How long an endpoint is left out, times how often it was
         base_ejection_time: Option<GoDuration>,
+        /// Share of endpoints that may be left out
         max_ejection_percent: i32,
+        /// Share of healthy endpoints below which none is left out
         min_health_percent: i32,
         outlier_detection_http_error_codes: Vec<u32>,
     }
 
     ClientTls {
+        /// Whether TLS is used, and whose certificates
         mode: ClientTlsMode,
+        /// File with the certificate
         client_certificate: String,
+        /// File with its key
         private_key: String,
+        /// File with the roots of the server
         ca_certificates: String,
         ca_crl: String,
+        /// Secret with certificate, key and roots
         credential_name: String,
+        /// Names of which the server must have one
         subject_alt_names: Vec<String>,
+        /// The server name to ask for
         sni: String,
+        /// Do not check the server
         insecure_skip_verify: Option<bool>,
     }
 

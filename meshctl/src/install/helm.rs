@@ -12,6 +12,10 @@ use tokio::process::Command;
 
 use crate::cluster::access::ClusterArgs;
 
+/// For rendering without a cluster: the oldest Kubernetes that the charts accept. What Helm takes by itself depends
+/// on how it was built.
+pub const KUBE_VERSION: &str = "--kube-version=1.29.0";
+
 /// The command, and the cluster it works on.
 #[derive(Debug, Clone)]
 pub struct Helm {

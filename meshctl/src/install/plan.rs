@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::{charts::Charts, helm::Helm};
+use super::{
+    charts::Charts,
+    helm::{Helm, KUBE_VERSION},
+};
 
 /// Release of the definitions.
 pub const BASE: &str = "istio-base";
@@ -152,7 +155,11 @@ impl Release {
 
     /// Its manifests, without asking a cluster.
     pub async fn render(&self, helm: &Helm) -> Result<String> {
-        let mut args: Vec<OsString> = vec!["template".into(), "--include-crds".into()];
+        let mut args: Vec<OsString> = vec![
+            "template".into(),
+            "--include-crds".into(),
+            KUBE_VERSION.into(),
+        ];
         args.extend([
             OsString::from(&self.name),
             self.chart.clone().into_os_string(),

@@ -13,7 +13,13 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{FIELD_MANAGER, charts::Charts, helm::Helm, plan::control_plane, wait};
+use super::{
+    FIELD_MANAGER,
+    charts::Charts,
+    helm::{Helm, KUBE_VERSION},
+    plan::control_plane,
+    wait,
+};
 
 /// The label with a tag's name.
 const TAG: &str = "istio.io/tag";
@@ -139,8 +145,9 @@ async fn render(helm: &Helm, name: &str, revision: &str) -> Result<Value> {
     let values = values.with_context(|| format!("release \"{release}\" has no values"))?;
     let file = charts.dir().join("values.json");
     std::fs::write(&file, values)?;
-    let args: [OsString; 8] = [
+    let args: [OsString; 9] = [
         "template".into(),
+        KUBE_VERSION.into(),
         release.into(),
         charts.dir().join("control-plane").into(),
         "--values".into(),

@@ -65,12 +65,19 @@ async fn ask(cluster: &LocalCluster, pod: &Pod) -> ProxyFacts {
     }
 }
 
-/// Envoy's version is `commit/version/state/build/tls`; ours is the version.
+/// Envoy's version is `commit/version/state/build/tls`; ours is `weft/version` and where it was built from.
 fn version(info: &Value) -> String {
     let text = info["version"].as_str().unwrap_or_default();
-    text.split('/')
-        .nth(1)
-        .map_or_else(|| text.to_owned(), |version| format!("envoy {version}"))
+    let data_plane = if text.starts_with("weft/") {
+        "weft"
+    } else {
+        "envoy"
+    };
+    let version = text.split(['/', ' ']).nth(1);
+    version.map_or_else(
+        || text.to_owned(),
+        |version| format!("{data_plane} {version}"),
+    )
 }
 
 /// The newest version among all resources.
@@ -229,7 +236,10 @@ mod tests {
             version(&json!({"version": "abc/1.40.0/Clean/RELEASE/BoringSSL"})),
             "envoy 1.40.0"
         );
-        assert_eq!(version(&json!({"version": "0.1.0"})), "0.1.0");
+        assert_eq!(
+            version(&json!({"version": "weft/0.1.0 (1aa9f38)"})),
+            "weft 0.1.0"
+        );
         let dump = json!({"configs": [{"version_info": "9", "dynamic_listeners": [{"active_state": {"version_info": "12"}}]}]});
         assert_eq!(config_version(&dump), "12");
         let certs = json!({"certificates": [{"cert_chain": [{"expiration_time": "2026-11-22T05:00:00Z"}]}, {"ca_cert": []}]});

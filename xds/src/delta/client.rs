@@ -66,7 +66,10 @@ impl Client {
     /// Asks for a resource, or for all with [`WILDCARD`].
     pub fn subscribe(&mut self, resource_type: ResourceType, name: &str) {
         let state = self.types.entry(resource_type).or_default();
-        if state.subscription.add(name) && !state.unsubscribe.remove(name) {
+        if state.subscription.add(name) {
+            // Even when the server has not heard of an unsubscription yet: the resource was
+            // forgotten, and only what is asked for again is sent again.
+            state.unsubscribe.remove(name);
             state.subscribe.insert(name.to_owned());
         }
     }
@@ -79,9 +82,8 @@ impl Client {
         if !state.subscription.remove(name) {
             return;
         }
-        if !state.subscribe.remove(name) {
-            state.unsubscribe.insert(name.to_owned());
-        }
+        state.subscribe.remove(name);
+        state.unsubscribe.insert(name.to_owned());
         state.absent.remove(name);
         state.rejected.remove(name);
         let subscription = &state.subscription;

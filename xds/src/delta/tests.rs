@@ -115,6 +115,31 @@ fn what_is_unsubscribed_is_not_sent_and_what_is_asked_again_is() {
 }
 
 #[test]
+fn what_is_dropped_and_wanted_again_at_once_is_sent_again() {
+    let (mut server, mut client) = wildcard_pair(&[]);
+    server.set(Endpoint, "a", body(Endpoint, "1"));
+    client.client.subscribe(Endpoint, "a");
+    exchange(&mut server, &mut client, vec![]);
+
+    client.client.unsubscribe(Endpoint, "a");
+    client.client.subscribe(Endpoint, "a");
+    assert_eq!(summary(&exchange(&mut server, &mut client, vec![])), ["+a"]);
+
+    client.client.unsubscribe(Endpoint, "a");
+    client.client.subscribe(Endpoint, "a");
+    client.client.unsubscribe(Endpoint, "a");
+    exchange(&mut server, &mut client, vec![]);
+    assert!(
+        server
+            .stream
+            .state(Endpoint)
+            .unwrap()
+            .subscription()
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_refused_resource_keeps_its_last_good_version_and_is_not_sent_again() {
     let (mut server, mut client) = wildcard_pair(&["a", "b"]);
     client.refuse.insert("a".into());

@@ -65,7 +65,7 @@ else ifeq ($(CLUSTER),kind)
 e2e: build
 	$(LAB) up
 	e2e/kind/mesh install $(BIN)
-	$(LAB) exec sh -c '$(BIN)/e2e --bin-dir $(BIN) --kubeconfig "$$KUBECONFIG" $(E2E)'
+	$(LAB) exec sh -c '$(BIN)/e2e --bin-dir $(BIN) --kubeconfig "$$KUBECONFIG" --disposable $(E2E)'
 else
 e2e: build
 	$(BIN)/e2e --bin-dir $(BIN) --kubeconfig $(CLUSTER) $(E2E)

@@ -29,6 +29,9 @@ pub struct Args {
     /// Run in the Kubernetes cluster of this kubeconfig, in which the mesh is installed, instead of a local mesh.
     #[arg(long, value_name = "FILE", conflicts_with = "attach")]
     pub kubeconfig: Option<PathBuf>,
+    /// That cluster exists for the suite: also run what removes the mesh, with every object of its kinds.
+    #[arg(long, requires = "kubeconfig")]
+    pub disposable: bool,
     /// Use a local mesh that is already running, by name; it is neither started nor ended.
     #[arg(long)]
     pub attach: Option<String>,

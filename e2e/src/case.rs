@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{args::DataPlane, mesh::Mesh};
+use crate::{
+    args::{Args, DataPlane},
+    mesh::Mesh,
+};
 
 /// One case of the suite.
 #[derive(Clone, Copy)]
@@ -26,6 +29,19 @@ pub enum Places {
     Everywhere,
     /// In a Kubernetes cluster.
     Kubernetes,
+    /// In a Kubernetes cluster whose mesh, with all that belongs to it, may be removed and come back.
+    Disposable,
+}
+
+impl Places {
+    /// Whether the suite runs in such a place.
+    pub fn includes(self, args: &Args) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Kubernetes => args.kubeconfig.is_some(),
+            Self::Disposable => args.kubeconfig.is_some() && args.disposable,
+        }
+    }
 }
 
 /// Our proxy only.

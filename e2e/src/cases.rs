@@ -7,6 +7,7 @@ mod disruption;
 mod egress;
 mod fault;
 mod injection;
+mod installation;
 mod load_balancing;
 mod mixed;
 mod mtls;
@@ -138,6 +139,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Kubernetes,
         run: revisions::run,
+    },
+    Case {
+        name: "installation",
+        about: "meshctl upgrades, removes and installs the mesh; nothing is left behind",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: installation::run,
     },
 ];
 

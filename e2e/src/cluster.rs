@@ -39,10 +39,8 @@ pub trait Cluster {
     fn start_control_plane(&self) -> Result<()>;
     /// Begins to replace the pods of a deployment by new ones.
     fn restart(&self, namespace: &str, deployment: &str) -> Result<()>;
-    /// Installs a further control plane.
-    fn install_revision(&self, revision: &str) -> Result<()>;
-    /// Removes it.
-    fn uninstall_revision(&self, revision: &str) -> Result<()>;
+    /// Runs `kubectl` or `helm` and returns its output whatever its exit status.
+    fn tool(&self, program: &str, args: &[&str]) -> Result<Said>;
     /// Where the ingress gateway is reached from this machine, without a path.
     fn ingress(&self) -> String;
     /// The directory from which the mesh reads its configuration, where it reads files.

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     args::{Args, DataPlane},
-    case::{Case, Places},
+    case::Case,
     cases,
     cluster::{Cluster, kubernetes::Kubernetes, local::Local},
     install,
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<bool> {
         let chosen: Vec<&Case> = cases::ALL
             .iter()
             .filter(|case| case.data_planes.contains(&data_plane))
-            .filter(|case| args.kubeconfig.is_some() || case.places == Places::Everywhere)
+            .filter(|case| case.places.includes(args))
             .filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| name == case.name))
             .collect();
         if !chosen.is_empty() {

@@ -156,23 +156,10 @@ fn resource(document: &Document) -> &'static str {
 
 /// A diagnostic without its place: the user has the object before them.
 fn line(diagnostic: &Diagnostic) -> String {
-    let Diagnostic {
-        code,
-        severity,
-        field,
-        message,
-        suggestion,
-        ..
-    } = diagnostic;
-    let mut line = format!("{severity}[{code}]");
-    if !field.is_empty() {
-        line = format!("{line} {field}");
+    match &diagnostic.suggestion {
+        Some(suggestion) => format!("{} ({suggestion})", diagnostic.brief()),
+        None => diagnostic.brief(),
     }
-    line = format!("{line}: {message}");
-    if let Some(suggestion) = suggestion {
-        line = format!("{line} ({suggestion})");
-    }
-    line
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub type Stream = TokioIo<Upgraded>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No mesh listens.
-    #[error("no mesh is running in \"{}\"", .path.display())]
+    #[error("no mesh is running in \"{}\": meshctl local up DIR starts one", .path.display())]
     NotRunning {
         /// Its state directory.
         path: PathBuf,

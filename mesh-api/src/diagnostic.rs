@@ -45,6 +45,23 @@ pub struct Diagnostic {
     pub suggestion: Option<String>,
 }
 
+impl Diagnostic {
+    /// `error[CODE] field: message`, for who has the object before them.
+    pub fn brief(&self) -> String {
+        let Self {
+            code,
+            severity,
+            field,
+            message,
+            ..
+        } = self;
+        match field.as_str() {
+            "" => format!("{severity}[{code}]: {message}"),
+            field => format!("{severity}[{code}] {field}: {message}"),
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     /// `file:line:col: error[CODE] Kind ns/name field: message (suggestion)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

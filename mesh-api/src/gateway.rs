@@ -71,6 +71,24 @@ pub struct ServerTls {
     pub cipher_suites: Vec<Arc<str>>,
 }
 
+impl ServerTls {
+    /// TLS ended with the certificate in a Secret, everything else as by default.
+    pub fn simple(credential: Arc<str>) -> Self {
+        Self {
+            https_redirect: false,
+            mode: Some(ServerTlsMode::Simple(ServerCertificate::Credential(
+                credential,
+            ))),
+            subject_alt_names: Vec::new(),
+            verify_certificate_spki: Vec::new(),
+            verify_certificate_hash: Vec::new(),
+            min_version: TlsVersion::V1_2,
+            max_version: TlsVersion::V1_3,
+            cipher_suites: Vec::new(),
+        }
+    }
+}
+
 /// `tls.mode` with what the mode needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerTlsMode {

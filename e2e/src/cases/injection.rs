@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::{Step, take_steps};
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
-    let steps: [Step; 4] = [
+    let steps: [Step; 5] = [
+        ("by command", by_command),
         ("kinds of workloads", kinds),
         ("labels", labels),
         ("a job", job),
@@ -26,6 +28,36 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
 
 /// A container that does nothing, as the rest of a pod's spec in flow style.
 const PAUSE: &str = "containers: [{name: app, image: weft/testapp:0.1.0, args: [pause]}]";
+
+/// `meshctl inject` makes of a pod what the webhook makes of it.
+fn by_command(mesh: &mut Mesh) -> Result<()> {
+    // A token's volume has another name in each pod.
+    let pod = pod("twin", "apps", "", "automountServiceAccountToken: false, ");
+    let by_webhook = created(mesh, &pod)?;
+    let file = mesh.scratch_file(&pod)?;
+    let file = file.to_string_lossy();
+    let injected = mesh.cluster().meshctl(&["inject", "-f", &file])?.ok()?;
+    let elsewhere = injected.replace("namespace: apps", "namespace: outside");
+    let by_command = created(mesh, &elsewhere)?;
+    ensure!(
+        by_webhook == by_command,
+        "the webhook gives {by_webhook}, the command {by_command}"
+    );
+    Ok(())
+}
+
+/// What the API server would make of a pod, without what differs from pod to pod.
+fn created(mesh: &Mesh, pod: &str) -> Result<Value> {
+    let file = mesh.scratch_file(pod)?;
+    let file = file.to_string_lossy();
+    let args = ["create", "--dry-run=server", "--output=json", "-f", &file];
+    let said = mesh.cluster().tool("kubectl", &args)?.ok()?;
+    let mut pod: Value = serde_json::from_str(&said)?;
+    let metadata = pod["metadata"].as_object_mut();
+    let metadata = metadata.context("a pod has metadata")?;
+    metadata.retain(|name, _| matches!(name.as_str(), "name" | "labels" | "annotations"));
+    Ok(pod)
+}
 
 /// Every kind that makes pods, and a pod that nobody made.
 fn kinds(mesh: &mut Mesh) -> Result<()> {
@@ -126,9 +158,14 @@ fn without_control_plane(mesh: &mut Mesh) -> Result<()> {
 fn while_down(mesh: &mut Mesh) -> Result<()> {
     mesh.apply(&pod("unlabelled", "outside", "", ""))?;
     expect_proxy(mesh, "outside/unlabelled", false)?;
-    let manifest = mesh.scratch_file(&pod("labelled", "apps", "", ""))?;
-    let said = mesh.cluster().try_apply(&manifest)?.refused()?;
-    assert::contains(&said, "sidecar-injector.istio.io")
+    let labelled = pod("labelled", "apps", "", "");
+    let manifest = mesh.scratch_file(&labelled)?;
+    let file = manifest.to_string_lossy();
+    poll::until("a refusal", START_TIMEOUT, || {
+        let create = ["create", "--dry-run=server", "--output=name", "-f", &file];
+        let said = mesh.cluster().tool("kubectl", &create)?.refused()?;
+        assert::contains(&said, "sidecar-injector.istio.io")
+    })
 }
 
 fn pod(name: &str, namespace: &str, label: &str, spec: &str) -> String {

@@ -45,17 +45,24 @@ spec:
 ";
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
-    mesh.cluster().install_revision("canary")?;
-    let steps: [Step; 3] = [
+    meshctl(mesh, &["upgrade", "--revision=canary", "--timeout=120"])?;
+    let steps: [Step; 4] = [
         ("side by side", side_by_side),
-        ("to the new one", |mesh| moved(mesh, "canary")),
-        ("back to the old one", |mesh| moved(mesh, "default")),
+        ("to the new one", |mesh| moved(mesh, "canary", "canary")),
+        ("back to the old one", |mesh| {
+            moved(mesh, "default", "default")
+        }),
+        ("to the new one by a tag", by_tag),
     ];
     let result = take_steps(mesh, &steps);
     // The namespace first: its pods must not outlive what serves them.
     let emptied = mesh.reset();
-    let removed = mesh.cluster().uninstall_revision("canary");
+    let removed = meshctl(mesh, &["uninstall", "--revision=canary", "--yes"]);
     result.and(emptied).and(removed)
+}
+
+fn meshctl(mesh: &Mesh, args: &[&str]) -> Result<()> {
+    mesh.cluster().meshctl(args)?.ok().map(drop)
 }
 
 fn side_by_side(mesh: &mut Mesh) -> Result<()> {
@@ -69,21 +76,30 @@ fn side_by_side(mesh: &mut Mesh) -> Result<()> {
     })
 }
 
-/// The namespace chooses `revision`; what its pods answer meanwhile, they all answer.
-fn moved(mesh: &mut Mesh, revision: &str) -> Result<()> {
+fn by_tag(mesh: &mut Mesh) -> Result<()> {
+    meshctl(mesh, &["tag", "set", "prod", "--revision=canary"])?;
+    let listed = mesh.cluster().meshctl(&["tag", "list"])?.ok()?;
+    let is_listed = |line: &str| line.split_whitespace().eq(["prod", "canary"]);
+    ensure!(listed.lines().any(is_listed), "tags: {listed}");
+    moved(mesh, "prod", "canary")?;
+    meshctl(mesh, &["tag", "remove", "prod"])
+}
+
+/// The namespace chooses by `label` what then is `revision`; what its pods are asked meanwhile, they all answer.
+fn moved(mesh: &mut Mesh, label: &str, revision: &str) -> Result<()> {
     let load = mesh
         .from(CLIENT, URL)?
         .with("--rate", RATE)
         .with("--duration", LOAD_SECONDS)
         .start()?;
-    let moved = move_to(mesh, revision);
+    let moved = move_to(mesh, label, revision);
     let report = load.report()?;
     moved?;
     assert::all(&report, "200")
 }
 
-fn move_to(mesh: &mut Mesh, revision: &str) -> Result<()> {
-    let label = format!("labels: {{istio.io/rev: {revision}}}");
+fn move_to(mesh: &mut Mesh, label: &str, revision: &str) -> Result<()> {
+    let label = format!("labels: {{istio.io/rev: {label}}}");
     mesh.apply(&WORKLOAD.replace("labels: {istio.io/rev: default}", &label))?;
     mesh.cluster().restart("moving", "mover")?;
     served_by(mesh, revision)

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Cluster, Pod, Said, bin_dir, here, piped, pods_from_json, said};
-use crate::{args::Args, poll, samples::repository};
+use crate::{args::Args, poll};
 
 const SYSTEM: &str = "istio-system";
 const CONTROL_PLANE: &str = "deployment/istiod";
@@ -96,14 +96,8 @@ impl Kubernetes {
         command
     }
 
-    fn kubectl_said(&self, args: &[&str]) -> Result<Said> {
-        let mut command = self.command("kubectl");
-        command.args(args);
-        said(command)
-    }
-
     fn kubectl(&self, args: &[&str]) -> Result<String> {
-        self.kubectl_said(args)?.ok()
+        self.tool("kubectl", args)?.ok()
     }
 
     fn get(&self, args: &[&str]) -> Result<Value> {
@@ -136,7 +130,7 @@ impl Cluster for Kubernetes {
     }
 
     fn try_apply(&self, manifest: &Path) -> Result<Said> {
-        self.kubectl_said(&["apply", "-f", &manifest.to_string_lossy()])
+        self.tool("kubectl", &["apply", "-f", &manifest.to_string_lossy()])
     }
 
     fn analyze(&self) -> Result<Said> {
@@ -202,21 +196,10 @@ impl Cluster for Kubernetes {
             .map(drop)
     }
 
-    fn install_revision(&self, revision: &str) -> Result<()> {
-        let chart = repository().join("charts/control-plane");
-        let mut helm = self.command("helm");
-        helm.args(["upgrade", "--install", "--wait", "--timeout=120s"]);
-        helm.args(["--namespace", SYSTEM, &format!("istiod-{revision}")]);
-        helm.arg(chart);
-        helm.args(["--set", &format!("revision={revision}")]);
-        said(helm)?.ok().map(drop)
-    }
-
-    fn uninstall_revision(&self, revision: &str) -> Result<()> {
-        let mut helm = self.command("helm");
-        helm.args(["uninstall", "--ignore-not-found", "--wait"]);
-        helm.args(["--namespace", SYSTEM, &format!("istiod-{revision}")]);
-        said(helm)?.ok().map(drop)
+    fn tool(&self, program: &str, args: &[&str]) -> Result<Said> {
+        let mut command = self.command(program);
+        command.args(args);
+        said(command)
     }
 
     fn ingress(&self) -> String {

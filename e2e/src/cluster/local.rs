@@ -150,12 +150,8 @@ impl Cluster for Local {
             .map(drop)
     }
 
-    fn install_revision(&self, _revision: &str) -> Result<()> {
-        bail!("a local mesh has one control plane")
-    }
-
-    fn uninstall_revision(&self, _revision: &str) -> Result<()> {
-        Ok(())
+    fn tool(&self, program: &str, _args: &[&str]) -> Result<Said> {
+        bail!("{program} has nothing to do with a local mesh")
     }
 
     fn ingress(&self) -> String {

@@ -146,25 +146,11 @@ fn message(diagnostic: &Diagnostic) -> Value {
 pub(super) fn text(diagnostics: &[Diagnostic]) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
-    let lines: Vec<String> = sorted.into_iter().map(line).collect();
+    let lines: Vec<String> = sorted.into_iter().map(Diagnostic::brief).collect();
     let whole = lines.join("\n");
     match whole.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &whole[..end]),
         None => whole,
-    }
-}
-
-fn line(diagnostic: &Diagnostic) -> String {
-    let Diagnostic {
-        code,
-        severity,
-        field,
-        message,
-        ..
-    } = diagnostic;
-    match field.as_str() {
-        "" => format!("{severity}[{code}]: {message}"),
-        field => format!("{severity}[{code}] {field}: {message}"),
     }
 }
 

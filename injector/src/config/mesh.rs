@@ -26,64 +26,52 @@ impl InjectorConfig {
 
 /// The mesh's ProxyConfig in the JSON that proxies read, without what equals the defaults.
 fn proxy_config(mesh: &MeshConfig) -> Value {
-    let (config, default) = (&mesh.default_config, ProxyConfig::default());
-    let mut json = Map::new();
-    let mut set = |key: &str, differs: bool, value: Value| {
-        if differs {
-            json.insert(key.to_owned(), value);
-        }
-    };
-    set("discoveryAddress", true, json!(*config.discovery_address));
-    set(
-        "concurrency",
-        config.concurrency != default.concurrency,
-        json!(config.concurrency),
+    let (mut fields, defaults) = (
+        fields(&mesh.default_config),
+        fields(&ProxyConfig::default()),
     );
-    set(
-        "drainDuration",
-        config.drain_duration != default.drain_duration,
-        seconds(config.drain_duration),
-    );
-    set(
-        "terminationDrainDuration",
-        config.termination_drain_duration != default.termination_drain_duration,
-        seconds(config.termination_drain_duration),
-    );
-    set(
-        "proxyAdminPort",
-        config.admin_port != default.admin_port,
-        json!(config.admin_port),
-    );
-    set(
-        "statusPort",
-        config.status_port != default.status_port,
-        json!(config.status_port),
-    );
-    set(
-        "interceptionMode",
-        config.interception_mode != default.interception_mode,
-        json!(match config.interception_mode {
-            InterceptionMode::Redirect => "REDIRECT",
-            InterceptionMode::Tproxy => "TPROXY",
-            InterceptionMode::None => "NONE",
-        }),
-    );
-    set(
-        "holdApplicationUntilProxyStarts",
-        config.hold_application_until_proxy_starts,
-        json!(true),
-    );
-    set(
-        "gatewayTopology",
-        config.num_trusted_proxies != default.num_trusted_proxies,
-        json!({"numTrustedProxies": config.num_trusted_proxies}),
-    );
+    fields.retain(|name, value| defaults.get(name) != Some(value));
+    let address = json!(*mesh.default_config.discovery_address);
+    fields.insert("discoveryAddress".to_owned(), address);
+    fields.into()
+}
+
+fn fields(config: &ProxyConfig) -> Map<String, Value> {
     let metadata = config.proxy_metadata.iter();
     let metadata: Map<String, Value> = metadata
         .map(|(key, value)| (key.to_string(), json!(**value)))
         .collect();
-    set("proxyMetadata", !metadata.is_empty(), metadata.into());
-    json.into()
+    let fields = [
+        ("concurrency", json!(config.concurrency)),
+        ("drainDuration", seconds(config.drain_duration)),
+        (
+            "terminationDrainDuration",
+            seconds(config.termination_drain_duration),
+        ),
+        ("proxyAdminPort", json!(config.admin_port)),
+        ("statusPort", json!(config.status_port)),
+        (
+            "interceptionMode",
+            json!(match config.interception_mode {
+                InterceptionMode::Redirect => "REDIRECT",
+                InterceptionMode::Tproxy => "TPROXY",
+                InterceptionMode::None => "NONE",
+            }),
+        ),
+        (
+            "holdApplicationUntilProxyStarts",
+            json!(config.hold_application_until_proxy_starts),
+        ),
+        (
+            "gatewayTopology",
+            json!({"numTrustedProxies": config.num_trusted_proxies}),
+        ),
+        ("proxyMetadata", metadata.into()),
+    ];
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 /// A duration as protobuf's JSON writes it.

@@ -157,7 +157,6 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(next_end(connection));
     let mut closing = false;
-    let mut draining = false;
     loop {
         tokio::select! {
             biased;
@@ -167,8 +166,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 }
                 return;
             }
-            () = drained.as_mut(), if !draining => {
-                draining = true;
+            () = drained.as_mut(), if !connection.draining.get() => {
                 connection.draining.set(true);
                 if style == Drain::AtOnce {
                     closing = true;

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_api::gateway::{Gateway, Server, ServerCertificate, ServerHost, ServerTls, ServerTlsMode};
+use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls};
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
@@ -16,7 +16,6 @@ use mesh_api::route::redirect::DirectResponse;
 use mesh_api::route::{
     Destination, GatewayRef, HttpAction, HttpRoute, VirtualService, WeightedDestination,
 };
-use mesh_api::traffic_policy::tls::TlsVersion;
 use serde_json::{Value, json};
 
 use super::Derived;
@@ -253,18 +252,7 @@ fn https(index: usize, tls: &IngressTls) -> Server {
         name: None,
         bind: None,
         hosts: tls.hosts.iter().cloned().map(server_host).collect(),
-        tls: Some(ServerTls {
-            https_redirect: false,
-            mode: Some(ServerTlsMode::Simple(ServerCertificate::Credential(
-                tls.secret.clone(),
-            ))),
-            subject_alt_names: Vec::new(),
-            verify_certificate_spki: Vec::new(),
-            verify_certificate_hash: Vec::new(),
-            min_version: TlsVersion::V1_2,
-            max_version: TlsVersion::V1_3,
-            cipher_suites: Vec::new(),
-        }),
+        tls: Some(ServerTls::simple(tls.secret.clone())),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use mesh_api::gateway::{Gateway, Server, ServerCertificate, ServerHost, ServerTls, ServerTlsMode};
+use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls};
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
 use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::GatewayRef;
-use mesh_api::traffic_policy::tls::TlsVersion;
 
 use super::{GENERATED, World};
 use crate::normalize::Model;
@@ -126,22 +125,10 @@ impl BoundListener<'_> {
                 namespace: None,
                 host: self.listener.hostname.clone(),
             }],
-            tls: secret.filter(|_| https).map(tls),
+            tls: secret
+                .filter(|_| https)
+                .map(|secret| ServerTls::simple(secret.name.clone())),
         }
-    }
-}
-
-fn tls(secret: &Reference) -> ServerTls {
-    let certificate = ServerCertificate::Credential(secret.name.clone());
-    ServerTls {
-        https_redirect: false,
-        mode: Some(ServerTlsMode::Simple(certificate)),
-        subject_alt_names: Vec::new(),
-        verify_certificate_spki: Vec::new(),
-        verify_certificate_hash: Vec::new(),
-        min_version: TlsVersion::V1_2,
-        max_version: TlsVersion::V1_3,
-        cipher_suites: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 use mesh_api::mesh_config::MeshConfig;
 
+use mesh_api::gateway::{ServerCertificate, ServerTlsMode};
+
 use super::*;
 use crate::manifest::parse;
 

@@ -65,7 +65,7 @@ pub struct InjectorConfig {
     pub rewrite_probes: bool,
     /// Whether the application's metrics are merged into the proxy's.
     pub merge_prometheus: bool,
-    /// Whether the network is set up by a CNI plugin, so that no init container is needed.
+    /// Whether capture is set up by a CNI plugin, so that no init container needs privileges.
     pub cni: bool,
     /// Capture of outbound traffic by address.
     pub include_outbound_ip_ranges: String,
@@ -158,8 +158,11 @@ pub const STATUS_PORT: u16 = 15020;
 /// The name of the proxy's container.
 pub const PROXY_CONTAINER: &str = "istio-proxy";
 
-/// The name of the init container that sets up traffic capture.
+/// The name of the init container that sets up traffic capture, where there is no CNI plugin.
 pub const INIT_CONTAINER: &str = "istio-init";
+
+/// The name of the init container that checks capture where a CNI plugin sets it up.
+pub const VALIDATION_CONTAINER: &str = "istio-validation";
 
 /// The user and group of the proxy, whose own traffic is not captured.
 pub const PROXY_UID: u32 = 1337;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::annotations::{AnnotationError, Annotations, OVERRIDES, STATUS};
-use crate::config::{INIT_CONTAINER, InjectorConfig, PROXY_CONTAINER};
+use crate::config::{INIT_CONTAINER, InjectorConfig, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use crate::json::{array_mut, items, name, named, object_mut, string_map, text};
 use crate::owner::Workload;
 use crate::policy::{self, Decision, Namespace, Policy};
@@ -160,7 +160,7 @@ fn exempt_own_user(pod: &mut Value, overrides: &Value) {
     let init = init
         .into_iter()
         .flatten()
-        .find(|item| name(item) == INIT_CONTAINER);
+        .find(|item| [INIT_CONTAINER, VALIDATION_CONTAINER].contains(&name(item)));
     // Root's traffic cannot be exempt: it would be everybody's.
     if let Some(args) = init.and_then(|init| init["args"].as_array_mut())
         && user != 0

@@ -2,11 +2,12 @@
 //!
 //! The proxy stands last, so that `kubectl exec` still means the application; first where the application has
 //! to wait for it. Capture rules are set up after every other init container, whose traffic has no proxy to
-//! go through yet; with a native sidecar they and the proxy come first instead.
+//! go through yet; with a native sidecar they and the proxy come first instead. The check for capture by a CNI plugin
+//! is always first: what follows must not run in a pod that the plugin has missed.
 
 use serde_json::Value;
 
-use crate::config::{INIT_CONTAINER, PROXY_CONTAINER};
+use crate::config::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use crate::json::{array_mut, items, name, named};
 
 /// Puts the injected containers where they belong.
@@ -17,6 +18,7 @@ pub(crate) fn arrange(pod: &mut Value, holds_application: bool) {
     if native {
         move_to(spec, "initContainers", PROXY_CONTAINER, true);
     }
+    move_to(spec, "initContainers", VALIDATION_CONTAINER, true);
     move_to(spec, "initContainers", INIT_CONTAINER, native);
 }
 
@@ -71,6 +73,17 @@ mod tests {
                 strings(&["app"])
             )
         );
+        let checked = arranged(
+            &["setup", "istio-validation", "istio-proxy"],
+            &["app"],
+            false,
+        );
+        assert_eq!(
+            checked.0,
+            strings(&["istio-validation", "istio-proxy", "setup"])
+        );
+        let checked = arranged(&["setup", "istio-validation"], &["istio-proxy"], false);
+        assert_eq!(checked.0, strings(&["istio-validation", "setup"]));
         let holding = arranged(&["istio-init"], &["app", "istio-proxy"], true);
         assert_eq!(
             holding,

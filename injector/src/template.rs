@@ -64,7 +64,7 @@ pub(crate) fn render(role: Role, subject: &Subject<'_>) -> Value {
     json!({
         "metadata": {
             "labels": labels(role, subject),
-            "annotations": annotations(subject),
+            "annotations": annotations(role, subject),
         },
         "spec": match role {
             Role::Sidecar => sidecar_spec(subject),
@@ -76,7 +76,7 @@ pub(crate) fn render(role: Role, subject: &Subject<'_>) -> Value {
 fn sidecar_spec(subject: &Subject<'_>) -> Value {
     let config = subject.config;
     let mut init = Vec::new();
-    if !config.cni && subject.annotations.interception_mode != InterceptionMode::None {
+    if subject.annotations.interception_mode != InterceptionMode::None {
         init.push(init::container(subject));
     }
     let mut proxy = container::proxy(Role::Sidecar, subject);
@@ -150,7 +150,7 @@ fn as_label(value: &str) -> String {
     cut.trim_matches(['-', '_', '.']).to_owned()
 }
 
-fn annotations(subject: &Subject<'_>) -> Map<String, Value> {
+fn annotations(role: Role, subject: &Subject<'_>) -> Map<String, Value> {
     let injected = subject.config.injected_annotations.iter();
     let mut annotations: Map<String, Value> = injected
         .map(|(key, value)| (key.clone(), value.clone().into()))
@@ -168,6 +168,9 @@ fn annotations(subject: &Subject<'_>) -> Map<String, Value> {
                 annotations.insert(key.into(), (*first).into());
             }
         }
+    }
+    if subject.config.cni && role == Role::Sidecar {
+        annotations.extend(init::annotations(subject));
     }
     annotations
 }

@@ -60,7 +60,8 @@ impl Values {
             webhook.enable_namespaces_by_default,
         );
         set(&mut config.revision, non_empty(&chart.revision));
-        set(&mut config.cni, chart.pilot.cni.enabled);
+        let cni = chart.pilot.cni.enabled.or(chart.istio_cni.enabled);
+        set(&mut config.cni, cni);
         let policy = settings
             .policy
             .as_deref()

@@ -15,6 +15,9 @@ use crate::{
     rules::{Family, PolicyRouting},
 };
 
+/// Exists where the network namespace knows IPv6: that of the thread, which may have entered another one.
+const IPV6: &str = "/proc/thread-self/net/if_inet6";
+
 /// Which program loads the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -195,7 +198,7 @@ fn restore_inputs(
 ) -> Result<Vec<(&'static str, String)>, ApplyError> {
     let mut families = vec![(Family::V4, "iptables-save", "iptables-restore")];
     // A kernel without IPv6 has nothing to capture there, and ip6tables would fail.
-    if Path::new("/proc/net/if_inet6").exists() {
+    if Path::new(IPV6).exists() {
         families.push((Family::V6, "ip6tables-save", "ip6tables-restore"));
     }
     families
@@ -257,9 +260,7 @@ fn remove_routing(routing: PolicyRouting) {
 }
 
 fn routed_families() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let v6 = Path::new("/proc/net/if_inet6")
-        .exists()
-        .then_some(("-6", "::/0"));
+    let v6 = Path::new(IPV6).exists().then_some(("-6", "::/0"));
     std::iter::once(("-4", "0.0.0.0/0")).chain(v6)
 }
 

@@ -103,6 +103,12 @@ pub struct Args {
     /// Remove the rules
     #[arg(long)]
     pub cleanup: bool,
+    /// Check that rules are in force, which takes no privileges; exit code 126 if they are not
+    #[arg(long)]
+    pub run_validation: bool,
+    /// Apply no rules, because a CNI plugin has
+    #[arg(long)]
+    pub skip_rule_apply: bool,
     /// Accepted and ignored, for Istio's templates
     #[arg(long = "log_output_level", hide = true)]
     log_output_level: Option<String>,
@@ -164,6 +170,11 @@ impl Args {
             ToolArg::Nft => Some(Tool::Nft),
             ToolArg::Iptables => Some(Tool::Iptables),
         }
+    }
+
+    /// Where the proxy takes inbound connections.
+    pub fn inbound_port(&self) -> u16 {
+        self.inbound_port
     }
 
     /// Policy routing that TPROXY mode uses.

@@ -114,3 +114,11 @@ fn what_cannot_be_read_is_an_error() {
         Err(ValuesError::Config(_))
     ));
 }
+
+#[test]
+fn the_older_name_of_the_cni_plugin_is_understood() {
+    let older = json!({"istio_cni": {"enabled": true}});
+    assert!(applied(&older, None).cni);
+    let both = json!({"istio_cni": {"enabled": true}, "pilot": {"cni": {"enabled": false}}});
+    assert!(!applied(&both, None).cni);
+}

@@ -12,6 +12,9 @@ use crate::policy::Selector;
 pub(super) struct Chart {
     pub(super) global: Global,
     pub(super) pilot: Pilot,
+    /// The older name of `pilot.cni`.
+    #[serde(rename = "istio_cni")]
+    pub(super) istio_cni: Cni,
     pub(super) revision: Option<String>,
     pub(super) sidecar_injector_webhook: Webhook,
 }

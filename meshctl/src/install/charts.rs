@@ -33,6 +33,16 @@ const FILES: &[(&str, &str)] = embed![
     "base/templates/NOTES.txt",
     "base/values.schema.json",
     "base/values.yaml",
+    "cni/Chart.yaml",
+    "cni/templates/NOTES.txt",
+    "cni/templates/_helpers.tpl",
+    "cni/templates/clusterrole.yaml",
+    "cni/templates/configmap.yaml",
+    "cni/templates/daemonset.yaml",
+    "cni/templates/resourcequota.yaml",
+    "cni/templates/serviceaccount.yaml",
+    "cni/values.schema.json",
+    "cni/values.yaml",
     "control-plane/Chart.yaml",
     "control-plane/templates/NOTES.txt",
     "control-plane/templates/_helpers.tpl",
@@ -115,7 +125,7 @@ mod tests {
     fn every_file_of_the_charts_is_embedded() {
         let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
         let mut found = Vec::new();
-        for chart in ["base", "control-plane", "gateway"] {
+        for chart in ["base", "cni", "control-plane", "gateway"] {
             files_below(&charts.join(chart), &mut found);
         }
         let relative = |path: &PathBuf| {

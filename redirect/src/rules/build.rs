@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::{BaseChain, Chain, Hook, Match, Owner, PolicyRouting, Proto, Rule, Ruleset, Verdict};
 use crate::capture::{Capture, DnsCapture, InboundMode, Ports, Ranges};
+use crate::validate::{PROBE, PROBE_SOURCE};
 
 const INBOUND: &str = "WEFT_INBOUND";
 const OUTPUT: &str = "WEFT_OUTPUT";
@@ -377,7 +378,10 @@ fn excluded_interfaces_in(capture: &Capture) -> Vec<Rule> {
 }
 
 fn nat_output(capture: &Capture) -> Vec<Rule> {
-    let mut rules = vec![tcp("outbound connections", vec![], Verdict::Jump(OUTPUT))];
+    let mut rules = vec![
+        probe(capture),
+        tcp("outbound connections", vec![], Verdict::Jump(OUTPUT)),
+    ];
     if let Some(dns) = &capture.dns {
         rules.extend(owners(capture).into_iter().map(|owner| {
             udp(
@@ -395,6 +399,23 @@ fn nat_output(capture: &Capture) -> Vec<Rule> {
         }));
     }
     rules
+}
+
+/// What [`crate::validate`] looks for, whoever asks and whatever else is captured.
+///
+/// Differs from Istio, whose check relies on the rule for the proxy calling its own pod, and so on the
+/// proxy's user and on parameters that the pod's author sets. The proxy itself connects from 127.0.0.6.
+fn probe(capture: &Capture) -> Rule {
+    let (from, to) = (PROBE_SOURCE, *PROBE.ip());
+    tcp(
+        "the check that capture is in force",
+        vec![
+            Match::Dport(PROBE.port()),
+            Match::Source(IpNet::from(IpAddr::V4(from))),
+            Match::Dest(IpNet::from(IpAddr::V4(to))),
+        ],
+        Verdict::Redirect(capture.inbound_port),
+    )
 }
 
 fn dns_tcp(capture: &Capture) -> Vec<Rule> {

@@ -1,0 +1,118 @@
+//! Assembly: the socket first, then the plugin that asks there, then the repair of pods that came before both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cni_plugin::config::Settings;
+use kube::{Client, Config};
+use mesh_runtime::admin::{self, Admin};
+use mesh_runtime::log::LogHandle;
+use mesh_runtime::metrics::Registry;
+use mesh_runtime::readiness::Readiness;
+use mesh_runtime::task::Tasks;
+use mesh_runtime::{build_info, drain};
+use tokio::net::TcpListener;
+
+use crate::args::Args;
+use crate::install::Installer;
+use crate::metrics::Metrics;
+use crate::repair::Repair;
+use crate::server::Server;
+use crate::setup::Setup;
+use crate::uninstall::is_uninstall;
+
+/// How long pods that have asked may take: longer than reading a pod does.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Runs the agent until `shutdown` resolves or an essential part fails.
+pub async fn run(
+    args: Args,
+    log: LogHandle,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let config = Config::incluster().context("no service account of a pod")?;
+    let client = Client::try_from(config)?;
+    let mut registry = Registry::default();
+    build_info::register(&mut registry, "cni");
+    let metrics = Metrics::default();
+    metrics.register(&mut registry);
+    let readiness = Readiness::new();
+    let starting = readiness.guard("start");
+    let (signal, drain) = drain::channel();
+    let mut tasks = Tasks::new();
+
+    let server = Server::bind(&args.socket())?;
+    let setup = Setup::new(client.clone(), metrics.clone());
+    tasks.spawn("plugins", server.run(setup, drain.clone()));
+    let installer = Installer::new(args.layout(), settings(&args), metrics.clone());
+    let installing = installer.clone().run(readiness.clone(), drain.clone());
+    tasks.spawn("installation", spoken(installing));
+    if let Some(action) = args.repair.action() {
+        let (node, filter) = (args.node_name.clone(), args.repair.filter());
+        let repair = Repair::new(client.clone(), node, filter, action, metrics);
+        tasks.spawn("repair", spoken(repair.run(drain.clone())));
+    }
+    let admin = Admin {
+        readiness: readiness.clone(),
+        registry: Arc::new(registry),
+        log,
+    };
+    let http = bind(args.http_address).await?;
+    tasks.spawn("http", admin::serve(http, admin::router(admin), drain));
+    drop(starting);
+    tracing::info!(socket = %args.socket().display(), version = build_info::VERSION, "the agent is running");
+
+    let failure = tokio::select! {
+        () = shutdown => None,
+        failure = tasks.failure() => Some(failure),
+    };
+    let _stopping = readiness.guard("stopping");
+    let outcome = signal.drain(DRAIN_DEADLINE).await;
+    tracing::info!(?outcome, "drained");
+    tasks.stop().await;
+    if let Some(failure) = failure {
+        // The next agent finds the plugin where it is.
+        return Err(failure.into());
+    }
+    leave(&args, &client, &installer).await
+}
+
+/// Takes the plugin away if no other agent follows.
+async fn leave(args: &Args, client: &Client, installer: &Installer) -> anyhow::Result<()> {
+    if !is_uninstall(client, &args.namespace, &args.daemon_set).await {
+        tracing::info!("the plugin stays: pods of the mesh wait for the next agent");
+        return Ok(());
+    }
+    let installer = installer.clone();
+    tokio::task::spawn_blocking(move || installer.remove()).await??;
+    tracing::info!("the plugin was removed");
+    Ok(())
+}
+
+fn settings(args: &Args) -> Settings {
+    let mut exclude_namespaces = args.exclude_namespaces.clone();
+    exclude_namespaces.retain(|name| !name.is_empty());
+    Settings {
+        socket: args.socket(),
+        exclude_namespaces,
+        agent_namespace: args.namespace.clone(),
+    }
+}
+
+/// Nodes without IPv6 have no dual-stack sockets.
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if address.ip().is_unspecified() => {
+            TcpListener::bind(("0.0.0.0", address.port())).await
+        }
+        bound => bound,
+    };
+    bound.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Failures of tasks are told with all their causes.
+async fn spoken(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), String> {
+    work.await.map_err(|error| format!("{error:#}"))
+}

@@ -1,6 +1,6 @@
 //! The mesh changes, goes and comes by `meshctl`, under the releases that are there, and leaves nothing behind.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -96,10 +96,13 @@ fn remains(mesh: &Mesh) -> Result<Vec<String>> {
                          clusterroles,clusterrolebindings,mutatingwebhookconfigurations,\
                          validatingwebhookconfigurations,customresourcedefinitions,poddisruptionbudgets,\
                          horizontalpodautoscalers";
-    let args = ["get", KINDS, "--all-namespaces", "--output=name"];
-    let all = mesh.cluster().tool("kubectl", &args)?.ok()?;
-    let is_ours = |name: &&str| name.contains("istio") || name.contains("weft");
-    Ok(all.lines().filter(is_ours).map(str::to_owned).collect())
+    let get = ["get", KINDS, "--all-namespaces", "--output=name"];
+    let all = mesh.cluster().tool("kubectl", &get)?.ok()?;
+    let mut left: BTreeSet<&str> = all.lines().filter(|name| name.contains("istio")).collect();
+    let labelled = [&get[..], &["--selector=app.kubernetes.io/part-of=weft"]].concat();
+    let labelled = mesh.cluster().tool("kubectl", &labelled)?.ok()?;
+    left.extend(labelled.lines());
+    Ok(left.into_iter().map(str::to_owned).collect())
 }
 
 fn installed(mesh: &mut Mesh, values: &str) -> Result<()> {

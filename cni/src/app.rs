@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cni_plugin::config::Settings;
-use kube::{Client, Config};
+use kube::Client;
 use mesh_runtime::admin::{self, Admin};
 use mesh_runtime::log::LogHandle;
 use mesh_runtime::metrics::Registry;
@@ -26,57 +26,85 @@ use crate::uninstall::is_uninstall;
 /// How long pods that have asked may take: longer than reading a pod does.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Runs the agent until `shutdown` resolves or an essential part fails.
-pub async fn run(
+/// A running agent.
+pub struct Agent {
     args: Args,
-    log: LogHandle,
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    let config = Config::incluster().context("no service account of a pod")?;
-    let client = Client::try_from(config)?;
-    let mut registry = Registry::default();
-    build_info::register(&mut registry, "cni");
-    let metrics = Metrics::default();
-    metrics.register(&mut registry);
-    let readiness = Readiness::new();
-    let starting = readiness.guard("start");
-    let (signal, drain) = drain::channel();
-    let mut tasks = Tasks::new();
+    client: Client,
+    installer: Installer,
+    http_address: SocketAddr,
+    readiness: Readiness,
+    tasks: Tasks,
+    drain: drain::Signal,
+}
 
-    let server = Server::bind(&args.socket())?;
-    let setup = Setup::new(client.clone(), metrics.clone());
-    tasks.spawn("plugins", server.run(setup, drain.clone()));
-    let installer = Installer::new(args.layout(), settings(&args), metrics.clone());
-    let installing = installer.clone().run(readiness.clone(), drain.clone());
-    tasks.spawn("installation", spoken(installing));
-    if let Some(action) = args.repair.action() {
-        let (node, filter) = (args.node_name.clone(), args.repair.filter());
-        let repair = Repair::new(client.clone(), node, filter, action, metrics);
-        tasks.spawn("repair", spoken(repair.run(drain.clone())));
-    }
-    let admin = Admin {
-        readiness: readiness.clone(),
-        registry: Arc::new(registry),
-        log,
-    };
-    let http = bind(args.http_address).await?;
-    tasks.spawn("http", admin::serve(http, admin::router(admin), drain));
-    drop(starting);
-    tracing::info!(socket = %args.socket().display(), version = build_info::VERSION, "the agent is running");
+impl Agent {
+    /// Builds everything. Returns when plugins can ask; the plugin is put in place after that.
+    pub async fn start(args: Args, client: Client, log: LogHandle) -> anyhow::Result<Self> {
+        let mut registry = Registry::default();
+        build_info::register(&mut registry, "cni");
+        let metrics = Metrics::default();
+        metrics.register(&mut registry);
+        let readiness = Readiness::new();
+        let (signal, drain) = drain::channel();
+        let tasks = Tasks::new();
 
-    let failure = tokio::select! {
-        () = shutdown => None,
-        failure = tasks.failure() => Some(failure),
-    };
-    let _stopping = readiness.guard("stopping");
-    let outcome = signal.drain(DRAIN_DEADLINE).await;
-    tracing::info!(?outcome, "drained");
-    tasks.stop().await;
-    if let Some(failure) = failure {
-        // The next agent finds the plugin where it is.
-        return Err(failure.into());
+        let server = Server::bind(&args.socket())?;
+        let setup = Setup::new(client.clone(), metrics.clone());
+        tasks.spawn("plugins", server.run(setup, drain.clone()));
+        let installer = Installer::new(args.layout(), settings(&args), metrics.clone());
+        let installing = installer.clone().run(readiness.clone(), drain.clone());
+        tasks.spawn("installation", spoken(installing));
+        if let Some(action) = args.repair.action() {
+            let (node, filter) = (args.node_name.clone(), args.repair.filter());
+            let repair = Repair::new(client.clone(), node, filter, action, metrics);
+            tasks.spawn("repair", spoken(repair.run(drain.clone())));
+        }
+        let admin = Admin {
+            readiness: readiness.clone(),
+            registry: Arc::new(registry),
+            log,
+        };
+        let http = bind(args.http_address).await?;
+        let http_address = http.local_addr()?;
+        tasks.spawn("http", admin::serve(http, admin::router(admin), drain));
+        tracing::info!(socket = %args.socket().display(), version = build_info::VERSION, "the agent is running");
+        Ok(Self {
+            args,
+            client,
+            installer,
+            http_address,
+            readiness,
+            tasks,
+            drain: signal,
+        })
     }
-    leave(&args, &client, &installer).await
+
+    /// Where readiness and metrics are served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Whether the plugin is in place.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Runs until `shutdown` resolves or an essential part fails.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let failure = tokio::select! {
+            () = shutdown => None,
+            failure = self.tasks.failure() => Some(failure),
+        };
+        let _stopping = self.readiness.guard("stopping");
+        let outcome = self.drain.drain(DRAIN_DEADLINE).await;
+        tracing::info!(?outcome, "drained");
+        self.tasks.stop().await;
+        match failure {
+            // The next agent finds the plugin where it is.
+            Some(failure) => Err(failure.into()),
+            None => leave(&self.args, &self.client, &self.installer).await,
+        }
+    }
 }
 
 /// Takes the plugin away if no other agent follows.

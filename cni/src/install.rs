@@ -68,9 +68,23 @@ impl Installer {
         }
     }
 
-    /// Keeps the plugin in place until the drain begins.
-    pub async fn run(self, readiness: Readiness, drain: drain::Watch) -> anyhow::Result<()> {
-        let mut pending = Some(readiness.guard(WAITING));
+    /// Keeps the plugin in place until the drain begins; not ready from the call on.
+    pub fn run(
+        self,
+        readiness: Readiness,
+        drain: drain::Watch,
+    ) -> impl Future<Output = anyhow::Result<()>> {
+        let pending = readiness.guard(WAITING);
+        self.keep(pending, readiness, drain)
+    }
+
+    async fn keep(
+        self,
+        pending: Guard,
+        readiness: Readiness,
+        drain: drain::Watch,
+    ) -> anyhow::Result<()> {
+        let mut pending = Some(pending);
         let watch = FileWatch::new(&[&self.layout.bin_dir, &self.layout.conf_dir])?;
         loop {
             let installer = self.clone();

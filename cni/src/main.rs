@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
-use cni::{app, args::Args};
+use cni::{app::Agent, args::Args};
+use kube::{Client, Config};
 use mesh_runtime::{log, signal};
 
 /// Exit code of a failure; misuse of the command line is clap's 2.
@@ -33,6 +35,8 @@ fn start(args: Args) -> anyhow::Result<()> {
             let signal = signals.next().await;
             tracing::info!(%signal, "stopping");
         };
-        app::run(args, log, shutdown).await
+        let config = Config::incluster().context("no service account of a pod")?;
+        let agent = Agent::start(args, Client::try_from(config)?, log).await?;
+        agent.run(shutdown).await
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Each test runs itself again below `unshare`, where it may make namespaces without being anybody on the machine.
 
+#[path = "support/api.rs"]
+mod api;
 #[path = "effect/node.rs"]
 mod node;
 

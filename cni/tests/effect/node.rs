@@ -1,7 +1,7 @@
 //! A node: an agent with an API server that knows one pod, and pods that are network namespaces.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use cni::server::Server;
 use cni::setup::Setup;
 use cni_plugin::error::Error;
 use cni_plugin::invocation::Invocation;
-use http::{Request, Response};
 use kube::Client;
-use kube::client::Body;
 use mesh_runtime::{drain, metrics::Registry};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::api;
 
 /// Set in the copy of the test that runs inside the namespace.
 const INSIDE: &str = "WEFT_EFFECT_INSIDE";
@@ -71,7 +71,7 @@ impl Node {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let client = api(pod);
+            let (client, _changes) = api::serve(move |seen| api::pods(pod.as_ref(), seen));
             self.client = Some(client.clone());
             let (_signal, drain) = drain::channel();
             let server = Server::bind(&self.socket()).unwrap();
@@ -142,42 +142,6 @@ impl Node {
     fn netns_dir(&self) -> PathBuf {
         self.dir.path().join("netns")
     }
-}
-
-/// An API server that knows one pod, and takes events.
-fn api(pod: Option<Value>) -> Client {
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let uri = request.uri().to_string();
-        let answer = match (&pod, uri.as_str()) {
-            (_, uri) if uri.contains("watch=true") => None,
-            (_, uri) if uri.contains("/events") => Some((201, json!({}))),
-            (Some(pod), "/api/v1/namespaces/shop/pods/app?")
-            | (Some(pod), "/api/v1/namespaces/shop/pods/app") => Some((200, pod.clone())),
-            (Some(pod), uri) if uri.starts_with("/api/v1/pods?") => {
-                let list = json!({
-                    "apiVersion": "v1", "kind": "PodList",
-                    "metadata": {"resourceVersion": "1"}, "items": [pod],
-                });
-                Some((200, list))
-            }
-            _ => {
-                let status = json!({
-                    "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
-                    "reason": "NotFound", "code": 404, "message": "not found",
-                });
-                Some((404, status))
-            }
-        };
-        async move {
-            let Some((code, body)) = answer else {
-                return std::future::pending().await;
-            };
-            let body = Body::from(serde_json::to_vec(&body).unwrap());
-            let response: Response<Body> = Response::builder().status(code).body(body).unwrap();
-            Ok::<_, io::Error>(response)
-        }
-    });
-    Client::new(service, "default")
 }
 
 /// A pod's network namespace with an interface that leads elsewhere and nobody there.

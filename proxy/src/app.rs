@@ -17,7 +17,7 @@ pub mod data_plane;
 mod sidecar;
 mod wait;
 
-use data_plane::{DataPlane, Options};
+use data_plane::{DataPlane, DrainTimes, Options};
 
 /// How long connections get after SIGTERM unless the configuration says otherwise, as in Istio.
 pub const TERMINATION_DRAIN: Duration = Duration::from_secs(5);
@@ -65,14 +65,18 @@ async fn run_bootstrap(args: Run, log: LogHandle) -> anyhow::Result<()> {
     let quit = options.quit.clone();
     let mut data_plane = DataPlane::start(bootstrap, options).await?;
     let limit = args.data_plane.termination_drain_s;
-    let limit = limit.map_or(TERMINATION_DRAIN, Duration::from_secs);
+    // Who runs a proxy alone, takes it out of service first.
+    let times = DrainTimes {
+        accept: Duration::ZERO,
+        limit: limit.map_or(TERMINATION_DRAIN, Duration::from_secs),
+    };
     tokio::select! {
         signal = signals.next() => tracing::info!(%signal, "draining"),
         () = quit.cancelled() => tracing::info!("asked to quit"),
         failure = data_plane.failure() => return Err(failure.into()),
     }
     tokio::select! {
-        () = data_plane.drain(limit) => {}
+        () = data_plane.drain(times) => {}
         // A second signal means: now.
         _ = signals.next() => {}
     }

@@ -72,8 +72,11 @@ impl Worker {
 pub enum Stage {
     /// Serving.
     Serving,
-    /// No new connections from outside; those that exist are asked to finish.
+    /// Connections are asked to finish. New ones are taken as well, because others may not know yet that we end, and
+    /// are asked to finish after their first request.
     Draining,
+    /// As before, but no new connections from outside.
+    Closed,
     /// Ending now.
     Stopped,
 }
@@ -136,7 +139,8 @@ impl Seat {
                     };
                     match stage {
                         Stage::Serving => {}
-                        Stage::Draining => {
+                        Stage::Draining => worker.listeners.drain(),
+                        Stage::Closed => {
                             worker.listeners.stop_accepting();
                             worker.listeners.drain();
                         }

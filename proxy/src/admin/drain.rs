@@ -8,11 +8,11 @@ use crate::worker::Stage;
 /// Stops accepting from outside and asks connections to finish. The process goes on.
 pub(super) async fn drain_listeners(State(admin): State<Admin>) -> &'static str {
     admin.stage.send_if_modified(|stage| {
-        let serving = *stage == Stage::Serving;
-        if serving {
-            *stage = Stage::Draining;
+        let open = *stage < Stage::Closed;
+        if open {
+            *stage = Stage::Closed;
         }
-        serving
+        open
     });
     "OK\n"
 }

@@ -30,6 +30,6 @@ fn state(admin: &Admin) -> &'static str {
     match *admin.stage.borrow() {
         Stage::Serving if admin.readiness.is_ready() => "LIVE",
         Stage::Serving => "INITIALIZING",
-        Stage::Draining | Stage::Stopped => "DRAINING",
+        Stage::Draining | Stage::Closed | Stage::Stopped => "DRAINING",
     }
 }

@@ -28,6 +28,12 @@ impl Role {
     }
 }
 
+/// Life of certificates unless `SECRET_TTL` says otherwise, as in Istio.
+const CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const MINIMUM_DRAIN: &str = "MINIMUM_DRAIN_DURATION";
+/// As in Istio.
+const MINIMUM_DRAIN_DEFAULT: Duration = Duration::from_secs(5);
+
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -75,6 +81,9 @@ pub struct Settings {
     pub metadata: BTreeMap<String, String>,
     /// Life of certificates to ask for (`SECRET_TTL`).
     pub certificate_ttl: Duration,
+    /// For how long a proxy that is told to end takes new connections (`MINIMUM_DRAIN_DURATION`): clients, gateways' load
+    /// balancers and kube-proxy learn a little later than the proxy that its pod is no endpoint any more.
+    pub minimum_drain: Duration,
     /// Probes of the application, as rewritten by the injector (`ISTIO_KUBE_APP_PROBERS`).
     pub app_probers: Option<String>,
     /// The application's own metrics (`ISTIO_PROMETHEUS_ANNOTATIONS`).
@@ -159,7 +168,8 @@ impl Settings {
             .into(),
             podinfo: or("WEFT_PODINFO_DIR", "/etc/istio/pod").into(),
             metadata: metadata.collect(),
-            certificate_ttl: certificate_ttl(get("SECRET_TTL"))?,
+            certificate_ttl: duration("SECRET_TTL", get("SECRET_TTL"), CERTIFICATE_TTL)?,
+            minimum_drain: duration(MINIMUM_DRAIN, get(MINIMUM_DRAIN), MINIMUM_DRAIN_DEFAULT)?,
             app_probers: get("ISTIO_KUBE_APP_PROBERS").cloned(),
             prometheus: get("ISTIO_PROMETHEUS_ANNOTATIONS").cloned(),
             proxy,
@@ -198,11 +208,14 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, SettingsError> {
         })
 }
 
-fn certificate_ttl(text: Option<&String>) -> Result<Duration, SettingsError> {
-    const DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
-    let Some(text) = text else { return Ok(DEFAULT) };
+fn duration(
+    name: &'static str,
+    text: Option<&String>,
+    default: Duration,
+) -> Result<Duration, SettingsError> {
+    let Some(text) = text else { return Ok(default) };
     go_duration(text).ok_or_else(|| SettingsError::Invalid {
-        name: "SECRET_TTL",
+        name,
         value: text.clone(),
         reason: "not a duration such as \"24h\"".to_owned(),
     })
@@ -241,6 +254,7 @@ mod tests {
         );
         assert_eq!(settings.proxy.termination_drain(), Duration::from_secs(5));
         assert_eq!(settings.certificate_ttl, Duration::from_secs(86_400));
+        assert_eq!(settings.minimum_drain, Duration::from_secs(5));
     }
 
     #[test]
@@ -251,6 +265,7 @@ mod tests {
                 ("PROXY_CONFIG", r#"{"discoveryAddress":"meshd:1","concurrency":2,"terminationDrainDuration":"1m30s"}"#),
                 ("ISTIO_META_CLUSTER_ID", "east"),
                 ("SECRET_TTL", "90s"),
+                ("MINIMUM_DRAIN_DURATION", "2s"),
             ]),
         )
         .expect("complete");
@@ -258,6 +273,7 @@ mod tests {
         assert_eq!(settings.proxy.concurrency, 2);
         assert_eq!(settings.proxy.termination_drain(), Duration::from_secs(90));
         assert_eq!(settings.certificate_ttl, Duration::from_secs(90));
+        assert_eq!(settings.minimum_drain, Duration::from_secs(2));
         assert_eq!(
             settings.metadata,
             BTreeMap::from([("CLUSTER_ID".to_owned(), "east".to_owned())])

@@ -47,6 +47,15 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Makes further metadata of a stream to the control plane, e.g. a token that changes.
 pub type StreamMetadata = Arc<dyn Fn(&mut MetadataMap) + Send + Sync>;
 
+/// How long an end in order may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// For how long new connections are still taken: until all others know that we end.
+    pub accept: Duration,
+    /// What is connected then is cut.
+    pub limit: Duration,
+}
+
 /// How to run.
 #[derive(Clone)]
 pub struct Options {
@@ -244,10 +253,13 @@ impl DataPlane {
         self.balance.total()
     }
 
-    /// Stops accepting from outside, asks connections to finish and waits until none is left, at most `limit`.
-    pub async fn drain(&self, limit: Duration) {
-        self.stage.send_replace(Stage::Draining);
-        let deadline = Instant::now() + limit;
+    /// Asks connections to finish and goes on accepting for [`DrainTimes::accept`]; then stops accepting from outside and
+    /// waits until no connection is left, all in all at most [`DrainTimes::limit`].
+    pub async fn drain(&self, times: DrainTimes) {
+        self.advance(Stage::Draining);
+        let deadline = Instant::now() + times.limit;
+        tokio::time::sleep(times.accept.min(times.limit)).await;
+        self.advance(Stage::Closed);
         // Two looks: a worker may just be taking the last connections out of its accept queue.
         let mut quiet = 0;
         while quiet < 2 && Instant::now() < deadline {
@@ -262,6 +274,15 @@ impl DataPlane {
         if left > 0 {
             tracing::info!(left, "connections cut at the end of the drain");
         }
+    }
+
+    /// `/drain_listeners` may have been there before.
+    fn advance(&self, to: Stage) {
+        self.stage.send_if_modified(|stage| {
+            let earlier = *stage < to;
+            *stage = to.max(*stage);
+            earlier
+        });
     }
 
     /// Ends workers and tasks. What is still connected is cut.

@@ -13,7 +13,7 @@ use mesh_runtime::task::Tasks;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::data_plane::{DataPlane, Options};
+use super::data_plane::{DataPlane, DrainTimes, Options};
 use super::wait;
 use crate::admin;
 use crate::agent::bootstrap;
@@ -135,7 +135,10 @@ async fn weft(
 ) -> anyhow::Result<()> {
     let proxy = &pod.settings.proxy;
     let drain = args.data_plane.termination_drain_s.map(Duration::from_secs);
-    let drain = drain.unwrap_or_else(|| proxy.termination_drain());
+    let drain = DrainTimes {
+        accept: pod.settings.minimum_drain,
+        limit: drain.unwrap_or_else(|| proxy.termination_drain()),
+    };
     // Held until the data plane holds guards of its own, so that there is no moment in between.
     let starting = pod.readiness.guard("data plane");
     let mut options = Options::new(&args.data_plane, log);

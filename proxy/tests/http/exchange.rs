@@ -11,6 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy::app::data_plane::DrainTimes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -318,7 +319,10 @@ async fn a_request_that_meets_a_drain_is_answered() {
     assert_eq!(response.headers().get("connection"), None);
     response.into_body().collect().await.unwrap();
 
-    let drain = proxy.data_plane.drain(Duration::from_secs(60));
+    let drain = proxy.data_plane.drain(DrainTimes {
+        accept: Duration::ZERO,
+        limit: Duration::from_secs(60),
+    });
     let last_request = async {
         // Workers drain what they have when they refuse what is new.
         while TcpStream::connect(address).await.is_ok() {

@@ -58,6 +58,8 @@ pub struct Pod {
     pub name: String,
     /// Its address.
     pub ip: String,
+    /// The node where it runs; empty where it has none yet, or there is one only.
+    pub node: String,
     /// Whether all its containers are ready.
     pub ready: bool,
     /// Whether it is on its way out.
@@ -124,6 +126,7 @@ fn pod_from_json(pod: &serde_json::Value) -> Pod {
         namespace: text(&pod["metadata"]["namespace"]),
         name: text(&pod["metadata"]["name"]),
         ip: text(&pod["status"]["podIP"]),
+        node: text(&pod["spec"]["nodeName"]),
         ready: conditions.into_iter().flatten().any(is_ready),
         terminating: !pod["metadata"]["deletionTimestamp"].is_null(),
         succeeded: pod["status"]["phase"] == "Succeeded",
@@ -181,13 +184,14 @@ mod tests {
     fn pods_are_read_from_a_list() {
         let text = r#"{"items": [{
             "metadata": {"namespace": "apps", "name": "echo-v1-1"},
-            "spec": {"containers": [{"name": "istio-proxy"}, {"name": "echo"}]},
+            "spec": {"nodeName": "worker", "containers": [{"name": "istio-proxy"}, {"name": "echo"}]},
             "status": {"podIP": "10.244.0.7", "conditions": [{"type": "Ready", "status": "True"}]}
         }]}"#;
         let expected = Pod {
             namespace: "apps".to_owned(),
             name: "echo-v1-1".to_owned(),
             ip: "10.244.0.7".to_owned(),
+            node: "worker".to_owned(),
             ready: true,
             terminating: false,
             succeeded: false,

@@ -10,10 +10,13 @@ use tokio::{
     time::sleep,
 };
 
-/// How long requests in flight may take after the signal to end.
+/// For how long new requests are taken after the signal to end, as Kubernetes wants it of applications: only then does
+/// everybody know that this is no endpoint any more.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+/// How long requests in flight may take after that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves `router` on `port` until SIGTERM or SIGINT, then finishes the requests in flight.
+/// Serves `router` on `port` until shortly after SIGTERM or SIGINT, then finishes the requests in flight.
 pub async fn run(port: u16, router: Router) -> anyhow::Result<()> {
     let listener = listen(port)
         .await
@@ -22,6 +25,7 @@ pub async fn run(port: u16, router: Router) -> anyhow::Result<()> {
     let end = end_signal().context("cannot watch signals")?;
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         end.await;
+        sleep(LAST_REQUESTS).await;
         let _ = stopping.send(());
     });
     tokio::select! {

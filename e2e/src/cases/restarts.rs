@@ -1,4 +1,7 @@
-//! Under steady load through the gateway nothing fails while each part of the mesh is replaced, as in an upgrade.
+//! Under steady load through the gateway nothing fails while each part of the mesh is replaced, as in an upgrade of the
+//! mesh, and while a node is drained, as in an upgrade of the node.
+
+mod drain;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,7 +14,7 @@ use crate::{assert, mesh::Mesh, poll};
 const RATE: u64 = 300;
 const CONCURRENCY: u64 = 32;
 /// A bound for each run; it is ended earlier.
-const LOAD_SECONDS_MAX: u64 = 300;
+const LOAD_SECONDS_MAX: u64 = 400;
 const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(180);
 const PATH: &str = "/api/v1/products/0/reviews";
 const BOOKINFO: [&str; 6] = [
@@ -25,7 +28,7 @@ const BOOKINFO: [&str; 6] = [
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     open_bookinfo(mesh)?;
-    let steps: [Step; 3] = [
+    let steps: [Step; 4] = [
         ("the control plane", |mesh| {
             replaced_under_load(mesh, "istio-system", &["istiod"])
         }),
@@ -35,26 +38,36 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
         ("bookinfo", |mesh| {
             replaced_under_load(mesh, "default", &BOOKINFO)
         }),
+        ("a node", drain::run),
     ];
     take_steps(mesh, &steps)
 }
 
-/// Replaces deployments one after the other while requests arrive, then asks that none failed.
-fn replaced_under_load(mesh: &mut Mesh, namespace: &str, deployments: &[&str]) -> Result<()> {
+/// Replaces deployments one after the other while requests arrive.
+fn replaced_under_load(mesh: &Mesh, namespace: &str, deployments: &[&str]) -> Result<()> {
+    under_load(mesh, || {
+        deployments
+            .iter()
+            .try_for_each(|deployment| replace(mesh, namespace, deployment))
+    })
+}
+
+/// Makes `change` while requests arrive, then asks that none failed.
+fn under_load(mesh: &Mesh, change: impl FnOnce() -> Result<()>) -> Result<()> {
     in_force("the product page", || {
         assert::all(&mesh.ingress(PATH).count(10).send()?, "200")
     })?;
-    let load = mesh
+    let mut load = mesh
         .ingress(PATH)
         .with("--rate", RATE)
         .with("--duration", LOAD_SECONDS_MAX)
         .concurrency(CONCURRENCY)
         .start()?;
-    let replaced = deployments
-        .iter()
-        .try_for_each(|deployment| replace(mesh, namespace, deployment));
+    let changed = change();
+    let lasted = load.is_running();
     let report = load.finish()?;
-    replaced?;
+    changed?;
+    ensure!(lasted, "the load ended before the change");
     assert::all(&report, "200")
 }
 

@@ -148,7 +148,8 @@ impl Cluster for Kubernetes {
     }
 
     fn pods(&self) -> Result<Vec<Pod>> {
-        let out = self.kubectl(&["get", "pods", "--all-namespaces", "--output=json"])?;
+        // As the API server writes it: asked for ten times a second, and kubectl's own JSON costs three times as much.
+        let out = self.kubectl(&["get", "--raw", "/api/v1/pods"])?;
         let mut pods = pods_from_json(&out)?;
         pods.retain(|pod| !FOREIGN_NAMESPACES.contains(&pod.namespace.as_str()));
         Ok(pods)

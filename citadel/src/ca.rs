@@ -23,13 +23,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use mesh_api::identity::{SpiffeId, TrustDomain};
+use mesh_runtime::file_watch::WatchError;
 use rcgen::PublicKeyData;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::file_watch::WatchError;
 use crate::issue::{self, IssueError, Issued, Lifetimes};
 use crate::metrics::Metrics;
 use crate::trust_bundle::TrustBundle;

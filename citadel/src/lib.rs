@@ -30,7 +30,6 @@ pub mod serving;
 pub mod metrics;
 
 mod clock;
-mod file_watch;
 
 pub use ca::Ca;
 pub use clock::Clock;

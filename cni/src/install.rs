@@ -6,7 +6,6 @@
 
 mod conflist;
 mod file;
-mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +15,10 @@ use anyhow::Context as _;
 use cni_plugin::TYPE;
 use cni_plugin::config::Settings;
 use mesh_runtime::drain;
+use mesh_runtime::file_watch::FileWatch;
 use mesh_runtime::readiness::{Guard, Readiness};
 
 use crate::metrics::{Metrics, Success};
-use watch::FileWatch;
 
 pub use conflist::ConflistError;
 

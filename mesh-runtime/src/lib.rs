@@ -23,4 +23,6 @@ pub mod task;
 
 pub mod backoff;
 
+pub mod file_watch;
+
 pub mod build_info;

@@ -14,11 +14,11 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use mesh_api::identity::{SpiffeId, TrustDomain};
+use mesh_runtime::file_watch::{FileWatch, WatchError};
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::token::{self, AUDIENCE, TOKEN_BYTES_MAX, TokenError};
-use crate::file_watch::{FileWatch, WatchError};
 
 /// How far the clock of the token's issuer may be off.
 const LEEWAY_SECONDS: u64 = 10;
@@ -99,7 +99,7 @@ impl TokenVerifier {
             .path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let watch = FileWatch::directory(parent.unwrap_or(Path::new(".")))?;
+        let watch = FileWatch::new(&[parent.unwrap_or(Path::new("."))])?;
         loop {
             if let Err(error) = self.reload() {
                 tracing::error!(

@@ -7,16 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_runtime::file_watch::FileWatch;
+
 use super::directory::CaDirectory;
 use super::{Ca, CaError};
-use crate::file_watch::FileWatch;
 
 /// How often the remaining life of a self-signed root is looked at.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Follows the directory until dropped. Ends only with an error.
 pub async fn run(directory: CaDirectory, ca: Arc<Ca>) -> Result<(), CaError> {
-    let watch = FileWatch::directory(directory.path())?;
+    let watch = FileWatch::new(&[directory.path()])?;
     // Something may have changed between the first read and the watch.
     step(&directory, &ca);
     loop {

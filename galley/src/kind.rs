@@ -47,6 +47,10 @@ pub enum Kind {
     KubernetesGateway,
     /// gateway.networking.k8s.io: `HTTPRoute`.
     HttpRoute,
+    /// gateway.networking.k8s.io: `TLSRoute`.
+    TlsRoute,
+    /// gateway.networking.k8s.io: `TCPRoute`.
+    TcpRoute,
     /// gateway.networking.k8s.io.
     ReferenceGrant,
     /// networking.istio.io.
@@ -76,6 +80,8 @@ const SECURITY: &[&str] = &["v1", "v1beta1"];
 const TELEMETRY: &[&str] = &["v1", "v1alpha1"];
 const V1: &[&str] = &["v1"];
 const GATEWAY_API: &[&str] = &["v1", "v1beta1"];
+const TLS_ROUTE: &[&str] = &["v1", "v1alpha3", "v1alpha2"];
+const TCP_ROUTE: &[&str] = &["v1", "v1alpha2"];
 
 /// Group, kind, versions, and the kind in the model.
 type Row = (&'static str, &'static str, &'static [&'static str], Kind);
@@ -108,6 +114,18 @@ const MODEL: &[Row] = &[
         "HTTPRoute",
         GATEWAY_API,
         Kind::HttpRoute,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "TLSRoute",
+        TLS_ROUTE,
+        Kind::TlsRoute,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "TCPRoute",
+        TCP_ROUTE,
+        Kind::TcpRoute,
     ),
     (
         "gateway.networking.k8s.io",
@@ -294,7 +312,7 @@ mod tests {
             Handling::NotSupported { security: false }
         );
         assert_eq!(
-            handling("gateway.networking.k8s.io/v1", "GRPCRoute"),
+            handling("gateway.networking.k8s.io/v1", "UDPRoute"),
             Handling::NotSupported { security: false }
         );
         assert_eq!(

@@ -92,6 +92,8 @@ pub enum Model {
     KubernetesGateway(Arc<gateway_api::KubernetesGateway>),
     /// An HTTPRoute.
     HttpRoute(Arc<gateway_api::HttpRouteObject>),
+    /// A TLSRoute or a TCPRoute.
+    L4Route(Arc<gateway_api::L4RouteObject>),
     /// A ReferenceGrant.
     ReferenceGrant(Arc<gateway_api::ReferenceGrant>),
     /// A node: its labels.
@@ -172,6 +174,8 @@ pub(crate) fn normalize(
             Model::KubernetesGateway(Arc::new(gateway_api::gateway(spec, &scope)?))
         }
         Spec::HttpRoute(spec) => Model::HttpRoute(Arc::new(gateway_api::http_route(spec, &scope)?)),
+        Spec::TlsRoute(spec) => Model::L4Route(Arc::new(gateway_api::tls_route(spec, &scope)?)),
+        Spec::TcpRoute(spec) => Model::L4Route(Arc::new(gateway_api::tcp_route(spec, &scope)?)),
         Spec::ReferenceGrant(spec) => {
             Model::ReferenceGrant(Arc::new(gateway_api::grant(spec, &scope)))
         }

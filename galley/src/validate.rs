@@ -54,6 +54,8 @@ pub(crate) fn validate(
         | Spec::GatewayClass(_)
         | Spec::KubernetesGateway(_)
         | Spec::HttpRoute(_)
+        | Spec::TlsRoute(_)
+        | Spec::TcpRoute(_)
         | Spec::ReferenceGrant(_) => {}
         Spec::ConfigMap(map) => mesh_config::validate(map, meta, context, findings),
         Spec::ServiceEntry(spec) => service_entry::validate(spec, meta, &path, findings),

@@ -12,11 +12,12 @@ use galley::object;
 use mesh_api::mesh_config::MeshConfig;
 
 /// Directories beside this file, one for each kind.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "authorization_policy",
     "destination_rule",
     "documents",
     "gateway",
+    "gateway_api",
     "kubernetes",
     "mesh_config",
     "peer_authentication",

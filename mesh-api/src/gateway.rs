@@ -74,11 +74,16 @@ pub struct ServerTls {
 impl ServerTls {
     /// TLS ended with the certificate in a Secret, everything else as by default.
     pub fn simple(credential: Arc<str>) -> Self {
+        Self::of(ServerTlsMode::Simple(ServerCertificate::Credential(
+            credential,
+        )))
+    }
+
+    /// TLS in this mode, everything else as by default.
+    pub fn of(mode: ServerTlsMode) -> Self {
         Self {
             https_redirect: false,
-            mode: Some(ServerTlsMode::Simple(ServerCertificate::Credential(
-                credential,
-            ))),
+            mode: Some(mode),
             subject_alt_names: Vec::new(),
             verify_certificate_spki: Vec::new(),
             verify_certificate_hash: Vec::new(),

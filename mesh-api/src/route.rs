@@ -136,6 +136,24 @@ pub struct Destination {
     pub port: Option<u16>,
 }
 
+impl Destination {
+    /// A reference that leads nowhere: requests for it get 500, connections are closed.
+    /// The host is that of Istio, which no service can have.
+    pub fn nowhere() -> Self {
+        let host = "internal.cluster.local".parse();
+        Self {
+            host: host.expect("it is a host"),
+            subset: None,
+            port: Some(u16::MAX),
+        }
+    }
+
+    /// True for [`Self::nowhere`].
+    pub fn is_nowhere(&self) -> bool {
+        self.host.as_str() == "internal.cluster.local"
+    }
+}
+
 /// One `tls[]` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsRoute {

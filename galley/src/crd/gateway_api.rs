@@ -1,4 +1,4 @@
-//! `GatewayClass`, `Gateway`, `HTTPRoute` and `ReferenceGrant` of the Kubernetes Gateway API,
+//! `GatewayClass`, `Gateway`, the routes and `ReferenceGrant` of the Kubernetes Gateway API,
 //! gateway.networking.k8s.io. Its reference documents the fields.
 
 use std::collections::BTreeMap;
@@ -53,7 +53,13 @@ wire! {
 
     Selector {
         match_labels: BTreeMap<String, String>,
-        match_expressions: Vec<Json>,
+        match_expressions: Vec<Requirement>,
+    }
+
+    Requirement {
+        key: String,
+        operator: String,
+        values: Vec<String>,
     }
 
     RouteKind {
@@ -97,6 +103,33 @@ wire! {
         timeouts: Option<Timeouts>,
         retry: Option<Json>,
         session_persistence: Option<Json>,
+    }
+
+    TlsRoute {
+        parent_refs: Vec<ObjectRef>,
+        hostnames: Vec<String>,
+        rules: Vec<L4Rule>,
+        use_default_gateways: Option<Json>,
+    }
+
+    TcpRoute {
+        parent_refs: Vec<ObjectRef>,
+        rules: Vec<L4Rule>,
+        use_default_gateways: Option<Json>,
+    }
+
+    L4Rule {
+        name: Option<String>,
+        backend_refs: Vec<L4BackendRef>,
+    }
+
+    L4BackendRef {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+        port: Option<u32>,
+        weight: Option<u32>,
     }
 
     Timeouts {

@@ -5,18 +5,27 @@
 
 mod filter;
 mod http_route;
+mod l4_route;
+mod listener;
+mod parent;
 
 pub use self::filter::{MirrorTo, Modifier, RequestRedirect, UrlRewrite};
-pub use self::http_route::{Backend, HttpRouteObject, Match, Parent, PathMatch, Rule};
+pub use self::http_route::{Backend, HttpRouteObject, Match, PathMatch, Rule};
+pub use self::l4_route::L4RouteObject;
+pub use self::listener::{
+    Listener, ListenerProtocol, NamespaceSelector, Operator, Requirement, RoutesFrom,
+};
+pub use self::parent::Parent;
 
 pub(super) use self::http_route::normalize as http_route;
+pub(super) use self::l4_route::{tcp_route, tls_route};
 
 use std::sync::Arc;
 
-use mesh_api::hostname::Hostname;
-use mesh_api::labels::{Labels, Selector};
+use mesh_api::labels::Labels;
 use mesh_api::resource::Meta;
 
+use self::listener::listener;
 use super::{Fault, Scope, labels, some};
 use crate::crd::gateway_api as wire;
 use crate::manifest::path::FieldPath;
@@ -42,47 +51,6 @@ pub struct KubernetesGateway {
     pub labels: Labels,
     /// `infrastructure.annotations`.
     pub annotations: Labels,
-}
-
-/// One `listeners[]` entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Host; `*` if it has none.
-    pub hostname: Hostname,
-    /// Port.
-    pub port: u16,
-    /// What is listened for.
-    pub protocol: ListenerProtocol,
-    /// Certificates.
-    pub certificates: Vec<Reference>,
-    /// Namespaces whose routes may attach.
-    pub from: RoutesFrom,
-    /// HTTPRoutes may attach.
-    pub allows_http: bool,
-}
-
-/// `protocol` with `tls.mode`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerProtocol {
-    /// Plain HTTP.
-    Http,
-    /// HTTP in TLS that ends here.
-    Https,
-    /// Anything else; routes for it are not supported yet.
-    Unsupported(Arc<str>),
-}
-
-/// `allowedRoutes.namespaces`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoutesFrom {
-    /// The Gateway's.
-    Same,
-    /// Every one.
-    All,
-    /// Those with these labels.
-    Selector(Selector),
 }
 
 /// A reference to an object in some namespace.
@@ -156,69 +124,6 @@ pub(super) fn gateway(spec: &wire::Gateway, scope: &Scope<'_>) -> Result<Kuberne
         labels: labels(&infrastructure.labels),
         annotations: labels(&infrastructure.annotations),
     })
-}
-
-fn listener(
-    wire: &wire::Listener,
-    path: &FieldPath<'_>,
-    scope: &Scope<'_>,
-) -> Result<Listener, Fault> {
-    let tls = wire.tls.clone().unwrap_or_default();
-    let certificates = tls.certificate_refs.iter();
-    let allowed = wire.allowed_routes.clone().unwrap_or_default();
-    let is_http = |kind: &wire::RouteKind| {
-        kind.kind == "HTTPRoute" && kind.group.as_deref().unwrap_or(GROUP) == GROUP
-    };
-    let passthrough = tls.mode.as_deref() == Some("Passthrough");
-    Ok(Listener {
-        name: wire.name.as_str().into(),
-        hostname: hostname(wire.hostname.as_deref(), &path.field("hostname"), scope)?,
-        port: scope.port(wire.port, &path.field("port"))?,
-        protocol: match wire.protocol.as_str() {
-            "HTTP" => ListenerProtocol::Http,
-            "HTTPS" if !passthrough => ListenerProtocol::Https,
-            other => ListenerProtocol::Unsupported(other.into()),
-        },
-        certificates: certificates
-            .map(|one| reference(one, "", "Secret", scope))
-            .collect(),
-        from: from(allowed.namespaces.as_ref(), path, scope)?,
-        allows_http: allowed.kinds.is_empty() || allowed.kinds.iter().any(is_http),
-    })
-}
-
-fn from(
-    wire: Option<&wire::RouteNamespaces>,
-    path: &FieldPath<'_>,
-    scope: &Scope<'_>,
-) -> Result<RoutesFrom, Fault> {
-    let selector = wire.and_then(|namespaces| namespaces.selector.as_ref());
-    match (
-        wire.and_then(|namespaces| namespaces.from.as_deref()),
-        selector,
-    ) {
-        (None | Some("Same"), _) => Ok(RoutesFrom::Same),
-        (Some("All"), _) => Ok(RoutesFrom::All),
-        (Some("Selector"), Some(selector)) if selector.match_expressions.is_empty() => {
-            let selector = Selector::new(labels(&selector.match_labels));
-            Ok(RoutesFrom::Selector(selector))
-        }
-        _ => {
-            let message = "only Same, All and Selector with matchLabels are supported";
-            Err(scope.fault(&path.field("allowedRoutes"), message))
-        }
-    }
-}
-
-fn hostname(
-    text: Option<&str>,
-    path: &FieldPath<'_>,
-    scope: &Scope<'_>,
-) -> Result<Hostname, Fault> {
-    match text {
-        None | Some("") => Ok(Hostname::any()),
-        Some(text) => text.parse().map_err(|error| scope.fault(path, error)),
-    }
 }
 
 fn reference(wire: &wire::ObjectRef, group: &str, kind: &str, scope: &Scope<'_>) -> Reference {

@@ -45,12 +45,14 @@ pub(super) struct Derived {
 }
 
 /// Kinds that Gateways and routes are made from.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 8] = [
     "Ingress",
     "IngressClass",
     "GatewayClass",
     "KubernetesGateway",
     "HTTPRoute",
+    "TLSRoute",
+    "TCPRoute",
     "ReferenceGrant",
 ];
 

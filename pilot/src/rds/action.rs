@@ -14,7 +14,8 @@ use xds::envoy::route::{
     redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
     route::Action,
     route_action::{
-        ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
+        ClusterNotFoundResponseCode as NotFoundCode, ClusterSpecifier, HostRewriteSpecifier,
+        MaxStreamDuration, RequestMirrorPolicy,
     },
     weighted_cluster::ClusterWeight,
 };
@@ -107,6 +108,9 @@ fn forward(
         }
         several => weighted(rules, several),
     };
+    if destinations.iter().any(|one| one.destination.is_nowhere()) {
+        action.set_cluster_not_found_response_code(NotFoundCode::InternalServerError);
+    }
     set_timeout(&mut action, rule.timeout);
     action.retry_policy = retry::policy(
         rule.retries.as_ref().unwrap_or(&rules.retry),

@@ -8,13 +8,13 @@ use mesh_api::hostname::Hostname;
 use mesh_api::resource::Meta;
 use mesh_api::route::headers::HeaderOperations;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
-use serde_json::{Map, Value, json};
 
 use super::filter::{MirrorTo, RequestRedirect, UrlRewrite, filter, header_filter};
-use super::{GROUP, Reference, reference};
+use super::parent::{Parent, hostnames, parents};
+use super::{Reference, reference};
 use crate::crd::gateway_api as wire;
 use crate::manifest::path::FieldPath;
-use crate::normalize::{Fault, Scope, some};
+use crate::normalize::{Fault, Scope};
 
 /// An `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,19 +27,6 @@ pub struct HttpRouteObject {
     pub hostnames: Vec<Hostname>,
     /// `rules`.
     pub rules: Vec<Rule>,
-}
-
-/// One `parentRefs[]` entry.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parent {
-    /// The object.
-    pub to: Reference,
-    /// One listener of it.
-    pub section: Option<Arc<str>>,
-    /// Listeners, or the Service's port, of this number.
-    pub port: Option<u16>,
-    /// As written, for the status.
-    pub written: Value,
 }
 
 /// One `rules[]` entry.
@@ -102,51 +89,15 @@ pub(in crate::normalize) fn normalize(
 ) -> Result<HttpRouteObject, Fault> {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
-    let hosts = path.field("hostnames");
-    let parents = path.field("parentRefs");
     let rules = path.field("rules");
-    let hostnames = spec.hostnames.iter().enumerate();
-    let hostnames = hostnames.map(|(index, text)| {
-        text.parse()
-            .map_err(|error| scope.fault(&hosts.index(index), error))
-    });
-    let refs = spec.parent_refs.iter().enumerate();
     let list = spec.rules.iter().enumerate();
     Ok(HttpRouteObject {
         meta: scope.meta.clone(),
-        parents: refs
-            .map(|(index, one)| parent(one, &parents.index(index), scope))
-            .collect::<Result<_, _>>()?,
-        hostnames: hostnames.collect::<Result<_, _>>()?,
+        parents: parents(&spec.parent_refs, &path, scope)?,
+        hostnames: hostnames(&spec.hostnames, &path, scope)?,
         rules: list
             .map(|(index, one)| rule(one, &rules.index(index), scope))
             .collect::<Result<_, _>>()?,
-    })
-}
-
-fn parent(
-    wire: &wire::ObjectRef,
-    path: &FieldPath<'_>,
-    scope: &Scope<'_>,
-) -> Result<Parent, Fault> {
-    let texts = [
-        ("group", &wire.group),
-        ("kind", &wire.kind),
-        ("namespace", &wire.namespace),
-        ("sectionName", &wire.section_name),
-    ];
-    let mut written = Map::from_iter([("name".to_owned(), json!(wire.name))]);
-    written.extend(
-        texts
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))),
-    );
-    written.extend(wire.port.map(|port| ("port".to_owned(), json!(port))));
-    Ok(Parent {
-        to: reference(wire, GROUP, "Gateway", scope),
-        section: wire.section_name.as_deref().and_then(some),
-        port: port(wire.port, path, scope)?,
-        written: Value::Object(written),
     })
 }
 

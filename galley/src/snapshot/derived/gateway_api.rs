@@ -1,13 +1,16 @@
-//! Gateways and HTTPRoutes of the Kubernetes Gateway API. Source: Istio
+//! Gateways and routes of the Kubernetes Gateway API. Source: Istio
 //! `pkg/config/kube/gateway`.
 //!
-//! Each listener becomes a Gateway of its own. For each listener and host there is
-//! one VirtualService with the matches of all routes that are attached, best first:
-//! precedence is between matches, wherever they were written.
+//! Each listener becomes a Gateway of its own; where bytes come in TLS that ends here,
+//! each host of routes does, because nothing but the chain tells hosts apart. For each
+//! listener and host there is one VirtualService with the matches of all routes that
+//! are attached, best first: precedence is between matches, wherever they were written.
 
 mod attach;
+mod backend;
 mod grants;
 mod infrastructure;
+mod l4;
 mod listener;
 mod precedence;
 mod rule;
@@ -22,13 +25,13 @@ use mesh_api::route::{GatewayRef, VirtualService};
 
 pub(crate) use self::infrastructure::Infrastructure;
 
-use self::attach::attach;
+use self::attach::{Route, attach};
 use self::grants::Grants;
-use self::listener::BoundListener;
+use self::l4::L4Rule;
 use self::precedence::Ranked;
 use super::{Derived, Feedback};
 use crate::normalize::Model;
-use crate::normalize::gateway_api::{HttpRouteObject, KubernetesGateway};
+use crate::normalize::gateway_api::KubernetesGateway;
 use crate::store::Store;
 
 /// The suffix of names of what is made here.
@@ -50,8 +53,18 @@ struct Place {
     consumers: Option<Arc<str>>,
 }
 
+/// The rules of one place, those of the oldest routes first.
+#[derive(Debug, Default)]
+struct Rules<'a> {
+    http: Vec<Ranked<'a>>,
+    l4: Vec<L4Rule<'a>>,
+}
+
 /// The rules of all places.
-type Places<'a> = BTreeMap<Place, Vec<Ranked<'a>>>;
+type Places<'a> = BTreeMap<Place, Rules<'a>>;
+
+/// Kinds of routes.
+const ROUTES: [&str; 3] = ["HTTPRoute", "TLSRoute", "TCPRoute"];
 
 /// Adds what the Gateway API's objects come to.
 pub(super) fn derive(store: &Store, derived: &mut Derived) {
@@ -69,7 +82,7 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
         if let Some(status) = status::route(parents) {
             derived
                 .feedback
-                .insert(route.meta.key.clone(), status.into());
+                .insert(route.meta().key.clone(), status.into());
         }
     }
     for gateway in gateways {
@@ -83,7 +96,7 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
         };
         derived.feedback.insert(gateway.meta.key.clone(), feedback);
     }
-    let made = listeners.iter().filter_map(BoundListener::model);
+    let made = listeners.iter().flat_map(|one| one.models());
     derived.gateways.extend(made.map(Arc::new));
     let made = places
         .into_iter()
@@ -110,29 +123,28 @@ fn gateways(store: &Store) -> Vec<&KubernetesGateway> {
 }
 
 /// All routes, the oldest first.
-fn routes(store: &Store) -> Vec<&HttpRouteObject> {
-    let objects = store.of_kind("HTTPRoute");
-    let mut routes: Vec<&HttpRouteObject> = objects
+fn routes(store: &Store) -> Vec<Route<'_>> {
+    let objects = ROUTES.into_iter().flat_map(|kind| store.of_kind(kind));
+    let mut routes: Vec<Route<'_>> = objects
         .filter_map(|object| match &object.model {
-            Model::HttpRoute(route) => Some(&**route),
+            Model::HttpRoute(route) => Some(Route::Http(route)),
+            Model::L4Route(route) => Some(Route::L4(route)),
             _ => None,
         })
         .collect();
-    routes.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+    routes.sort_by(|a, b| a.meta().age_order().cmp(&b.meta().age_order()));
     routes
 }
 
-fn virtual_service(
-    place: Place,
-    mut rules: Vec<Ranked<'_>>,
-    world: World<'_>,
-) -> Option<VirtualService> {
-    rules.sort_by(Ranked::precedence);
-    let first = rules.first()?.route;
+fn virtual_service(place: Place, mut rules: Rules<'_>, world: World<'_>) -> Option<VirtualService> {
+    rules.http.sort_by(Ranked::precedence);
+    let of_requests = rules.http.first().map(|rule| &rule.route.meta);
+    let of_connections = rules.l4.first().map(|rule| &rule.route.meta);
+    let first = of_requests.or(of_connections)?;
     let host: Hostname = place.host.parse().ok()?;
     let (namespace, owner) = match &place.gateway {
         GatewayRef::Gateway { namespace, name } => (namespace.clone(), name.to_string()),
-        GatewayRef::Mesh => (first.meta.key.namespace.clone(), "mesh".to_owned()),
+        GatewayRef::Mesh => (first.key.namespace.clone(), "mesh".to_owned()),
     };
     let name = format!("{owner}-{}-{GENERATED}", place.host.replace('*', "any"));
     let visibility = match place.consumers {
@@ -142,17 +154,18 @@ fn virtual_service(
     Some(VirtualService {
         meta: Meta {
             key: ResourceKey::new("VirtualService", &namespace, &name),
-            ..first.meta.clone()
+            ..first.clone()
         },
         hosts: vec![host],
         gateways: vec![place.gateway],
         visibility,
         http: rules
+            .http
             .iter()
             .flat_map(|ranked| rule::routes(ranked, world))
             .collect(),
-        tls: Vec::new(),
-        tcp: Vec::new(),
+        tls: rules.l4.iter().filter_map(|rule| rule.tls(world)).collect(),
+        tcp: rules.l4.iter().filter_map(|rule| rule.tcp(world)).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use super::KubeOptions;
 use crate::kind::Kind;
 
 /// Every kind of the model but those that add nothing to it.
-const WATCHED: [Kind; 23] = [
+const WATCHED: [Kind; 25] = [
     Kind::ConfigMap,
     Kind::Namespace,
     Kind::Node,
@@ -21,6 +21,8 @@ const WATCHED: [Kind; 23] = [
     Kind::GatewayClass,
     Kind::KubernetesGateway,
     Kind::HttpRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
     Kind::ReferenceGrant,
     Kind::ServiceEntry,
     Kind::WorkloadEntry,
@@ -123,6 +125,8 @@ mod tests {
                 "gatewayclasses",
                 "gateways",
                 "httproutes",
+                "tlsroutes",
+                "tcproutes",
                 "referencegrants",
                 "serviceentries",
                 "workloadentries",

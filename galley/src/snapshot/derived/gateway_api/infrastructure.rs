@@ -57,7 +57,8 @@ pub(super) fn infrastructure(gateway: &KubernetesGateway) -> Option<Infrastructu
                 protocol: match listener.protocol {
                     ListenerProtocol::Http => "http",
                     ListenerProtocol::Https => "https",
-                    ListenerProtocol::Unsupported(_) => "tcp",
+                    ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate => "tls",
+                    ListenerProtocol::Tcp | ListenerProtocol::Unsupported(_) => "tcp",
                 },
             });
         }

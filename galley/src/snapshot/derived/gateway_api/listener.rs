@@ -1,8 +1,10 @@
 //! Listeners of Gateways: which are in force, and as what.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls};
+use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode};
+use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
 use mesh_api::resource::{Meta, ResourceKey};
@@ -29,9 +31,12 @@ pub(super) struct BoundListener<'a> {
     pods: Option<(Selector, Arc<str>)>,
     pub(super) accepted: Result<(), Reason>,
     pub(super) resolved: Result<(), Reason>,
-    pub(super) conflicted: bool,
+    /// The reason of the conflict with a listener before it.
+    pub(super) conflict: Option<&'static str>,
     /// Routes that are attached.
     pub(super) attached: u32,
+    /// Hosts of attached routes of connections.
+    pub(super) hosts: BTreeSet<Hostname>,
 }
 
 /// All listeners of all Gateways.
@@ -50,8 +55,9 @@ pub(super) fn bind<'a>(
                 pods: pods.clone(),
                 accepted: accepted(listener),
                 resolved: resolved(gateway, listener, world),
-                conflicted: others.iter().any(|other| conflict(other, listener)),
+                conflict: others.iter().find_map(|other| conflict(other, listener)),
                 attached: 0,
+                hosts: BTreeSet::new(),
             });
         }
     }
@@ -61,14 +67,27 @@ pub(super) fn bind<'a>(
 impl BoundListener<'_> {
     /// True if it takes connections.
     pub(super) fn is_in_force(&self) -> bool {
-        self.accepted.is_ok() && self.resolved.is_ok() && !self.conflicted
+        self.accepted.is_ok() && self.resolved.is_ok() && self.conflict.is_none()
     }
 
-    /// The name of the Gateway that it becomes.
-    pub(super) fn reference(&self) -> GatewayRef {
+    /// The name of the Gateway that it becomes for a host.
+    pub(super) fn reference(&self, host: &Hostname) -> GatewayRef {
         GatewayRef::Gateway {
             namespace: self.gateway.meta.key.namespace.clone(),
-            name: self.name().into(),
+            name: self.name(host).into(),
+        }
+    }
+
+    /// What is wrong with its references: certificates, and kinds of routes. The latter
+    /// do no harm to routes of other kinds.
+    pub(super) fn references(&self) -> Result<(), Reason> {
+        self.resolved.clone()?;
+        match &*self.listener.invalid_kinds {
+            [] => Ok(()),
+            [kind, ..] => {
+                let message = format!("{kind}s cannot attach to a listener of this protocol");
+                Err(("InvalidRouteKinds", message))
+            }
         }
     }
 
@@ -85,51 +104,76 @@ impl BoundListener<'_> {
         }
     }
 
-    /// The Gateway that the listener becomes.
-    pub(super) fn model(&self) -> Option<Gateway> {
-        if !self.is_in_force() {
-            return None;
-        }
-        let (selector, namespace) = self.pods.clone()?;
+    /// The Gateways that the listener becomes.
+    pub(super) fn models(&self) -> Vec<Gateway> {
+        let Some((selector, namespace)) = self.pods.clone().filter(|_| self.is_in_force()) else {
+            return Vec::new();
+        };
         let meta = &self.gateway.meta;
-        Some(Gateway {
+        let model = |host: &Hostname| Gateway {
             meta: Meta {
-                key: ResourceKey::new("Gateway", meta.namespace(), &self.name()),
+                key: ResourceKey::new("Gateway", meta.namespace(), &self.name(host)),
                 ..meta.clone()
             },
-            selector,
-            pod_namespace: Some(namespace),
-            servers: vec![self.server()],
-        })
+            selector: selector.clone(),
+            pod_namespace: Some(namespace.clone()),
+            servers: vec![self.server(host)],
+        };
+        match self.is_one_for_each_host() {
+            true => self.hosts.iter().map(model).collect(),
+            false => vec![model(&self.listener.hostname)],
+        }
     }
 
-    fn name(&self) -> String {
+    fn is_one_for_each_host(&self) -> bool {
+        self.listener.protocol == ListenerProtocol::TlsTerminate
+    }
+
+    fn name(&self, host: &Hostname) -> String {
         let gateway = self.gateway.meta.name();
-        format!("{gateway}-{GENERATED}-{}", self.listener.name)
+        let name = format!("{gateway}-{GENERATED}-{}", self.listener.name);
+        match self.is_one_for_each_host() {
+            true => format!("{name}-{}", host.as_str().replace('*', "any")),
+            false => name,
+        }
     }
 
-    fn server(&self) -> Server {
+    fn server(&self, host: &Hostname) -> Server {
         let secret = self.listener.certificates.first();
-        let https = self.listener.protocol == ListenerProtocol::Https;
+        let ended = secret.map(|secret| ServerTls::simple(secret.name.clone()));
+        let (protocol, tls) = match &self.listener.protocol {
+            ListenerProtocol::Http | ListenerProtocol::Unsupported(_) => (Protocol::Http, None),
+            ListenerProtocol::Https => (Protocol::Https, ended),
+            ListenerProtocol::TlsTerminate => (Protocol::Tls, ended),
+            ListenerProtocol::TlsPassthrough => {
+                let passed = ServerTls::of(ServerTlsMode::Passthrough);
+                (Protocol::Tls, Some(passed))
+            }
+            ListenerProtocol::Tcp => (Protocol::Tcp, None),
+        };
         Server {
             port: self.listener.port,
             port_name: self.listener.name.clone(),
-            protocol: if https {
-                Protocol::Https
-            } else {
-                Protocol::Http
-            },
+            protocol,
             name: Some(self.listener.name.clone()),
             bind: None,
             hosts: vec![ServerHost {
                 namespace: None,
-                host: self.listener.hostname.clone(),
+                host: host.clone(),
             }],
-            tls: secret
-                .filter(|_| https)
-                .map(|secret| ServerTls::simple(secret.name.clone())),
+            tls,
         }
     }
+}
+
+/// True if another listener of the port is nearer to a host.
+pub(super) fn is_shadowed(host: &Hostname, listener: &Listener, all: &[&Listener]) -> bool {
+    all.iter().any(|other| {
+        other.port == listener.port
+            && other.hostname != listener.hostname
+            && listener.hostname.covers(&other.hostname)
+            && other.hostname.covers(host)
+    })
 }
 
 /// The Gateway's own pods, or those of the Service that it names.
@@ -155,11 +199,11 @@ pub(super) fn service_key(address: &str, own: &str) -> ResourceKey {
 
 fn accepted(listener: &Listener) -> Result<(), Reason> {
     match &listener.protocol {
-        ListenerProtocol::Http | ListenerProtocol::Https => Ok(()),
         ListenerProtocol::Unsupported(protocol) => {
-            let message = format!("protocol {protocol} is not supported yet");
+            let message = format!("protocol {protocol} is not supported");
             Err(("UnsupportedProtocol", message))
         }
+        _ => Ok(()),
     }
 }
 
@@ -169,7 +213,7 @@ fn resolved(
     listener: &Listener,
     world: World<'_>,
 ) -> Result<(), Reason> {
-    if listener.protocol != ListenerProtocol::Https {
+    if !listener.protocol.terminates_tls() {
         return Ok(());
     }
     let invalid = |message: String| Err(("InvalidCertificateRef", message));
@@ -201,8 +245,15 @@ fn resolved(
     }
 }
 
-/// Listeners of one port are told apart by host, and speak one protocol.
-fn conflict(earlier: &Listener, later: &Listener) -> bool {
-    earlier.port == later.port
-        && (earlier.protocol != later.protocol || earlier.hostname == later.hostname)
+/// Listeners of one port are told apart by host, and speak one protocol; all of TLS
+/// counts as one. Of bytes there is one listener.
+fn conflict(earlier: &Listener, later: &Listener) -> Option<&'static str> {
+    let both_tls = earlier.protocol.is_tls() && later.protocol.is_tls();
+    if earlier.port != later.port {
+        None
+    } else if earlier.protocol != later.protocol && !both_tls {
+        Some("ProtocolConflict")
+    } else {
+        (earlier.hostname == later.hostname).then_some("HostnameConflict")
+    }
 }

@@ -2,35 +2,18 @@
 
 use std::sync::Arc;
 
-use mesh_api::resource::ResourceKey;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::mirror::Mirror;
 use mesh_api::route::redirect::{DirectResponse, Redirect, RedirectPath, RedirectPort};
 use mesh_api::route::retry::RetryPolicy;
 use mesh_api::route::rewrite::{PathRewrite, Rewrite};
 use mesh_api::route::timeout::Timeout;
-use mesh_api::route::{Destination, HttpAction, HttpRoute, WeightedDestination};
+use mesh_api::route::{HttpAction, HttpRoute};
 
 use super::World;
-use super::listener::Reason;
+use super::backend::{destination, leads_nowhere, weighted};
 use super::precedence::Ranked;
-use crate::normalize::Model;
-use crate::normalize::gateway_api::{
-    Backend, HttpRouteObject, Modifier, PathMatch, RequestRedirect, Rule,
-};
-
-/// Whether all references of a route lead somewhere.
-pub(super) fn resolve(route: &HttpRouteObject, world: World<'_>) -> Result<(), Reason> {
-    let rules = route.rules.iter();
-    let backends = rules.flat_map(|rule| {
-        let mirrors = rule.mirrors.iter().map(|mirror| &mirror.backend);
-        rule.backends.iter().chain(mirrors)
-    });
-    for backend in backends {
-        destination(route, backend, world)?;
-    }
-    Ok(())
-}
+use crate::normalize::gateway_api::{HttpRouteObject, Modifier, PathMatch, RequestRedirect, Rule};
 
 /// The routes of one match. A prefix covers whole segments, so it is an exact path
 /// and a prefix that ends in a slash; where the prefix is replaced, these differ.
@@ -91,7 +74,7 @@ fn route(
     });
     let mirrors = rule.mirrors.iter().filter_map(|mirror| {
         Some(Mirror {
-            destination: destination(ranked.route, &mirror.backend, world).ok()?,
+            destination: destination(&ranked.route.meta, &mirror.backend, world).ok()?,
             percentage: mirror.share,
         })
     });
@@ -130,24 +113,14 @@ fn action(route: &HttpRouteObject, rule: &Rule, covers: Covers, world: World<'_>
     if let Some(one) = &rule.redirect {
         return HttpAction::Redirect(redirect(one, covers));
     }
-    let backends = rule.backends.iter().filter(|backend| backend.weight > 0);
-    // Differs from the Gateway API: the share of a backend that does not resolve goes
-    // to the others, and only if there are none the answer is 500.
-    let destinations: Vec<WeightedDestination> = backends
-        .filter_map(|backend| {
-            Some(WeightedDestination {
-                destination: destination(route, backend, world).ok()?,
-                weight: backend.weight,
-                headers: backend.headers.clone(),
+    match weighted(&route.meta, &rule.backends, world) {
+        destinations if leads_nowhere(&destinations) => {
+            HttpAction::DirectResponse(DirectResponse {
+                status: 500,
+                body: None,
             })
-        })
-        .collect();
-    match destinations.is_empty() {
-        true => HttpAction::DirectResponse(DirectResponse {
-            status: 500,
-            body: None,
-        }),
-        false => HttpAction::Route(destinations),
+        }
+        destinations => HttpAction::Route(destinations),
     }
 }
 
@@ -170,38 +143,4 @@ fn redirect(one: &RequestRedirect, covers: Covers) -> Redirect {
         scheme: one.scheme,
         code: one.code,
     }
-}
-
-fn destination(
-    route: &HttpRouteObject,
-    backend: &Backend,
-    world: World<'_>,
-) -> Result<Destination, Reason> {
-    let to = &backend.to;
-    let (namespace, name) = (&to.namespace, &to.name);
-    if (&*to.group, &*to.kind) != ("", "Service") {
-        let message = format!("backends of kind {} are not supported", to.kind);
-        return Err(("InvalidKind", message));
-    }
-    if !world.grants.permit("HTTPRoute", route.meta.namespace(), to) {
-        let message = format!("no ReferenceGrant for Service \"{namespace}/{name}\"");
-        return Err(("RefNotPermitted", message));
-    }
-    let key = ResourceKey::new("Service", namespace, name);
-    let object = world.store.get(&key);
-    let Some(Model::Service(service)) = object.map(|object| &object.model) else {
-        return Err(("BackendNotFound", format!("{key} does not exist")));
-    };
-    let Some(port) = backend.port else {
-        let message = format!("a port of {key} is required");
-        return Err(("UnsupportedValue", message));
-    };
-    if service.port(port).is_none() {
-        return Err(("BackendNotFound", format!("{key} has no port {port}")));
-    }
-    Ok(Destination {
-        host: service.hostname.clone(),
-        subset: None,
-        port: Some(port),
-    })
 }

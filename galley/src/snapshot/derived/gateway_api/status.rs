@@ -1,4 +1,4 @@
-//! What GatewayClasses, Gateways and HTTPRoutes are told about themselves, without
+//! What GatewayClasses, Gateways and routes are told about themselves, without
 //! times and generations, which the writer knows.
 
 use serde_json::{Value, json};
@@ -91,17 +91,14 @@ fn listener(one: &BoundListener<'_>) -> Value {
         true => Ok(()),
         false => Err(("Invalid", "the listener is not valid".to_owned())),
     };
-    let accepted = match one.conflicted {
-        true => Err((
-            "HostnameConflict",
-            "another listener has port and host".to_owned(),
-        )),
-        false => one.accepted.clone(),
+    let accepted = match one.conflict {
+        Some(reason) => Err((reason, "another listener has the port".to_owned())),
+        None => one.accepted.clone(),
     };
-    let kinds = match one.listener.allows_http && one.accepted.is_ok() {
-        true => vec![json!({"group": GROUP, "kind": "HTTPRoute"})],
-        false => Vec::new(),
-    };
+    let kinds = one.listener.kinds.iter();
+    let kinds: Vec<Value> = kinds
+        .map(|kind| json!({"group": GROUP, "kind": kind}))
+        .collect();
     json!({
         "name": &*one.listener.name,
         "attachedRoutes": one.attached,
@@ -109,17 +106,17 @@ fn listener(one: &BoundListener<'_>) -> Value {
         "conditions": [
             condition("Accepted", "Accepted", &accepted),
             condition("Programmed", "Programmed", &programmed),
-            condition("ResolvedRefs", "ResolvedRefs", &one.resolved),
-            conflicted(one.conflicted),
+            condition("ResolvedRefs", "ResolvedRefs", &one.references()),
+            conflicted(one.conflict),
         ],
     })
 }
 
 /// True is the bad state here.
-fn conflicted(conflicted: bool) -> Value {
-    let (status, reason) = match conflicted {
-        true => ("True", "HostnameConflict"),
-        false => ("False", "NoConflicts"),
+fn conflicted(conflict: Option<&str>) -> Value {
+    let (status, reason) = match conflict {
+        Some(reason) => ("True", reason),
+        None => ("False", "NoConflicts"),
     };
     json!({"type": "Conflicted", "status": status, "reason": reason, "message": ""})
 }

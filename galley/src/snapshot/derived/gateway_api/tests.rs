@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::manifest::parse;
 
+mod l4;
+
 const BASE: &str = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -285,7 +287,7 @@ spec:
 fn listeners_that_cannot_be_are_named() {
     let gateway = GATEWAY.replace(
         "listeners: [",
-        "listeners: [{name: tcp, port: 90, protocol: TCP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: nowhere}]}}, ",
+        "listeners: [{name: udp, port: 90, protocol: UDP}, {name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: nowhere}]}}, ",
     );
     let derived = derived(&[BASE, &gateway]);
     let status = status(&derived, "KubernetesGateway", "shop", "edge");

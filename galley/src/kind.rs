@@ -47,6 +47,8 @@ pub enum Kind {
     KubernetesGateway,
     /// gateway.networking.k8s.io: `HTTPRoute`.
     HttpRoute,
+    /// gateway.networking.k8s.io: `GRPCRoute`.
+    GrpcRoute,
     /// gateway.networking.k8s.io: `TLSRoute`.
     TlsRoute,
     /// gateway.networking.k8s.io: `TCPRoute`.
@@ -80,6 +82,7 @@ const SECURITY: &[&str] = &["v1", "v1beta1"];
 const TELEMETRY: &[&str] = &["v1", "v1alpha1"];
 const V1: &[&str] = &["v1"];
 const GATEWAY_API: &[&str] = &["v1", "v1beta1"];
+const GRPC_ROUTE: &[&str] = &["v1", "v1alpha2"];
 const TLS_ROUTE: &[&str] = &["v1", "v1alpha3", "v1alpha2"];
 const TCP_ROUTE: &[&str] = &["v1", "v1alpha2"];
 
@@ -114,6 +117,12 @@ const MODEL: &[Row] = &[
         "HTTPRoute",
         GATEWAY_API,
         Kind::HttpRoute,
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "GRPCRoute",
+        GRPC_ROUTE,
+        Kind::GrpcRoute,
     ),
     (
         "gateway.networking.k8s.io",

@@ -90,7 +90,7 @@ pub enum Model {
     GatewayClass(bool),
     /// A Gateway of the Gateway API.
     KubernetesGateway(Arc<gateway_api::KubernetesGateway>),
-    /// An HTTPRoute.
+    /// An HTTPRoute or a GRPCRoute.
     HttpRoute(Arc<gateway_api::HttpRouteObject>),
     /// A TLSRoute or a TCPRoute.
     L4Route(Arc<gateway_api::L4RouteObject>),
@@ -174,6 +174,7 @@ pub(crate) fn normalize(
             Model::KubernetesGateway(Arc::new(gateway_api::gateway(spec, &scope)?))
         }
         Spec::HttpRoute(spec) => Model::HttpRoute(Arc::new(gateway_api::http_route(spec, &scope)?)),
+        Spec::GrpcRoute(spec) => Model::HttpRoute(Arc::new(gateway_api::grpc_route(spec, &scope)?)),
         Spec::TlsRoute(spec) => Model::L4Route(Arc::new(gateway_api::tls_route(spec, &scope)?)),
         Spec::TcpRoute(spec) => Model::L4Route(Arc::new(gateway_api::tcp_route(spec, &scope)?)),
         Spec::ReferenceGrant(spec) => {

@@ -130,7 +130,7 @@ impl Builder {
                 .map(|object| (object.meta.key.name.clone(), object.meta.labels.clone()));
             next.namespaces = Arc::new(namespaces.collect());
         }
-        if touched("Secret") {
+        if derived || touched("Secret") {
             let credentials = store
                 .of_kind("Secret")
                 .filter_map(|object| match &object.model {
@@ -143,7 +143,8 @@ impl Builder {
                     }
                     _ => None,
                 });
-            next.credentials = Arc::new(credentials.collect());
+            let foreign = self.derived.credentials.clone();
+            next.credentials = Arc::new(credentials.chain(foreign).collect());
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn validate(
         | Spec::GatewayClass(_)
         | Spec::KubernetesGateway(_)
         | Spec::HttpRoute(_)
+        | Spec::GrpcRoute(_)
         | Spec::TlsRoute(_)
         | Spec::TcpRoute(_)
         | Spec::ReferenceGrant(_) => {}

@@ -101,8 +101,52 @@ wire! {
         filters: Vec<HttpFilter>,
         backend_refs: Vec<BackendRef>,
         timeouts: Option<Timeouts>,
-        retry: Option<Json>,
+        retry: Option<Retry>,
         session_persistence: Option<Json>,
+    }
+
+    GrpcRoute {
+        parent_refs: Vec<ObjectRef>,
+        hostnames: Vec<String>,
+        rules: Vec<GrpcRule>,
+        use_default_gateways: Option<Json>,
+    }
+
+    GrpcRule {
+        name: Option<String>,
+        matches: Vec<GrpcMatch>,
+        filters: Vec<GrpcFilter>,
+        backend_refs: Vec<GrpcBackendRef>,
+        session_persistence: Option<Json>,
+    }
+
+    GrpcMatch {
+        method: Option<MethodMatch>,
+        headers: Vec<NamedMatch>,
+    }
+
+    MethodMatch {
+        r#type: Option<String>,
+        service: Option<String>,
+        method: Option<String>,
+    }
+
+    GrpcFilter {
+        r#type: String,
+        request_header_modifier: Option<HeaderModifier>,
+        response_header_modifier: Option<HeaderModifier>,
+        request_mirror: Option<RequestMirror>,
+        extension_ref: Option<Json>,
+    }
+
+    GrpcBackendRef {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String,
+        port: Option<u32>,
+        weight: Option<u32>,
+        filters: Vec<GrpcFilter>,
     }
 
     TlsRoute {
@@ -135,6 +179,12 @@ wire! {
     Timeouts {
         request: Option<GoDuration>,
         backend_request: Option<GoDuration>,
+    }
+
+    Retry {
+        codes: Vec<u32>,
+        attempts: Option<u32>,
+        backoff: Option<GoDuration>,
     }
 
     HttpMatch {
@@ -173,9 +223,18 @@ wire! {
         request_redirect: Option<RequestRedirect>,
         #[serde(rename = "urlRewrite")]
         url_rewrite: Option<UrlRewrite>,
-        cors: Option<Json>,
+        cors: Option<Cors>,
         extension_ref: Option<Json>,
         external_auth: Option<Json>,
+    }
+
+    Cors {
+        allow_origins: Vec<String>,
+        allow_credentials: Option<bool>,
+        allow_methods: Vec<String>,
+        allow_headers: Vec<String>,
+        expose_headers: Vec<String>,
+        max_age: Option<u32>,
     }
 
     HeaderModifier {

@@ -3,11 +3,14 @@
 //! References are resolved and attached when the snapshot is made, since that takes
 //! all objects together; here fields are parsed and references completed.
 
+mod cors;
 mod filter;
+mod grpc_route;
 mod http_route;
 mod l4_route;
 mod listener;
 mod parent;
+mod retry;
 
 pub use self::filter::{MirrorTo, Modifier, RequestRedirect, UrlRewrite};
 pub use self::http_route::{Backend, HttpRouteObject, Match, PathMatch, Rule};
@@ -17,6 +20,7 @@ pub use self::listener::{
 };
 pub use self::parent::Parent;
 
+pub(super) use self::grpc_route::normalize as grpc_route;
 pub(super) use self::http_route::normalize as http_route;
 pub(super) use self::l4_route::{tcp_route, tls_route};
 

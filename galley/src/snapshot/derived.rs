@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mesh_api::gateway::Gateway;
 use mesh_api::resource::ResourceKey;
 use mesh_api::route::VirtualService;
+use mesh_api::snapshot::{Credential, CredentialKey};
 
 use crate::store::Store;
 
@@ -41,16 +42,19 @@ impl From<serde_json::Value> for Feedback {
 pub(super) struct Derived {
     pub(super) gateways: Vec<Arc<Gateway>>,
     pub(super) virtual_services: Vec<Arc<VirtualService>>,
+    /// Certificates of other namespaces than those of the gateways that show them.
+    pub(super) credentials: BTreeMap<CredentialKey, Arc<Credential>>,
     pub(super) feedback: Feedbacks,
 }
 
 /// Kinds that Gateways and routes are made from.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "Ingress",
     "IngressClass",
     "GatewayClass",
     "KubernetesGateway",
     "HTTPRoute",
+    "GRPCRoute",
     "TLSRoute",
     "TCPRoute",
     "ReferenceGrant",
@@ -74,8 +78,9 @@ impl Derived {
         }
         let mut next = ingress::derive(store);
         gateway_api::derive(store, &mut next);
-        let changed =
-            (&next.gateways, &next.virtual_services) != (&self.gateways, &self.virtual_services);
+        let changed = next.gateways != self.gateways
+            || next.virtual_services != self.virtual_services
+            || next.credentials != self.credentials;
         *self = next;
         changed
     }

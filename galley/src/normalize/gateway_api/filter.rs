@@ -1,4 +1,4 @@
-//! Filters of `HTTPRoute`.
+//! Filters of `HTTPRoute` and `GRPCRoute`.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use mesh_api::route::headers::{HeaderEdit, HeaderOperations};
 use mesh_api::route::mirror::Percent;
 use mesh_api::route::redirect::Scheme;
 
+use super::cors::cors;
 use super::http_route::{Backend, Rule, backend, port};
 use crate::crd::gateway_api as wire;
 use crate::manifest::path::FieldPath;
@@ -61,6 +62,10 @@ pub(super) fn filter(
     scope: &Scope<'_>,
 ) -> Result<(), Fault> {
     if header_filter(wire, &mut rule.headers) {
+        return Ok(());
+    }
+    if let Some(one) = &wire.cors {
+        rule.cors = Some(cors(one));
         return Ok(());
     }
     match (

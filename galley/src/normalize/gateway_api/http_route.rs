@@ -1,4 +1,4 @@
-//! `HTTPRoute`.
+//! `HTTPRoute`, and what it has in common with `GRPCRoute`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use mesh_api::hostname::Hostname;
 use mesh_api::resource::Meta;
+use mesh_api::route::Matchers;
+use mesh_api::route::cors::CorsPolicy;
 use mesh_api::route::headers::HeaderOperations;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
+use mesh_api::route::retry::RetryPolicy;
 
 use super::filter::{MirrorTo, RequestRedirect, UrlRewrite, filter, header_filter};
 use super::parent::{Parent, hostnames, parents};
+use super::retry::{limited, retry};
 use super::{Reference, reference};
 use crate::crd::gateway_api as wire;
 use crate::manifest::path::FieldPath;
 use crate::normalize::{Fault, Scope};
 
-/// An `HTTPRoute`.
+/// An `HTTPRoute` or a `GRPCRoute`; the kind stands in the object's key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpRouteObject {
     /// The object.
@@ -46,8 +50,10 @@ pub struct Rule {
     pub backends: Vec<Backend>,
     /// `timeouts.request`.
     pub timeout: Option<Duration>,
-    /// `timeouts.backendRequest`.
-    pub try_timeout: Option<Duration>,
+    /// `retry` with `timeouts.backendRequest`; nothing for the mesh's default.
+    pub retries: Option<RetryPolicy>,
+    /// Filter `CORS`.
+    pub cors: Option<CorsPolicy>,
 }
 
 /// One `matches[]` entry.
@@ -55,6 +61,9 @@ pub struct Rule {
 pub struct Match {
     /// The path.
     pub path: PathMatch,
+    /// Characters by which longer matches go first: of the path, or of a gRPC service
+    /// and then its method.
+    pub lengths: (usize, usize),
     /// Everything else.
     pub rest: HttpMatch,
 }
@@ -112,12 +121,9 @@ pub(super) fn port(
 }
 
 fn rule(wire: &wire::HttpRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Rule, Fault> {
-    let unsupported = [
-        ("retry", wire.retry.is_some()),
-        ("sessionPersistence", wire.session_persistence.is_some()),
-    ];
-    if let Some((field, _)) = unsupported.into_iter().find(|(_, set)| *set) {
-        return Err(scope.fault(&path.field(field), "not supported yet"));
+    if wire.session_persistence.is_some() {
+        let path = path.field("sessionPersistence");
+        return Err(scope.fault(&path, "not supported yet"));
     }
     let list = path.field("matches");
     let alternatives = wire.matches.iter().enumerate();
@@ -125,15 +131,29 @@ fn rule(wire: &wire::HttpRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Resul
         .map(|(index, one)| http_match(one, &list.index(index), scope))
         .collect::<Result<_, _>>()?;
     if matches.is_empty() {
-        matches.push(Match {
-            path: PathMatch::Prefix("".into()),
-            rest: HttpMatch::default(),
-        });
+        matches.push(everything());
     }
     let timeouts = wire.timeouts.clone().unwrap_or_default();
     let limit = |limit: Option<crate::decode::jsonpb::GoDuration>| {
         limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
     };
+    let at = path.field("retry");
+    let retries = wire.retry.as_ref().map(|wire| retry(wire, &at, scope));
+    Ok(Rule {
+        timeout: limit(timeouts.request),
+        retries: limited(retries.transpose()?, limit(timeouts.backend_request)),
+        ..rule_of(matches, &wire.filters, &wire.backend_refs, path, scope)?
+    })
+}
+
+/// A rule without limits.
+pub(super) fn rule_of(
+    matches: Vec<Match>,
+    filters: &[wire::HttpFilter],
+    backends: &[wire::BackendRef],
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Rule, Fault> {
     let mut rule = Rule {
         matches,
         headers: HeaderOperations::default(),
@@ -141,18 +161,28 @@ fn rule(wire: &wire::HttpRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Resul
         redirect: None,
         rewrite: None,
         backends: Vec::new(),
-        timeout: limit(timeouts.request),
-        try_timeout: limit(timeouts.backend_request),
+        timeout: None,
+        retries: None,
+        cors: None,
     };
-    let filters = path.field("filters");
-    for (index, one) in wire.filters.iter().enumerate() {
-        filter(one, &mut rule, &filters.index(index), scope)?;
+    let list = path.field("filters");
+    for (index, one) in filters.iter().enumerate() {
+        filter(one, &mut rule, &list.index(index), scope)?;
     }
     let refs = path.field("backendRefs");
-    for (index, one) in wire.backend_refs.iter().enumerate() {
+    for (index, one) in backends.iter().enumerate() {
         rule.backends.push(backend(one, &refs.index(index), scope)?);
     }
     Ok(rule)
+}
+
+/// The match of a rule that names none.
+pub(super) fn everything() -> Match {
+    Match {
+        path: PathMatch::Prefix("".into()),
+        lengths: (0, 0),
+        rest: HttpMatch::default(),
+    }
 }
 
 fn http_match(
@@ -175,29 +205,38 @@ fn http_match(
         }
     };
     let headers = named(&wire.headers, &path.field("headers"), scope)?;
-    let lower = headers
-        .into_iter()
-        .map(|(name, value)| (name.to_ascii_lowercase().into(), value));
+    let length = match &path_match {
+        PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Regex(path) => path.len(),
+    };
     Ok(Match {
         path: path_match,
+        lengths: (length, 0),
         rest: HttpMatch {
             method: wire
                 .method
                 .as_deref()
                 .map(|method| StringMatch::Exact(method.into())),
-            headers: lower.collect(),
+            headers: lower_case(headers),
             query_params: named(&wire.query_params, &path.field("queryParams"), scope)?,
             ..HttpMatch::default()
         },
     })
 }
 
+/// Names of headers have no case.
+pub(super) fn lower_case(matchers: Matchers) -> Matchers {
+    let matchers = matchers.into_iter();
+    matchers
+        .map(|(name, value)| (name.to_ascii_lowercase().into(), value))
+        .collect()
+}
+
 /// Of several matches of one name the first counts.
-fn named(
+pub(super) fn named(
     list: &[wire::NamedMatch],
     path: &FieldPath<'_>,
     scope: &Scope<'_>,
-) -> Result<BTreeMap<Arc<str>, StringMatch>, Fault> {
+) -> Result<Matchers, Fault> {
     let mut matchers = BTreeMap::new();
     for (index, one) in list.iter().enumerate() {
         let matcher = match one.r#type.as_deref() {
@@ -211,7 +250,11 @@ fn named(
     Ok(matchers)
 }
 
-fn regex(text: &str, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Arc<str>, Fault> {
+pub(super) fn regex(
+    text: &str,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Arc<str>, Fault> {
     match regex::Regex::new(text) {
         Ok(_) => Ok(text.into()),
         Err(_) => {

@@ -52,7 +52,7 @@ impl ListenerProtocol {
     /// Kinds of routes that can attach.
     pub fn route_kinds(&self) -> &'static [&'static str] {
         match self {
-            Self::Http | Self::Https => &["HTTPRoute"],
+            Self::Http | Self::Https => &["HTTPRoute", "GRPCRoute"],
             Self::TlsPassthrough => &["TLSRoute"],
             Self::TlsTerminate => &["TLSRoute", "TCPRoute"],
             Self::Tcp => &["TCPRoute"],

@@ -64,7 +64,7 @@ struct Rules<'a> {
 type Places<'a> = BTreeMap<Place, Rules<'a>>;
 
 /// Kinds of routes.
-const ROUTES: [&str; 3] = ["HTTPRoute", "TLSRoute", "TCPRoute"];
+const ROUTES: [&str; 4] = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"];
 
 /// Adds what the Gateway API's objects come to.
 pub(super) fn derive(store: &Store, derived: &mut Derived) {
@@ -98,6 +98,9 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
     }
     let made = listeners.iter().flat_map(|one| one.models());
     derived.gateways.extend(made.map(Arc::new));
+    let granted = listeners.iter();
+    let granted = granted.filter_map(|one| one.foreign_certificate(store));
+    derived.credentials.extend(granted);
     let made = places
         .into_iter()
         .filter_map(|(place, rules)| virtual_service(place, rules, world));

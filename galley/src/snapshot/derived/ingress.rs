@@ -69,6 +69,7 @@ pub(super) fn derive(store: &Store) -> Derived {
         gateways: gateways.collect(),
         virtual_services: virtual_services.collect(),
         feedback: feedback.collect(),
+        ..Derived::default()
     }
 }
 

@@ -8,7 +8,7 @@ use super::KubeOptions;
 use crate::kind::Kind;
 
 /// Every kind of the model but those that add nothing to it.
-const WATCHED: [Kind; 25] = [
+const WATCHED: [Kind; 26] = [
     Kind::ConfigMap,
     Kind::Namespace,
     Kind::Node,
@@ -21,6 +21,7 @@ const WATCHED: [Kind; 25] = [
     Kind::GatewayClass,
     Kind::KubernetesGateway,
     Kind::HttpRoute,
+    Kind::GrpcRoute,
     Kind::TlsRoute,
     Kind::TcpRoute,
     Kind::ReferenceGrant,
@@ -125,6 +126,7 @@ mod tests {
                 "gatewayclasses",
                 "gateways",
                 "httproutes",
+                "grpcroutes",
                 "tlsroutes",
                 "tcproutes",
                 "referencegrants",

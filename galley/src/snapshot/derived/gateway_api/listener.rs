@@ -9,6 +9,7 @@ use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
 use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::GatewayRef;
+use mesh_api::snapshot::{Credential, CredentialKey};
 
 use super::{GENERATED, World};
 use crate::normalize::Model;
@@ -125,6 +126,37 @@ impl BoundListener<'_> {
         }
     }
 
+    /// The certificate that its pods ask for, if it is not one of their own namespace.
+    pub(super) fn foreign_certificate(
+        &self,
+        store: &Store,
+    ) -> Option<(CredentialKey, Arc<Credential>)> {
+        let (_, pods) = self.pods.as_ref().filter(|_| self.is_in_force())?;
+        let (name, secret) = self.certificate()?;
+        if !self.listener.protocol.terminates_tls() || secret.namespace == *pods {
+            return None;
+        }
+        let credential = credential(secret, store)?;
+        let own = Credential {
+            ca_certificates: None,
+            crl: None,
+            ..(**credential).clone()
+        };
+        Some(((pods.clone(), name), Arc::new(own)))
+    }
+
+    /// The certificate's name to its pods, and its Secret. Pods know Secrets of their own
+    /// namespace by name alone.
+    fn certificate(&self) -> Option<(Arc<str>, &Reference)> {
+        let (_, pods) = self.pods.as_ref()?;
+        let secret = self.listener.certificates.first()?;
+        let name = match secret.namespace == *pods {
+            true => secret.name.clone(),
+            false => format!("kubernetes-gateway://{}/{}", secret.namespace, secret.name).into(),
+        };
+        Some((name, secret))
+    }
+
     fn is_one_for_each_host(&self) -> bool {
         self.listener.protocol == ListenerProtocol::TlsTerminate
     }
@@ -139,8 +171,7 @@ impl BoundListener<'_> {
     }
 
     fn server(&self, host: &Hostname) -> Server {
-        let secret = self.listener.certificates.first();
-        let ended = secret.map(|secret| ServerTls::simple(secret.name.clone()));
+        let ended = self.certificate().map(|(name, _)| ServerTls::simple(name));
         let (protocol, tls) = match &self.listener.protocol {
             ListenerProtocol::Http | ListenerProtocol::Unsupported(_) => (Protocol::Http, None),
             ListenerProtocol::Https => (Protocol::Https, ended),
@@ -207,7 +238,7 @@ fn accepted(listener: &Listener) -> Result<(), Reason> {
     }
 }
 
-/// Differs from Istio: a listener has one certificate, in the namespace of its pods.
+/// Differs from Istio: a listener has one certificate.
 fn resolved(
     gateway: &KubernetesGateway,
     listener: &Listener,
@@ -233,15 +264,19 @@ fn resolved(
         let message = format!("no ReferenceGrant for Secret \"{namespace}/{name}\"");
         return Err(("RefNotPermitted", message));
     }
-    if **namespace != *gateway.meta.namespace() {
-        return invalid("certificates of other namespaces are not supported yet".to_owned());
-    }
-    let key = ResourceKey::new("Secret", namespace, name);
-    match world.store.get(&key).map(|object| &object.model) {
-        Some(Model::Credential(one)) if one.private_key.is_some() => Ok(()),
+    match credential(secret, world.store) {
+        Some(one) if one.private_key.is_some() => Ok(()),
         _ => invalid(format!(
             "Secret \"{namespace}/{name}\" holds no certificate and key"
         )),
+    }
+}
+
+fn credential<'a>(secret: &Reference, store: &'a Store) -> Option<&'a Arc<Credential>> {
+    let key = ResourceKey::new("Secret", &secret.namespace, &secret.name);
+    match store.get(&key).map(|object| &object.model) {
+        Some(Model::Credential(credential)) => Some(credential),
+        _ => None,
     }
 }
 

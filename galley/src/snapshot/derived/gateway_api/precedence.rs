@@ -1,4 +1,8 @@
-//! Which match goes first: the order that the Gateway API defines for HTTPRoutes.
+//! Which match goes first: the order that the Gateway API defines for HTTPRoutes and
+//! GRPCRoutes.
+//!
+//! Differs from the Gateway API: routes of both kinds may have one host; their matches
+//! are sorted together, as in Istio.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -31,7 +35,8 @@ impl Ranked<'_> {
         Self { port, ..self }
     }
 
-    /// Exact paths, then longer prefixes, then a method, then more headers, then more
+    /// Exact paths, then longer prefixes (of gRPC longer services, then longer methods),
+    /// then expressions, then no path; then a method, then more headers, then more
     /// query parameters, then the older route. Sorting is stable, so the order of
     /// rules decides what is left.
     pub(super) fn precedence(&self, other: &Self) -> Ordering {
@@ -43,15 +48,17 @@ impl Ranked<'_> {
     }
 
     fn specificity(&self) -> impl Ord + use<> {
-        let (kind, length) = match &self.one.path {
-            PathMatch::Exact(path) => (0, path.len()),
-            PathMatch::Prefix(path) => (1, path.len()),
-            PathMatch::Regex(path) => (2, path.len()),
+        let kind = match &self.one.path {
+            PathMatch::Exact(_) => 0,
+            // Whatever stands behind a match of everything is never reached.
+            PathMatch::Prefix(path) if path.is_empty() => 3,
+            PathMatch::Prefix(_) => 1,
+            PathMatch::Regex(_) => 2,
         };
         let rest = &self.one.rest;
         (
             kind,
-            Reverse(length),
+            Reverse(self.one.lengths),
             rest.method.is_none(),
             Reverse(rest.headers.len()),
             Reverse(rest.query_params.len()),

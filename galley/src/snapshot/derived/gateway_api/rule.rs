@@ -1,11 +1,10 @@
-//! One match of an HTTPRoute as routes of the model.
+//! One match of an HTTPRoute or a GRPCRoute as routes of the model.
 
 use std::sync::Arc;
 
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::mirror::Mirror;
 use mesh_api::route::redirect::{DirectResponse, Redirect, RedirectPath, RedirectPort};
-use mesh_api::route::retry::RetryPolicy;
 use mesh_api::route::rewrite::{PathRewrite, Rewrite};
 use mesh_api::route::timeout::Timeout;
 use mesh_api::route::{HttpAction, HttpRoute};
@@ -88,13 +87,10 @@ fn route(
             authority: rewrite.hostname.clone(),
         }),
         timeout: rule.timeout.map_or(Timeout::Off, Timeout::After),
-        retries: rule.try_timeout.map(|limit| RetryPolicy {
-            per_try_timeout: Some(limit),
-            ..RetryPolicy::mesh_default()
-        }),
+        retries: rule.retries.clone(),
         fault: None,
         mirrors: mirrors.collect(),
-        cors: None,
+        cors: rule.cors.clone(),
         headers: rule.headers.clone(),
     }
 }

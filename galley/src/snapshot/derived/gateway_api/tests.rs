@@ -2,12 +2,13 @@ use mesh_api::mesh_config::MeshConfig;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::redirect::RedirectPath;
 use mesh_api::route::rewrite::PathRewrite;
-use mesh_api::route::{HttpAction, HttpRoute};
+use mesh_api::route::{Destination, HttpAction, HttpRoute};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::manifest::parse;
 
+mod grpc;
 mod l4;
 
 const BASE: &str = "
@@ -85,10 +86,9 @@ fn show(rule: &HttpRoute) -> String {
     let matches: Vec<String> = rule.matches.iter().map(uri).collect();
     let target = match &rule.action {
         HttpAction::Route(routes) => {
-            let name = |host: &Hostname| host.as_str().split('.').next().unwrap().to_owned();
             let all = routes
                 .iter()
-                .map(|one| format!("{}*{}", name(&one.destination.host), one.weight));
+                .map(|one| format!("{}*{}", name(&one.destination), one.weight));
             all.collect::<Vec<_>>().join(" ")
         }
         HttpAction::Redirect(redirect) => match &redirect.path {
@@ -112,6 +112,14 @@ fn show(rule: &HttpRoute) -> String {
         matches.join(" "),
         rewrite.unwrap_or_default()
     )
+}
+
+/// The first label of a destination's host.
+fn name(destination: &Destination) -> &str {
+    match destination.is_nowhere() {
+        true => "nowhere",
+        false => destination.host.as_str().split('.').next().unwrap(),
+    }
 }
 
 /// Condition type and reason, those that are False with a mark before.
@@ -161,6 +169,34 @@ fn matches_of_all_routes_are_tried_best_first() {
     );
     let method = &derived.virtual_services[0].http[1].matches[0].method;
     assert_eq!(*method, Some(StringMatch::Exact("GET".into())));
+}
+
+#[test]
+fn expressions_go_before_no_path() {
+    let expression = "matches: [{path: {type: RegularExpression, value: '/v[12]/.*'}}]";
+    let rules = format!("{{{TO_REVIEWS}}}, {{{expression}, {TO_REVIEWS}}}");
+    let route = route("a", "shop", "x.example", &rules);
+    assert_eq!(
+        routes(&derived(&[BASE, GATEWAY, &route])),
+        [
+            "x.example: [~/v[12]/.*] -> reviews*1",
+            "x.example: [/] -> reviews*1",
+        ]
+    );
+}
+
+#[test]
+fn backends_that_do_not_resolve_keep_their_share() {
+    let backends = "{name: reviews, port: 9080, weight: 3}, {name: gone, port: 1}, {name: reviews, port: 1, weight: 0}";
+    let rule = format!("{{backendRefs: [{backends}]}}");
+    let route = route("a", "shop", "x.example", &rule);
+    let derived = derived(&[BASE, GATEWAY, &route]);
+    assert_eq!(routes(&derived), ["x.example: [/] -> reviews*3 nowhere*1"]);
+    let parent = &status(&derived, "HTTPRoute", "shop", "a")["parents"][0];
+    assert_eq!(
+        reasons(&parent["conditions"]),
+        ["Accepted Accepted", "!ResolvedRefs BackendNotFound"]
+    );
 }
 
 #[test]

@@ -49,13 +49,9 @@ const BYTES: &str = "{name: bytes, port: 9000, protocol: TCP}";
 /// `GATEWAY KIND [NAMES]PORT -> TARGETS` of every rule of connections.
 fn connections(derived: &Derived) -> Vec<String> {
     let targets = |routes: &[WeightedDestination]| {
-        let all = routes.iter().map(|one| {
-            let name = match one.destination.is_nowhere() {
-                true => "nowhere",
-                false => one.destination.host.as_str().split('.').next().unwrap(),
-            };
-            format!(" {name}*{}", one.weight)
-        });
+        let all = routes
+            .iter()
+            .map(|one| format!(" {}*{}", name(&one.destination), one.weight));
         all.collect::<String>()
     };
     let port = |one: &L4Match| one.port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -147,6 +143,45 @@ fn bytes_of_ended_tls_go_by_host() {
         (format!("edge-*-end-{name}"), host.to_owned(), simple())
     });
     assert_eq!(made, expected);
+}
+
+#[test]
+fn certificates_of_other_namespaces_need_a_grant() {
+    let secret = secret().replace("namespace: shop", "namespace: other");
+    let gateway = gateway(&END.replace("name: cert", "name: cert, namespace: other"));
+    let route = l4("TCPRoute", "r", EDGE, "", REVIEWS);
+    let without = derived(&[BASE, &secret, &gateway, &route]);
+    let edge = status(&without, "KubernetesGateway", "shop", "edge");
+    assert_eq!(
+        reasons(&edge["listeners"][0]["conditions"])[2],
+        "!ResolvedRefs RefNotPermitted"
+    );
+    assert_eq!(
+        (&without.gateways, without.credentials),
+        (&vec![], BTreeMap::new())
+    );
+
+    let grant = "
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: g, namespace: other}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: shop}]
+  to: [{group: '', kind: Secret, name: cert}]
+";
+    let with = derived(&[BASE, &secret, &gateway, &route, grant]);
+    let name = "kubernetes-gateway://other/cert";
+    assert_eq!(
+        with.gateways[0].servers[0].tls,
+        Some(mesh_api::gateway::ServerTls::simple(name.into()))
+    );
+    let shown: Vec<_> = with
+        .credentials
+        .iter()
+        .map(|(key, one)| (key.clone(), one.key.to_string(), one.private_key.is_some()))
+        .collect();
+    let key = ResourceKey::new("Secret", "other", "cert").to_string();
+    assert_eq!(shown, [(("shop".into(), name.into()), key, true)]);
 }
 
 #[test]

@@ -264,6 +264,40 @@ async fn a_kind_that_is_installed_later_is_picked_up() {
 }
 
 #[tokio::test]
+async fn a_route_is_read_in_the_version_that_is_served() {
+    const GROUP: &str = "gateway.networking.k8s.io";
+    let mut running = start(cluster()).await;
+    let route = json!({
+        "metadata": {"name": "bytes", "namespace": "shop"},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "reviews"}],
+            "rules": [{"backendRefs": [{"name": "reviews", "port": 9080}]}],
+        },
+    });
+    let (_lead, leader) = watch::channel(true);
+    let reports = running.galley.reports.clone();
+    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
+    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    running.server.put("tcproutes", route);
+    running
+        .server
+        .install("tcproutes", GROUP, &["v1alpha1", "v1alpha2"]);
+    let carries_bytes = |snapshot: &Snapshot| {
+        let mut objects = snapshot.virtual_services.values().flatten();
+        objects.any(|object| !object.tcp.is_empty())
+    };
+    running.until(carries_bytes).await;
+    running
+        .server
+        .status_holds("tcproutes", "bytes", "Accepted")
+        .await;
+    running.server.uninstall("tcproutes", GROUP);
+    running.until(|snapshot| !carries_bytes(snapshot)).await;
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn mesh_settings_are_followed() {
     let mut running = start(cluster()).await;
     let map = |mesh: &str| {

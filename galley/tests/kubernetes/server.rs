@@ -149,12 +149,15 @@ impl Server {
         status
     }
 
-    /// Waits for a status of this object in which the condition is true.
+    /// Waits for a status of this object, of a route at its first parent, in which the
+    /// condition is true.
     pub(crate) async fn status_holds(&self, resource: &str, name: &str, condition: &str) {
         self.until(|state| {
             let written = state.written.iter().rev();
             let mut written = written.filter(|(of, named, _)| of == resource && named == name);
-            let conditions = written.next()?.2["conditions"].as_array()?.clone();
+            let status = &written.next()?.2;
+            let parent = status["parents"].get(0).unwrap_or(status);
+            let conditions = parent["conditions"].as_array()?.clone();
             let holds = |one: &Value| one["type"] == condition && one["status"] == "True";
             conditions.iter().any(holds).then_some(())
         })

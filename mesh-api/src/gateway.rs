@@ -116,6 +116,8 @@ pub enum ServerTlsMode {
 pub enum ServerCertificate {
     /// A Secret in the gateway pod's namespace (`credentialName`).
     Credential(Arc<str>),
+    /// Several such Secrets: what the client asks for and can verify decides.
+    Credentials(Vec<Arc<str>>),
     /// Files of the gateway pod.
     Files {
         /// `serverCertificate`.

@@ -293,8 +293,10 @@ fn server_context(
     };
     match certificate {
         ServerCertificate::Credential(name) => {
-            let secret = tls::ads_secret(&tls::credential_resource(name));
-            common.tls_certificate_sds_secret_configs = vec![secret];
+            common.tls_certificate_sds_secret_configs = credentials(std::slice::from_ref(name));
+        }
+        ServerCertificate::Credentials(names) => {
+            common.tls_certificate_sds_secret_configs = credentials(names);
         }
         ServerCertificate::Files {
             certificate,
@@ -318,6 +320,12 @@ fn server_context(
     })
 }
 
+fn credentials(names: &[std::sync::Arc<str>]) -> Vec<wire_tls::SdsSecretConfig> {
+    let resources = names.iter().map(|name| tls::credential_resource(name));
+    resources.map(|name| tls::ads_secret(&name)).collect()
+}
+
+/// Of several Secrets the first holds the trust in clients.
 fn client_validation(
     settings: &ServerTls,
     certificate: &ServerCertificate,
@@ -337,6 +345,11 @@ fn client_validation(
     match certificate {
         ServerCertificate::Credential(name) => {
             tls::combined(tls::ads_secret(&tls::credential_ca_resource(name)), context)
+        }
+        ServerCertificate::Credentials(names) => {
+            let first = names.first().map(|name| &**name).unwrap_or_default();
+            let secret = tls::ads_secret(&tls::credential_ca_resource(first));
+            tls::combined(secret, context)
         }
         ServerCertificate::Files {
             ca_certificates, ..

@@ -8,6 +8,7 @@
 
 mod attach;
 mod backend;
+mod certificate;
 mod grants;
 mod infrastructure;
 mod l4;
@@ -99,7 +100,7 @@ pub(super) fn derive(store: &Store, derived: &mut Derived) {
     let made = listeners.iter().flat_map(|one| one.models());
     derived.gateways.extend(made.map(Arc::new));
     let granted = listeners.iter();
-    let granted = granted.filter_map(|one| one.foreign_certificate(store));
+    let granted = granted.flat_map(|one| one.foreign_certificates(store));
     derived.credentials.extend(granted);
     let made = places
         .into_iter()

@@ -11,11 +11,9 @@ use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::GatewayRef;
 use mesh_api::snapshot::{Credential, CredentialKey};
 
-use super::{GENERATED, World};
+use super::{GENERATED, World, certificate};
 use crate::normalize::Model;
-use crate::normalize::gateway_api::{
-    KubernetesGateway, Listener, ListenerProtocol, Reference, RoutesFrom,
-};
+use crate::normalize::gateway_api::{KubernetesGateway, Listener, ListenerProtocol, RoutesFrom};
 use crate::store::Store;
 
 /// The label of the pods of a Gateway that has its own.
@@ -55,7 +53,7 @@ pub(super) fn bind<'a>(
                 listener,
                 pods: pods.clone(),
                 accepted: accepted(listener),
-                resolved: resolved(gateway, listener, world),
+                resolved: certificate::resolved(gateway, listener, world),
                 conflict: others.iter().find_map(|other| conflict(other, listener)),
                 attached: 0,
                 hosts: BTreeSet::new(),
@@ -118,7 +116,7 @@ impl BoundListener<'_> {
             },
             selector: selector.clone(),
             pod_namespace: Some(namespace.clone()),
-            servers: vec![self.server(host)],
+            servers: vec![self.server(host, &namespace)],
         };
         match self.is_one_for_each_host() {
             true => self.hosts.iter().map(model).collect(),
@@ -126,35 +124,18 @@ impl BoundListener<'_> {
         }
     }
 
-    /// The certificate that its pods ask for, if it is not one of their own namespace.
-    pub(super) fn foreign_certificate(
+    /// Certificates that its pods show and that are not of their own namespace.
+    pub(super) fn foreign_certificates(
         &self,
         store: &Store,
-    ) -> Option<(CredentialKey, Arc<Credential>)> {
-        let (_, pods) = self.pods.as_ref().filter(|_| self.is_in_force())?;
-        let (name, secret) = self.certificate()?;
-        if !self.listener.protocol.terminates_tls() || secret.namespace == *pods {
-            return None;
+    ) -> Vec<(CredentialKey, Arc<Credential>)> {
+        let ends_tls = self.is_in_force() && self.listener.protocol.terminates_tls();
+        match &self.pods {
+            Some((_, pods)) if ends_tls => {
+                certificate::foreign(&self.listener.certificates, pods, store)
+            }
+            _ => Vec::new(),
         }
-        let credential = credential(secret, store)?;
-        let own = Credential {
-            ca_certificates: None,
-            crl: None,
-            ..(**credential).clone()
-        };
-        Some(((pods.clone(), name), Arc::new(own)))
-    }
-
-    /// The certificate's name to its pods, and its Secret. Pods know Secrets of their own
-    /// namespace by name alone.
-    fn certificate(&self) -> Option<(Arc<str>, &Reference)> {
-        let (_, pods) = self.pods.as_ref()?;
-        let secret = self.listener.certificates.first()?;
-        let name = match secret.namespace == *pods {
-            true => secret.name.clone(),
-            false => format!("kubernetes-gateway://{}/{}", secret.namespace, secret.name).into(),
-        };
-        Some((name, secret))
     }
 
     fn is_one_for_each_host(&self) -> bool {
@@ -170,12 +151,15 @@ impl BoundListener<'_> {
         }
     }
 
-    fn server(&self, host: &Hostname) -> Server {
-        let ended = self.certificate().map(|(name, _)| ServerTls::simple(name));
+    fn server(&self, host: &Hostname, pods: &str) -> Server {
+        let ended = || {
+            let certificate = certificate::shown(&self.listener.certificates, pods);
+            Some(ServerTls::of(ServerTlsMode::Simple(certificate)))
+        };
         let (protocol, tls) = match &self.listener.protocol {
             ListenerProtocol::Http | ListenerProtocol::Unsupported(_) => (Protocol::Http, None),
-            ListenerProtocol::Https => (Protocol::Https, ended),
-            ListenerProtocol::TlsTerminate => (Protocol::Tls, ended),
+            ListenerProtocol::Https => (Protocol::Https, ended()),
+            ListenerProtocol::TlsTerminate => (Protocol::Tls, ended()),
             ListenerProtocol::TlsPassthrough => {
                 let passed = ServerTls::of(ServerTlsMode::Passthrough);
                 (Protocol::Tls, Some(passed))
@@ -235,48 +219,6 @@ fn accepted(listener: &Listener) -> Result<(), Reason> {
             Err(("UnsupportedProtocol", message))
         }
         _ => Ok(()),
-    }
-}
-
-/// Differs from Istio: a listener has one certificate.
-fn resolved(
-    gateway: &KubernetesGateway,
-    listener: &Listener,
-    world: World<'_>,
-) -> Result<(), Reason> {
-    if !listener.protocol.terminates_tls() {
-        return Ok(());
-    }
-    let invalid = |message: String| Err(("InvalidCertificateRef", message));
-    let [secret] = &*listener.certificates else {
-        return invalid("exactly one certificate is supported".to_owned());
-    };
-    if (&*secret.group, &*secret.kind) != ("", "Secret") {
-        return invalid(format!("{} is not a Secret", secret.kind));
-    }
-    let Reference {
-        namespace, name, ..
-    } = secret;
-    if !world
-        .grants
-        .permit("Gateway", gateway.meta.namespace(), secret)
-    {
-        let message = format!("no ReferenceGrant for Secret \"{namespace}/{name}\"");
-        return Err(("RefNotPermitted", message));
-    }
-    match credential(secret, world.store) {
-        Some(one) if one.private_key.is_some() => Ok(()),
-        _ => invalid(format!(
-            "Secret \"{namespace}/{name}\" holds no certificate and key"
-        )),
-    }
-}
-
-fn credential<'a>(secret: &Reference, store: &'a Store) -> Option<&'a Arc<Credential>> {
-    let key = ResourceKey::new("Secret", &secret.namespace, &secret.name);
-    match store.get(&key).map(|object| &object.model) {
-        Some(Model::Credential(credential)) => Some(credential),
-        _ => None,
     }
 }
 

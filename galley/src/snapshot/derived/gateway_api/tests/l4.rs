@@ -185,6 +185,28 @@ spec:
 }
 
 #[test]
+fn a_listener_may_have_several_certificates() {
+    let second = secret().replace("name: cert", "name: other");
+    let both = END.replace("{name: cert}", "{name: cert}, {name: other}");
+    let listeners = gateway(&both);
+    let route = l4("TCPRoute", "r", EDGE, "", REVIEWS);
+    let whole = derived(&[BASE, &secret(), &second, &listeners, &route]);
+    let names = vec!["cert".into(), "other".into()];
+    let mode = ServerTlsMode::Simple(ServerCertificate::Credentials(names));
+    assert_eq!(
+        whole.gateways[0].servers[0].tls,
+        Some(mesh_api::gateway::ServerTls::of(mode))
+    );
+    let half = derived(&[BASE, &secret(), &listeners, &route]);
+    let edge = status(&half, "KubernetesGateway", "shop", "edge");
+    assert_eq!(
+        reasons(&edge["listeners"][0]["conditions"])[2],
+        "!ResolvedRefs InvalidCertificateRef"
+    );
+    assert_eq!(half.gateways, []);
+}
+
+#[test]
 fn bytes_go_where_the_listener_says() {
     let route = l4("TCPRoute", "r", EDGE, "", REVIEWS);
     let nothing = l4("TCPRoute", "s", "name: edge, sectionName: spare", "", "");

@@ -256,3 +256,44 @@ fn hostname(
         Some(text) => text.parse().map_err(|error| scope.fault(path, error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::among(Operator::In(vec!["a".into(), "b".into()]), [true, false, false])]
+    #[case::not_among(Operator::NotIn(vec!["a".into()]), [false, true, true])]
+    #[case::there(Operator::Exists, [true, true, false])]
+    #[case::not_there(Operator::DoesNotExist, [false, false, true])]
+    fn expressions_look_at_one_label(#[case] operator: Operator, #[case] expected: [bool; 3]) {
+        let selector = NamespaceSelector {
+            labels: Selector::default(),
+            expressions: vec![Requirement {
+                key: "team".into(),
+                operator,
+            }],
+        };
+        let of = |pairs: &[(&str, &str)]| selector.matches(&pairs.iter().copied().collect());
+        let found = [of(&[("team", "a")]), of(&[("team", "c")]), of(&[])];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn labels_and_expressions_must_both_fit() {
+        let selector = NamespaceSelector {
+            labels: Selector::new([("mesh", "yes")].into_iter().collect()),
+            expressions: vec![Requirement {
+                key: "team".into(),
+                operator: Operator::Exists,
+            }],
+        };
+        let of = |pairs: &[(&str, &str)]| selector.matches(&pairs.iter().copied().collect());
+        let found = [
+            of(&[("mesh", "yes"), ("team", "a")]),
+            of(&[("mesh", "yes")]),
+            of(&[("team", "a")]),
+        ];
+        assert_eq!(found, [true, false, false]);
+    }
+}

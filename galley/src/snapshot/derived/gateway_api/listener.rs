@@ -185,6 +185,7 @@ impl BoundListener<'_> {
 pub(super) fn is_shadowed(host: &Hostname, listener: &Listener, all: &[&Listener]) -> bool {
     all.iter().any(|other| {
         other.port == listener.port
+            && go_together(other, listener)
             && other.hostname != listener.hostname
             && listener.hostname.covers(&other.hostname)
             && other.hostname.covers(host)
@@ -225,12 +226,17 @@ fn accepted(listener: &Listener) -> Result<(), Reason> {
 /// Listeners of one port are told apart by host, and speak one protocol; all of TLS
 /// counts as one. Of bytes there is one listener.
 fn conflict(earlier: &Listener, later: &Listener) -> Option<&'static str> {
-    let both_tls = earlier.protocol.is_tls() && later.protocol.is_tls();
     if earlier.port != later.port {
         None
-    } else if earlier.protocol != later.protocol && !both_tls {
+    } else if !go_together(earlier, later) {
         Some("ProtocolConflict")
     } else {
         (earlier.hostname == later.hostname).then_some("HostnameConflict")
     }
+}
+
+/// True if a port can be shared.
+fn go_together(one: &Listener, other: &Listener) -> bool {
+    let both_tls = one.protocol.is_tls() && other.protocol.is_tls();
+    one.protocol == other.protocol || both_tls
 }

@@ -3,6 +3,7 @@
 mod authorization;
 mod bad_input;
 mod bookinfo;
+mod cni;
 mod disruption;
 mod egress;
 mod fault;
@@ -139,6 +140,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Kubernetes,
         run: revisions::run,
+    },
+    Case {
+        name: "cni",
+        about: "a namespace under the restricted pod security standard, captured by the CNI plugin",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: cni::run,
     },
     Case {
         name: "installation",

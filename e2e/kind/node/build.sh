@@ -43,6 +43,9 @@ node_context() {
     for file in /usr/sbin/nft $(chroot "$root" ldd /usr/sbin/nft | grep -o '/lib[^ ]*'); do
         install -D "$root$(chroot "$root" readlink -f "$file")" "$control$file"
     done
+    # Debian's CNI programs, where everybody else has them.
+    mkdir -p "$1/opt/cni"
+    ln -s /usr/lib/cni "$1/opt/cni/bin"
     echo $kubernetes >"$1/version"
 }
 

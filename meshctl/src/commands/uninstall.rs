@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Our charts, in the order of their removal.
-const CHARTS: [&str; 3] = ["gateway", "control-plane", "base"];
+const CHARTS: [&str; 4] = ["gateway", "control-plane", "cni", "base"];
 
 /// Arguments of `uninstall`.
 #[derive(Debug, clap::Args)]
@@ -129,6 +129,7 @@ mod tests {
     fn our_releases_go_in_order_and_others_stay() {
         let installed = vec![
             release("istio-base", "base-0.1.0"),
+            release("istio-cni", "cni-0.1.0"),
             release("kiali", "kiali-server-2.0.0"),
             release("istiod", "control-plane-0.1.0"),
             release("istiod-canary", "control-plane-0.1.0"),
@@ -142,6 +143,7 @@ mod tests {
             "istio-ingressgateway",
             "istiod",
             "istiod-canary",
+            "istio-cni",
             "istio-base",
         ];
         assert_eq!(names(None), all);

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The programs: from the machine where they are installed, else built from Go modules into the cache. Sourced by `lab`.
 
-readonly kind_version=v0.33.0 helm_version=v3.22.0 coredns_version=v1.14.7
+readonly kind_version=v0.33.0 helm_version=v3.22.0 coredns_version=v1.14.7 gateway_api_version=v1.4.1
 
 # binaries NAME… | all: makes sure that they are there.
 binaries() {
@@ -48,4 +48,16 @@ install_tool() {
     helm) package=helm.sh/helm/v3/cmd/helm@$helm_version ;;
     esac
     [ -x "$bin/$1" ] || (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" "$package")
+}
+
+# gateway_api_definitions: where those of the standard channel are; kept in the cache, from the Go module.
+gateway_api_definitions() {
+    local dir=$cache/gateway-api-$gateway_api_version module
+    if [ ! -d "$dir" ]; then
+        need_go
+        module=$(cd / && go mod download -json sigs.k8s.io/gateway-api@$gateway_api_version | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+        cp -r --no-preserve=mode "$module/config/crd/standard" "$dir.new"
+        mv "$dir.new" "$dir"
+    fi
+    echo "$dir"
 }

@@ -12,6 +12,7 @@ mod installation;
 mod load_balancing;
 mod mixed;
 mod mtls;
+mod permissions;
 mod protocols;
 mod restarts;
 mod revisions;
@@ -154,6 +155,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Disposable,
         run: installation::run,
+    },
+    Case {
+        name: "permissions",
+        about: "the mesh's accounts use every permission that they have, and lack none",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: permissions::run,
     },
 ];
 

@@ -13,6 +13,7 @@ pub mod cases;
 pub mod cluster;
 pub mod install;
 pub mod mesh;
+pub mod permissions;
 pub mod poll;
 pub mod runner;
 pub mod samples;

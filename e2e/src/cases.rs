@@ -7,6 +7,7 @@ mod cni;
 mod disruption;
 mod egress;
 mod fault;
+mod gateways;
 mod injection;
 mod installation;
 mod load_balancing;
@@ -127,6 +128,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Kubernetes,
         run: injection::run,
+    },
+    Case {
+        name: "gateways",
+        about: "TLS by Secrets, passthrough, TCP, the Gateway API and Ingress at gateways",
+        data_planes: WEFT,
+        places: Places::Kubernetes,
+        run: gateways::run,
     },
     Case {
         name: "restarts",

@@ -83,13 +83,20 @@ fn of_rule(role: &str, rule: &Value) -> Vec<Permission> {
 }
 
 /// What is granted and not used by any of `requests`.
+///
+/// Who watches may list: a watch begins with a list where the API server does not stream it.
 pub fn unused(granted: &BTreeSet<Permission>, requests: &[Request]) -> Vec<Permission> {
-    let is_used = |one: &&Permission| requests.iter().any(|request| request.uses(one));
-    granted
-        .iter()
-        .filter(|one| !is_used(one))
-        .cloned()
-        .collect()
+    let is_used = |one: &Permission| requests.iter().any(|request| request.uses(one));
+    let begins_a_watch = |one: &Permission| {
+        let verb = "watch".to_owned();
+        one.verb == "list"
+            && is_used(&Permission {
+                verb,
+                ..one.clone()
+            })
+    };
+    let unused = |one: &&Permission| !is_used(one) && !begins_a_watch(one);
+    granted.iter().filter(unused).cloned().collect()
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

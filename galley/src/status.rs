@@ -9,6 +9,7 @@
 
 mod condition;
 mod event;
+mod gateway_class;
 mod infrastructure;
 mod report;
 mod writer;

@@ -355,16 +355,13 @@ async fn a_gateway_gets_its_proxy_and_its_status() {
         server.install(plural, "gateway.networking.k8s.io", &["v1"]);
     }
     server.put(
-        "gatewayclasses",
-        json!({
-            "metadata": {"name": "istio"},
-            "spec": {"controllerName": "istio.io/gateway-controller"},
-        }),
-    );
-    server.put(
         "gateways",
         json!({
-            "metadata": {"name": "edge", "namespace": "shop"},
+            "metadata": {"name": "edge", "namespace": "shop", "annotations": {
+                "networking.istio.io/service-type": "ClusterIP",
+                "gateway.istio.io/service-account": "entrance",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            }},
             "spec": {
                 "gatewayClassName": "istio",
                 "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
@@ -376,10 +373,16 @@ async fn a_gateway_gets_its_proxy_and_its_status() {
     let reports = running.galley.reports.clone();
     let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
     let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let class = running.server.object("gatewayclasses", "", "istio").await;
+    assert_eq!(
+        class["spec"]["controllerName"],
+        "istio.io/gateway-controller"
+    );
     let service = running
         .server
         .object("services", "shop", "edge-istio")
         .await;
+    assert_eq!(service["spec"]["type"], "ClusterIP");
     let ports = service["spec"]["ports"].as_array().unwrap();
     let numbers: Vec<_> = ports.iter().map(|port| port["port"].clone()).collect();
     assert_eq!(numbers, [15021, 80]);
@@ -389,9 +392,19 @@ async fn a_gateway_gets_its_proxy_and_its_status() {
         .await;
     let template = &deployment["spec"]["template"];
     assert_eq!(
-        template["metadata"]["annotations"]["inject.istio.io/templates"],
-        "gateway"
+        template["metadata"]["annotations"],
+        json!({
+            "networking.istio.io/service-type": "ClusterIP",
+            "inject.istio.io/templates": "gateway",
+        })
     );
+    let pod = &template["spec"];
+    assert_eq!(pod["serviceAccountName"], "entrance");
+    assert_eq!(pod["containers"][0]["imagePullPolicy"], "IfNotPresent");
+    running
+        .server
+        .object("serviceaccounts", "shop", "entrance")
+        .await;
     assert_eq!(
         deployment["metadata"]["ownerReferences"][0]["uid"],
         "uid-edge"
@@ -401,6 +414,30 @@ async fn a_gateway_gets_its_proxy_and_its_status() {
         .server
         .status_holds("gateways", "edge", "Programmed")
         .await;
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_class_of_somebody_else_stays() {
+    let server = cluster();
+    server.install("gatewayclasses", "gateway.networking.k8s.io", &["v1"]);
+    server.put(
+        "gatewayclasses",
+        json!({
+            "metadata": {"name": "istio"},
+            "spec": {"controllerName": "example.com/other"},
+        }),
+    );
+    let running = start(server).await;
+    let (_lead, leader) = watch::channel(true);
+    let reports = running.galley.reports.clone();
+    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
+    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    // Written after classes have been looked at.
+    running.server.written("virtualservices", "reviews").await;
+    let class = running.server.object("gatewayclasses", "", "istio").await;
+    assert_eq!(class["spec"]["controllerName"], "example.com/other");
     running.stop().await;
     writing.await.unwrap().unwrap();
 }

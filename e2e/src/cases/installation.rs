@@ -102,6 +102,10 @@ fn remains(mesh: &Mesh) -> Result<Vec<String>> {
     let labelled = [&get[..], &["--selector=app.kubernetes.io/part-of=weft"]].concat();
     let labelled = mesh.cluster().tool("kubectl", &labelled)?.ok()?;
     left.extend(labelled.lines());
+    // Where the kind is known at all.
+    let classes = ["get", "gatewayclasses", "--output=name"];
+    let classes = mesh.cluster().tool("kubectl", &classes)?.out;
+    left.extend(classes.lines().filter(|name| name.ends_with("/istio")));
     Ok(left.into_iter().map(str::to_owned).collect())
 }
 

@@ -97,6 +97,12 @@ pub struct ClientArgs {
     /// Connect to HOST:PORT, whatever the URL says.
     #[arg(long)]
     pub connect: Option<String>,
+    /// Trust only these roots, in PEM, and ask for the name in the URL; any certificate will do where absent.
+    #[arg(long, allow_hyphen_values = true)]
+    pub trust: Option<String>,
+    /// Show this certificate, a chain with its key in PEM.
+    #[arg(long, allow_hyphen_values = true)]
+    pub identity: Option<String>,
     /// Seconds that one exchange may take.
     #[arg(long, default_value_t = 15.0)]
     pub timeout: f64,

@@ -34,7 +34,8 @@ pub(super) fn objects(of: &Infrastructure, report: &Report, revision: &str) -> [
             "uid": report.observed.uid,
         }],
     });
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    let mut account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    account["metadata"]["name"] = json!(of.account);
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -114,7 +115,7 @@ fn template(of: &Infrastructure, revision: &str) -> Value {
     json!({
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {
-            "serviceAccountName": &*of.service.name,
+            "serviceAccountName": of.account,
             "securityContext": {
                 "seccompProfile": {"type": "RuntimeDefault"},
                 "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
@@ -122,6 +123,8 @@ fn template(of: &Infrastructure, revision: &str) -> Value {
             "containers": [{
                 "name": "istio-proxy",
                 "image": "auto",
+                // Kubernetes takes this for an image without a tag, and would pull it always.
+                "imagePullPolicy": "IfNotPresent",
                 "securityContext": {
                     "allowPrivilegeEscalation": false,
                     "capabilities": {"drop": ["ALL"]},

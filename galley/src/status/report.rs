@@ -7,6 +7,7 @@ use mesh_api::diagnostic::Diagnostic;
 use mesh_api::resource::ResourceKey;
 use serde_json::Value;
 
+use super::gateway_class;
 use crate::kind::{Handling, Kind, handling};
 use crate::snapshot::{Feedback, Feedbacks};
 use crate::source::kube::{Cluster, Observed};
@@ -21,6 +22,8 @@ const SILENT: [&str; 2] = ["", "discovery.k8s.io"];
 pub struct Reports {
     /// The revision of the control plane.
     pub(super) revision: String,
+    /// Nobody has made the class that Gateways name, see [`gateway_class`](super::gateway_class).
+    pub(super) class_missing: bool,
     pub(super) by_object: BTreeMap<DocumentKey, Arc<Report>>,
 }
 
@@ -76,6 +79,7 @@ impl Reports {
         });
         Self {
             revision: cluster.revision().to_owned(),
+            class_missing: cluster.lacks(Kind::GatewayClass, gateway_class::NAME),
             by_object: by_object.collect(),
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{Report, Reports};
-use super::{FIELD_MANAGER, condition, event, infrastructure};
+use super::{FIELD_MANAGER, condition, event, gateway_class, infrastructure};
 use crate::store::DocumentKey;
 
 /// When to try again what the API server could not take.
@@ -103,6 +103,12 @@ impl StatusWriter {
         self.written.retain(|key, _| objects.contains_key(key));
         self.made.retain(|key, _| objects.contains_key(key));
         self.announced.retain(|key, _| objects.contains_key(key));
+        if reports.class_missing
+            && let Err(error) = gateway_class::create(&self.client).await
+        {
+            tracing::warn!(%error, "cannot make the GatewayClass, will try again");
+            return false;
+        }
         for (key, report) in objects {
             let written = self.write(key, report).await;
             let made = self.make(key, report, &reports.revision).await;

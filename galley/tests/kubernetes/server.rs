@@ -220,7 +220,7 @@ impl Shared {
                 Method::GET if asked.flag("watch") => state.watch(&asked),
                 Method::GET => state.list(&asked),
                 Method::PATCH => state.patch(&asked, &body),
-                Method::POST => state.create(&body),
+                Method::POST => state.create(&asked, &body),
                 other => panic!("{other} {}", parts.uri),
             };
             answer.send_response(response);
@@ -352,9 +352,12 @@ impl State {
         answer(&object)
     }
 
-    fn create(&mut self, body: &[u8]) -> Response<Reply> {
-        let event: Value = serde_json::from_slice(body).unwrap();
-        self.events.push(event.clone());
-        answer(&event)
+    fn create(&mut self, asked: &Asked, body: &[u8]) -> Response<Reply> {
+        let object: Value = serde_json::from_slice(body).unwrap();
+        match &*asked.resource {
+            "events" => self.events.push(object.clone()),
+            resource => self.put(resource, object.clone()),
+        }
+        answer(&object)
     }
 }

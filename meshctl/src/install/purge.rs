@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
 };
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,10 @@ const AUTHORITY: &str = "istio-ca-secret";
 
 /// What the names of leases begin with.
 const LEASES: &str = "istio-leader";
+
+/// The class of Gateways of the Gateway API that the control plane made, and whose Gateways it serves.
+const GATEWAY_CLASS: &str = "istio";
+const CONTROLLER: &str = "istio.io/gateway-controller";
 
 /// What Kubernetes itself puts into a namespace.
 const BUILT_IN: &str = "kube-root-ca.crt";
@@ -63,8 +67,29 @@ pub async fn run(client: &Client, namespace: &str) -> Result<Vec<String>> {
     if delete(&secrets, AUTHORITY).await? {
         removed.push("the certificate authority is gone".to_owned());
     }
+    if remove_gateway_class(client).await? {
+        removed.push(format!("GatewayClass \"{GATEWAY_CLASS}\" is gone"));
+    }
     removed.push(remove_namespace(client, namespace).await?);
     Ok(removed)
+}
+
+/// Unless it is another controller's.
+async fn remove_gateway_class(client: &Client) -> Result<bool> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "GatewayClass");
+    let resource = ApiResource::from_gvk(&kind);
+    let classes: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let class = classes.get_opt(GATEWAY_CLASS).await;
+    let class = class.context("the GatewayClass cannot be read")?;
+    if class.is_none_or(|class| class.data["spec"]["controllerName"] != CONTROLLER) {
+        return Ok(false);
+    }
+    let all = DeleteParams::default();
+    let deleted = classes.delete(GATEWAY_CLASS, &all);
+    deleted
+        .await
+        .context("the GatewayClass cannot be deleted")?;
+    Ok(true)
 }
 
 /// A control plane that still runs would write again what is removed.

@@ -8,23 +8,25 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tokio_rustls::TlsConnector;
 
-use super::{Failure, tls};
+use super::{ClientArgs, Failure, tls};
 
 /// The body of every request.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// Where and how to connect.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Target {
-    pub(super) address: String,
-    pub(super) server_name: String,
-    pub(super) tls: bool,
-    pub(super) http2: bool,
+    address: String,
+    server_name: String,
+    tls: Option<TlsConnector>,
+    http2: bool,
 }
 
 /// A connection that is ready for requests.
@@ -34,31 +36,30 @@ pub(super) enum Connection {
 }
 
 impl Target {
-    /// What `uri` names; `connect` replaces host and port of the connection only.
-    pub(super) fn new(uri: &Uri, connect: Option<&str>, http2: bool) -> Self {
-        let tls = uri.scheme_str() == Some("https");
+    /// What `uri` names; `--connect` replaces host and port of the connection only.
+    pub(super) fn new(uri: &Uri, args: &ClientArgs, http2: bool) -> anyhow::Result<Self> {
+        let tls = (uri.scheme_str() == Some("https")).then(|| tls::connector(args, http2));
         let host = uri.host().unwrap_or("localhost");
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Self {
-            address: connect.map_or_else(|| format!("{host}:{port}"), str::to_owned),
+        let default_port = if tls.is_some() { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let named = || format!("{host}:{port}");
+        Ok(Self {
+            address: args.connect.clone().unwrap_or_else(named),
             server_name: host.trim_matches(['[', ']']).to_owned(),
-            tls,
+            tls: tls.transpose()?,
             http2,
-        }
+        })
     }
 
     /// Connects and shakes hands.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let stream = tcp(&self.address).await?;
-        if !self.tls {
+        let Some(tls) = &self.tls else {
             return self.handshake(stream).await;
-        }
-        let alpn = if self.http2 { "h2" } else { "http/1.1" };
-        let connector = tls::connector(alpn).map_err(|error| Failure::at("tls", &error))?;
-        let name = self.server_name.clone();
-        let name = rustls_pki_types::ServerName::try_from(name)
+        };
+        let name = ServerName::try_from(self.server_name.clone())
             .map_err(|error| Failure::at("server name", &error))?;
-        let stream = connector
+        let stream = tls
             .connect(name, stream)
             .await
             .map_err(|error| Failure::at("tls", &error))?;

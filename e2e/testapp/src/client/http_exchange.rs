@@ -47,7 +47,7 @@ impl HttpExchange {
         }
         let trailer = args.trailer.as_deref().map(name_and_value).transpose()?;
         Ok(Self {
-            target: Target::new(&uri, args.connect.as_deref(), args.http2),
+            target: Target::new(&uri, args, args.http2)?,
             method: args.method.parse().context("not a method")?,
             headers,
             trailers: trailer.map(|field| HeaderMap::from_iter([field])),

@@ -28,7 +28,7 @@ impl WsExchange {
             .with_context(|| format!("not a URL: \"{url}\""))?;
         let headers = args.headers.iter().map(|field| name_and_value(field));
         Ok(Self {
-            target: Target::new(&uri, args.connect.as_deref(), false),
+            target: Target::new(&uri, args, false)?,
             headers: headers.collect::<anyhow::Result<_>>()?,
             message: args.body.clone().unwrap_or_else(|| "hello".to_owned()),
             messages: args.messages,

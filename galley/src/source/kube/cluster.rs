@@ -51,6 +51,8 @@ struct Mirror {
     /// Those of a list that is not whole yet.
     listing: Option<BTreeMap<DocumentKey, Kept>>,
     complete: bool,
+    /// The cluster does not know the kind.
+    absent: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,15 @@ impl Cluster {
         Some(&kept.observed)
     }
 
+    /// Whether the cluster knows `kind`, and has no object of this name.
+    pub(crate) fn lacks(&self, kind: Kind, name: &str) -> bool {
+        let lacks = |mirror: &Mirror| {
+            let mut names = mirror.objects.keys().map(|key| &*key.object.name);
+            mirror.complete && !mirror.absent && !names.any(|known| known == name)
+        };
+        self.mirrors.get(&kind).is_some_and(lacks)
+    }
+
     /// Takes a change in.
     pub(crate) fn apply(&mut self, change: Change) {
         let mirror = self.mirrors.entry(change.kind).or_default();
@@ -122,7 +133,9 @@ impl Cluster {
 
     fn replace(&mut self, kind: Kind, absent: bool) {
         let mirror = self.mirrors.entry(kind).or_default();
+        self.observed |= !mirror.complete || mirror.absent != absent;
         mirror.complete = true;
+        mirror.absent = absent;
         let listed = mirror.listing.take().unwrap_or_default();
         let listed = if absent { BTreeMap::new() } else { listed };
         let gone = mirror

@@ -8,18 +8,36 @@ use crate::normalize::gateway_api::{KubernetesGateway, ListenerProtocol};
 /// Where the proxy says that it is ready.
 const HEALTH_PORT: u16 = 15021;
 
+/// On the Gateway: the name of what is made for it.
+const NAME_OVERRIDE: &str = "gateway.istio.io/name-override";
+/// On the Gateway: another name for the ServiceAccount.
+const ACCOUNT_OVERRIDE: &str = "gateway.istio.io/service-account";
+
+/// Annotations of a Gateway that are about itself.
+const OWN_ANNOTATIONS: [&str; 4] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "gateway.istio.io/controller-version",
+    NAME_OVERRIDE,
+    ACCOUNT_OVERRIDE,
+];
+/// What names begin with that this module gives itself.
+const RESERVED: &str = "gateway.networking.k8s.io/";
+
 /// What a Gateway's Deployment and Service are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Infrastructure {
     /// The Service, by whose name the Deployment and its ServiceAccount go too.
     pub(crate) service: ResourceKey,
+    /// The name of the ServiceAccount.
+    pub(crate) account: String,
     /// The Gateway's name.
     pub(crate) gateway: String,
     /// Its class.
     pub(crate) class: String,
     /// Ports, each number once.
     pub(crate) ports: Vec<Port>,
-    /// Labels and annotations that everything gets.
+    /// Labels and annotations that everything gets: those of `infrastructure`, or the
+    /// Gateway's own where it has none.
     pub(crate) labels: Labels,
     pub(crate) annotations: Labels,
 }
@@ -35,7 +53,10 @@ pub(crate) struct Port {
 
 /// The Service of a Gateway that names no other. Its name is Istio's.
 pub(super) fn own_service(gateway: &KubernetesGateway) -> ResourceKey {
-    let name = format!("{}-{}", gateway.meta.name(), gateway.class);
+    let name = match gateway.meta.annotations.get(NAME_OVERRIDE) {
+        Some(name) => name.to_owned(),
+        None => format!("{}-{}", gateway.meta.name(), gateway.class),
+    };
     ResourceKey::new("Service", gateway.meta.namespace(), &name)
 }
 
@@ -63,12 +84,23 @@ pub(super) fn infrastructure(gateway: &KubernetesGateway) -> Option<Infrastructu
             });
         }
     }
+    let service = own_service(gateway);
+    let account = gateway.meta.annotations.get(ACCOUNT_OVERRIDE);
     Some(Infrastructure {
-        service: own_service(gateway),
+        account: account.unwrap_or(&service.name).to_owned(),
+        service,
         gateway: gateway.meta.name().to_owned(),
         class: gateway.class.to_string(),
         ports,
-        labels: gateway.labels.clone(),
-        annotations: gateway.annotations.clone(),
+        labels: inherited(&gateway.labels, &gateway.meta.labels),
+        annotations: inherited(&gateway.annotations, &gateway.meta.annotations),
     })
+}
+
+fn inherited(wanted: &Labels, own: &Labels) -> Labels {
+    let chosen = if wanted.is_empty() { own } else { wanted };
+    let inherited = chosen
+        .iter()
+        .filter(|(name, _)| !name.starts_with(RESERVED) && !OWN_ANNOTATIONS.contains(name));
+    inherited.collect()
 }

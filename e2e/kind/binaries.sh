@@ -50,13 +50,13 @@ install_tool() {
     [ -x "$bin/$1" ] || (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" "$package")
 }
 
-# gateway_api_definitions: where those of the standard channel are; kept in the cache, from the Go module.
+# gateway_api_definitions: where those of the experimental channel are; kept in the cache, from the Go module.
 gateway_api_definitions() {
-    local dir=$cache/gateway-api-$gateway_api_version module
+    local dir=$cache/gateway-api-$gateway_api_version-experimental module
     if [ ! -d "$dir" ]; then
         need_go
         module=$(cd / && go mod download -json sigs.k8s.io/gateway-api@$gateway_api_version | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-        cp -r --no-preserve=mode "$module/config/crd/standard" "$dir.new"
+        cp -r --no-preserve=mode "$module/config/crd/experimental" "$dir.new"
         mv "$dir.new" "$dir"
     fi
     echo "$dir"

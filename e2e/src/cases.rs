@@ -1,5 +1,6 @@
 //! The cases, in the order they run.
 
+mod authority;
 mod authorization;
 mod bad_input;
 mod bookinfo;
@@ -163,6 +164,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Disposable,
         run: installation::run,
+    },
+    Case {
+        name: "authority",
+        about: "the mesh gets another certificate authority, without a failed request",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: authority::run,
     },
     Case {
         name: "permissions",

@@ -11,6 +11,7 @@ pub mod assert;
 pub mod case;
 pub mod cases;
 pub mod cluster;
+pub mod credentials;
 pub mod install;
 pub mod mesh;
 pub mod permissions;

@@ -185,6 +185,16 @@ impl Mesh {
         })
     }
 
+    /// The serial numbers in the chain of a workload's certificate, its own first, as its proxy shows them.
+    pub fn certificate_chain(&self, pod: &str) -> Result<Vec<String>> {
+        let pod = self.pod(pod)?;
+        let name = format!("{}.{}", pod.name, pod.namespace);
+        let args = ["proxy-config", "secrets", &name, "--output=json"];
+        let out = self.cluster.meshctl(&args)?.ok()?;
+        let secrets: serde_json::Value = serde_json::from_str(&out)?;
+        serials(&secrets).with_context(|| format!("no certificate in {secrets}"))
+    }
+
     /// Waits until every pod that `up` started is ready.
     pub fn wait_until_ready(&self, limit: Duration) -> Result<usize> {
         poll::until("readiness of all pods", limit, || {
@@ -213,7 +223,12 @@ impl Mesh {
                 || line.starts_with("pilot_xds_rds_reject")
                 || line.starts_with("pilot_xds_eds_reject");
             if rejected && !line.ends_with(" 0") {
-                bail!("a proxy rejected its configuration: {line}");
+                let status = self.cluster.meshctl(&["proxy-status"])?;
+                bail!(
+                    "a proxy rejected its configuration: {line}\n{}{}",
+                    status.out,
+                    status.err
+                );
             }
         }
         for pod in self.cluster.pods()? {
@@ -233,5 +248,27 @@ impl Mesh {
             }
         }
         Ok(())
+    }
+}
+
+fn serials(secrets: &serde_json::Value) -> Option<Vec<String>> {
+    let certificates = secrets["certificates"].as_array()?;
+    let workload = certificates.iter().find(|held| held["name"] == "default")?;
+    let chain = workload["cert_chain"].as_array()?.iter();
+    let serial = |one: &serde_json::Value| one["serial_number"].as_str().map(str::to_owned);
+    chain.map(serial).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_those_of_the_workloads_chain() {
+        let secrets = serde_json::json!({"certificates": [
+            {"name": "ROOTCA", "ca_cert": [{"serial_number": "01"}], "cert_chain": []},
+            {"name": "default", "ca_cert": [], "cert_chain": [{"serial_number": "07"}, {"serial_number": "02"}]},
+        ]});
+        assert_eq!(serials(&secrets).unwrap(), ["07", "02"]);
     }
 }

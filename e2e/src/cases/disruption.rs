@@ -154,15 +154,8 @@ const ROTATED: [&str; 4] = [
 
 fn serials(mesh: &Mesh) -> Result<Serials> {
     let serial = |pod: &str| -> Result<(String, String)> {
-        let found = mesh.pod(pod)?;
-        let name = format!("{}.{}", found.name, found.namespace);
-        let out = mesh
-            .cluster()
-            .meshctl(&["proxy-config", "secrets", &name, "-o", "json"])?
-            .ok()?;
-        let secrets: serde_json::Value = serde_json::from_str(&out)?;
-        let serial =
-            find_serial(&secrets).with_context(|| format!("no serial number in {secrets}"))?;
+        let chain = mesh.certificate_chain(pod)?;
+        let serial = chain.into_iter().next().context("no certificate")?;
         Ok((pod.to_owned(), serial))
     };
     ROTATED.into_iter().map(serial).collect()
@@ -182,14 +175,6 @@ fn rotation(mesh: &mut Mesh) -> Result<()> {
     })
 }
 
-/// The serial number of the workload's certificate in what `proxy-config secrets` shows.
-fn find_serial(secrets: &serde_json::Value) -> Option<String> {
-    let certificates = secrets["certificates"].as_array()?;
-    let workload = certificates.iter().find(|held| held["name"] == "default")?;
-    let serial = workload["cert_chain"][0]["serial_number"].as_str()?;
-    Some(serial.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,14 +186,5 @@ mod tests {
         let replaced = with_new_templates(&bookinfo);
         assert_eq!(replaced.matches("kind: Deployment").count(), 3);
         assert_eq!(replaced.matches("replaced: \"true\"").count(), 3);
-    }
-
-    #[test]
-    fn the_serial_number_is_the_workloads() {
-        let secrets = serde_json::json!({"certificates": [
-            {"name": "ROOTCA", "ca_cert": [{"serial_number": "01"}], "cert_chain": []},
-            {"name": "default", "ca_cert": [], "cert_chain": [{"serial_number": "07"}]},
-        ]});
-        assert_eq!(find_serial(&secrets).as_deref(), Some("07"));
     }
 }

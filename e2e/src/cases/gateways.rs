@@ -1,23 +1,20 @@
 //! What enters the mesh other than by plain HTTP: TLS with certificates from Secrets, TLS that is passed on, TCP,
 //! Gateways of the Gateway API, and Ingresses.
 
-mod credentials;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use self::credentials::{Authority, KeyCertPair};
 use super::{all_reset, in_force};
 use crate::{
     assert,
+    credentials::{Authority, KeyCertPair},
     mesh::Mesh,
     poll,
     traffic::{Report, Traffic},
 };
 
-const SYSTEM: &str = "istio-system";
 /// Not in the mesh, as clients of gateways are.
 const CLIENT: &str = "outside/stranger";
 const HTTPS: &str = "istio-ingressgateway.istio-system:443";
@@ -78,6 +75,8 @@ spec:
   gatewayClassName: istio
   listeners:
   - {name: http, port: 80, protocol: HTTP, hostname: '*.weft.test'}
+  - {name: tls, port: 443, protocol: TLS, hostname: '*.weft.test', tls: {mode: Passthrough}}
+  - {name: tcp, port: 9000, protocol: TCP}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -87,6 +86,33 @@ spec:
   hostnames: [edge.weft.test]
   rules:
   - backendRefs: [{name: echo, port: 8080}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: edge, namespace: apps}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [grpc.weft.test]
+  rules:
+  - matches: [{method: {service: weft.test.v1.Echo}}]
+    backendRefs: [{name: echo, port: 7070}]
+---
+apiVersion: gateway.networking.k8s.io/v1alpha3
+kind: TLSRoute
+metadata: {name: edge, namespace: apps}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [tls.weft.test]
+  rules:
+  - backendRefs: [{name: echo, port: 8443}]
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: edge, namespace: apps}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - backendRefs: [{name: echo, port: 9000}]
 ";
 
 const INGRESS: &str = "\
@@ -126,7 +152,7 @@ fn https<'a>(mesh: &'a Mesh, host: &str, root: &str) -> Result<Traffic<'a>> {
 }
 
 fn apply_secret(mesh: &mut Mesh, name: &str, pair: &KeyCertPair, root: Option<&str>) -> Result<()> {
-    mesh.apply(&pair.secret(name, root).to_string())
+    mesh.apply(&pair.for_gateway(name, root).to_string())
 }
 
 /// Another certificate in the Secret is shown to the next connection, and no connection fails meanwhile.
@@ -202,24 +228,36 @@ fn tcp(mesh: &mut Mesh) -> Result<()> {
 fn gateway_api(mesh: &mut Mesh) -> Result<()> {
     mesh.apply(GATEWAY_API)?;
     poll::until("its pod", START_TIMEOUT, || mesh.pod("apps/edge-istio-"))?;
+    let from_client = |url: &str, port: u16| -> Result<Traffic<'_>> {
+        let address = format!("edge-istio.apps:{port}");
+        Ok(mesh
+            .from(CLIENT, url)?
+            .with("--connect", address)
+            .count(COUNT))
+    };
     in_force("answers", || {
-        let traffic = mesh.from(CLIENT, "http://edge.weft.test/")?;
-        let traffic = traffic.with("--connect", "edge-istio.apps:80");
-        assert::all(&traffic.count(COUNT).send()?, "200")
+        assert::all(&from_client("http://edge.weft.test/", 80)?.send()?, "200")?;
+        assert::all(&from_client("https://tls.weft.test/", 443)?.send()?, "200")?;
+        let call = from_client("http://grpc.weft.test/", 80)?;
+        assert::all(&call.with("--grpc", "unary").send()?, "0")?;
+        let tcp = mesh.tcp_from(CLIENT, "edge-istio.apps:9000")?;
+        assert::all(&tcp.count(COUNT).send()?, "ok")
     })?;
     in_force("its conditions", || {
         let gateway = get(mesh, "gateways.gateway.networking.k8s.io", "edge")?;
         holds(&gateway, &gateway["status"], "Accepted")?;
         holds(&gateway, &gateway["status"], "Programmed")?;
-        let listener = &gateway["status"]["listeners"][0];
-        ensure!(
-            listener["attachedRoutes"] == 1,
-            "the listener is {listener}"
-        );
-        let route = get(mesh, "httproutes", "edge")?;
-        let parent = &route["status"]["parents"][0];
-        holds(&route, parent, "Accepted")?;
-        holds(&route, parent, "ResolvedRefs")
+        let listeners = gateway["status"]["listeners"].as_array();
+        let listeners = listeners.context("no listeners")?.iter();
+        let attached: Vec<&Value> = listeners.map(|one| &one["attachedRoutes"]).collect();
+        ensure!(attached == [2, 1, 1], "attached routes: {attached:?}");
+        for kind in ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"] {
+            let route = get(mesh, kind, "edge")?;
+            let parent = &route["status"]["parents"][0];
+            holds(&route, parent, "Accepted")?;
+            holds(&route, parent, "ResolvedRefs")?;
+        }
+        Ok(())
     })?;
     mesh.delete(GATEWAY_API)?;
     poll::until("the end of its pod", START_TIMEOUT, || {

@@ -56,7 +56,8 @@ gateway_api_definitions() {
     if [ ! -d "$dir" ]; then
         need_go
         module=$(cd / && go mod download -json sigs.k8s.io/gateway-api@$gateway_api_version | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-        cp -r --no-preserve=mode "$module/config/crd/experimental" "$dir.new"
+        mkdir -p "$dir.new"
+        cp --no-preserve=mode "$module"/config/crd/experimental/gateway.*.yaml "$dir.new"
         mv "$dir.new" "$dir"
     fi
     echo "$dir"

@@ -267,7 +267,9 @@ async fn xds_servers(
     let mut services = Routes::default();
     if args.runs(Component::Citadel) {
         let service = CaService::new(authority.ca.clone(), authority.authenticator.clone());
-        services = services.add_service(service.into_server());
+        let signing = Routes::new(service.into_server()).into_axum_router();
+        let noted = middleware::from_fn_with_state(pilot.refusals().clone(), peer::noted);
+        services = signing.layer(noted).into();
     }
     if args.runs(Component::Pilot) {
         services = services.add_service(pilot.ads_service());

@@ -1,7 +1,7 @@
 //! Listeners: accept, shake hands, serve HTTP/1.1 and HTTP/2 on an axum router, drain.
 //!
-//! TLS is accepted here rather than by tonic, so that the identity proven in the handshake becomes an
-//! extension of every request on the connection, for citadel and pilot alike.
+//! TLS is accepted here rather than by tonic, so that the identity proven in the handshake and the peer's address
+//! become extensions of every request on the connection, for citadel and pilot alike.
 
 pub mod peer;
 
@@ -87,7 +87,8 @@ impl Server {
                     let (security, router) = (self.security.clone(), self.router.clone());
                     let watch = drain.clone();
                     drain.spawn(async move {
-                        if let Err(error) = connection(stream, security, router, watch).await {
+                        if let Err(error) = connection(stream, peer, security, router, watch).await
+                        {
                             tracing::debug!(%peer, %error, "connection ended");
                         }
                     });
@@ -103,13 +104,14 @@ impl Server {
 
 async fn connection(
     stream: TcpStream,
+    address: SocketAddr,
     security: Security,
     router: axum::Router,
     drain: drain::Watch,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     match security {
-        Security::Plaintext => serve(stream, None, router, drain).await,
+        Security::Plaintext => serve(stream, address, None, router, drain).await,
         Security::Tls(tls) => {
             let handshake = TlsAcceptor::from(tls.current()).accept(stream);
             let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await??;
@@ -117,13 +119,14 @@ async fn connection(
             let peer = certificates
                 .and_then(|chain| chain.first())
                 .map(PeerCertificate::from_verified);
-            serve(stream, peer, router, drain).await
+            serve(stream, address, peer, router, drain).await
         }
     }
 }
 
 async fn serve<S>(
     stream: S,
+    address: SocketAddr,
     peer: Option<PeerCertificate>,
     router: axum::Router,
     drain: drain::Watch,
@@ -132,6 +135,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(address);
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }

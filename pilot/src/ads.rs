@@ -7,8 +7,10 @@ pub mod authenticate;
 pub mod connection;
 pub mod debounce;
 pub mod push_queue;
+pub mod refusals;
 pub mod registry;
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoverySer
 use xds::resource::{DeltaDiscoveryResponse, DiscoveryResponse};
 
 use self::authenticate::PeerIdentity;
-use self::connection::{Connection, Shared};
+use self::connection::{Connection, Peer, Shared};
 use crate::world::World;
 
 /// A boxed stream of responses.
@@ -58,7 +60,11 @@ impl AggregatedDiscoveryService for AdsService {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let peer = request.extensions().get::<PeerIdentity>().cloned();
+        let extensions = request.extensions();
+        let peer = Peer {
+            identity: extensions.get::<PeerIdentity>().cloned(),
+            address: extensions.get::<SocketAddr>().map(SocketAddr::ip),
+        };
         let (shared, worlds) = (Arc::clone(&self.shared), self.worlds.clone());
         let connection = Connection::new(shared, worlds, peer, request.into_inner());
         Ok(Response::new(Box::pin(connection.responses())))

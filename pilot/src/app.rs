@@ -15,6 +15,7 @@ use crate::ads::AdsService;
 use crate::ads::connection::Shared;
 use crate::ads::debounce::{Debounce, Debouncer};
 use crate::ads::push_queue::PushQueue;
+use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
 use crate::debug;
 use crate::metrics::Metrics;
@@ -45,6 +46,7 @@ impl Pilot {
         let world = World::new(first);
         let shared = Shared {
             registry: Registry::default(),
+            refusals: Refusals::default(),
             push_queue: PushQueue::for_this_machine(),
             metrics: Metrics::default(),
             shutdown: CancellationToken::new(),
@@ -67,12 +69,19 @@ impl Pilot {
 
     /// The pages under `/debug`.
     pub fn debug_router(&self) -> axum::Router {
-        debug::router(self.shared.registry.clone(), self.worlds.subscribe())
+        let shared = &self.shared;
+        let (registry, refusals) = (shared.registry.clone(), shared.refusals.clone());
+        debug::router(registry, refusals, self.worlds.subscribe())
     }
 
     /// Who is connected.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
+    }
+
+    /// Who was refused; other services behind the same listener add to it.
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// The counters, to be registered by the assembly.

@@ -1,10 +1,12 @@
 //! Debug pages: who is connected and what they have.
 //!
-//! `/debug/syncz` feeds `meshctl proxy-status`, `/debug/config_dump?proxy=` shows the resources of
-//! one proxy as they were generated. Private keys are not shown.
+//! `/debug/syncz` and `/debug/refusedz` feed `meshctl proxy-status`, `/debug/config_dump?proxy=`
+//! shows the resources of one proxy as they were generated. Private keys are not shown.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -16,28 +18,74 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use xds::type_url::ResourceType;
 
+use crate::ads::refusals::{Refusal, Refusals};
 use crate::ads::registry::{ProxyStatus, Registry};
 use crate::world::World;
 
 #[derive(Clone)]
 struct Pages {
     registry: Registry,
+    refusals: Refusals,
     worlds: watch::Receiver<Arc<World>>,
 }
 
 /// The router, to be merged into the HTTP port's.
-pub fn router(registry: Registry, worlds: watch::Receiver<Arc<World>>) -> Router {
+pub fn router(
+    registry: Registry,
+    refusals: Refusals,
+    worlds: watch::Receiver<Arc<World>>,
+) -> Router {
     Router::new()
         .route("/debug/syncz", get(syncz))
+        .route("/debug/refusedz", get(refusedz))
         .route("/debug/connections", get(connections))
         .route("/debug/config_dump", get(config_dump))
         .route("/debug/endpointz", get(endpointz))
         .route("/debug/registryz", get(registryz))
-        .with_state(Pages { registry, worlds })
+        .with_state(Pages {
+            registry,
+            refusals,
+            worlds,
+        })
 }
 
 async fn syncz(State(pages): State<Pages>) -> Json<Vec<ProxyStatus>> {
     Json(pages.registry.status())
+}
+
+/// A caller that was refused lately.
+#[derive(Serialize)]
+struct RefusedCaller {
+    /// `POD.NAMESPACE`, or the address where no pod has it.
+    proxy: String,
+    ip: String,
+    reason: String,
+    times: u64,
+    /// As RFC 3339.
+    last_at: String,
+}
+
+async fn refusedz(State(pages): State<Pages>) -> Json<Vec<RefusedCaller>> {
+    let world = pages.worlds.borrow().clone();
+    let workloads = &world.snapshot().workloads;
+    let recent = pages.refusals.recent(SystemTime::now());
+    let caller = |(ip, refusal): (IpAddr, Refusal)| RefusedCaller {
+        proxy: match workloads.get(&ip) {
+            Some(workload) => format!("{}.{}", workload.name, workload.namespace),
+            None => ip.to_string(),
+        },
+        ip: ip.to_string(),
+        reason: refusal.reason,
+        times: refusal.times,
+        last_at: rfc3339(refusal.last_at),
+    };
+    Json(recent.into_iter().map(caller).collect())
+}
+
+/// Empty for times that no calendar has.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).map(|time| time.to_string());
+    time.unwrap_or_default()
 }
 
 #[derive(Serialize)]

@@ -114,3 +114,14 @@ fn what_the_authorizer_refuses_is_forbidden_and_what_admission_refuses_is_not() 
 fn a_line_that_is_not_an_event_is_an_error() {
     assert!(Request::read_all("{\"kind\": \"Event\"").is_err());
 }
+
+#[test]
+fn who_watches_may_list() {
+    let roles = json!({"items": [{"metadata": {"name": "reader"}, "rules": [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    ]}]});
+    let watched = event("watch", json!({"resource": "pods"}), 200, BY_READER);
+    let requests = Request::read_all(&watched).unwrap();
+    assert_eq!(unused(&granted(&roles), &requests), []);
+    assert_eq!(unused(&granted(&roles), &[]).len(), 2);
+}

@@ -1,4 +1,4 @@
-//! `meshctl proxy-status`: who is connected, and how far each proxy is with its configuration.
+//! `meshctl proxy-status`: who is connected, how far each proxy is with its configuration, and who was turned away.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    cluster::{Access, Cluster},
+    cluster::{Access, AnyCluster, Cluster},
     output::{self, Format},
 };
 
@@ -26,35 +26,46 @@ pub struct Args {
     access: Access,
 }
 
-/// Prints a line for each proxy; exit code 1 if one of them refused something.
+/// Prints a line for each proxy; exit code 1 if one of them refused something or was refused.
 pub async fn run(args: &Args) -> Result<ExitCode> {
     let cluster = args.access.open().await?;
-    let answers = cluster
-        .control_plane("/debug/syncz")
-        .await
-        .context("the control plane cannot be asked")?;
-    let mut proxies = merge(&answers)?;
+    let mut proxies = ask(&cluster, "/debug/syncz").await?;
+    let mut refused = ask(&cluster, "/debug/refusedz").await?;
     if let Some(pod) = &args.pod {
-        proxies.retain(|proxy| {
-            text_of(proxy, "proxy").split('.').next() == Some(pod)
-                || text_of(proxy, "proxy") == *pod
-        });
-        ensure!(!proxies.is_empty(), "proxy \"{pod}\" is not connected");
+        proxies.retain(|proxy| is_named(proxy, pod));
+        refused.retain(|caller| is_named(caller, pod));
+        ensure!(
+            !proxies.is_empty() || !refused.is_empty(),
+            "proxy \"{pod}\" is not connected"
+        );
     }
-    let nacks: Vec<String> = proxies.iter().flat_map(nacks).collect();
+    let nacks = proxies.iter().flat_map(nacks);
+    let notes: Vec<String> = nacks.chain(refused.iter().map(refusal)).collect();
     if args.output == Format::Table {
         let mut heading = vec!["NAME", "CLUSTER", "DATA PLANE", "VERSION"];
         heading.extend(TYPES);
         output::line(&output::table(&heading, proxies.iter().map(row).collect()))?;
-        nacks.iter().for_each(|nack| output::note(nack));
+        notes.iter().for_each(|note| output::note(note));
     } else {
+        proxies.extend(refused);
         output::structured(args.output, &proxies)?;
     }
-    Ok(if nacks.is_empty() {
+    Ok(if notes.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What all replicas say on a page.
+async fn ask(cluster: &AnyCluster, page: &str) -> Result<Vec<Value>> {
+    let answers = cluster.control_plane(page).await;
+    merge(&answers.context("the control plane cannot be asked")?)
+}
+
+fn is_named(proxy: &Value, pod: &str) -> bool {
+    let name = text_of(proxy, "proxy");
+    name == pod || name.split('.').next() == Some(pod)
 }
 
 /// Each replica knows the proxies that are connected to it.
@@ -97,6 +108,42 @@ fn nacks(proxy: &Value) -> Vec<String> {
     TYPES.iter().filter_map(refused).collect()
 }
 
+fn refusal(caller: &Value) -> String {
+    let text = |name| text_of(caller, name);
+    let times = caller["times"].as_u64().unwrap_or_default();
+    format!(
+        "{} was refused: {} ({times} times in a row, last at {})",
+        text("proxy"),
+        text("reason"),
+        text("last_at"),
+    )
+}
+
 fn text_of<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_was_turned_away_is_named_with_the_reason() {
+        let caller = json!({
+            "proxy": "details-v1.default",
+            "ip": "10.0.0.7",
+            "reason": "the token has expired",
+            "times": 3,
+            "last_at": "2026-01-01T00:00:00Z",
+        });
+        assert_eq!(
+            refusal(&caller),
+            "details-v1.default was refused: the token has expired \
+             (3 times in a row, last at 2026-01-01T00:00:00Z)"
+        );
+        assert!(is_named(&caller, "details-v1") && is_named(&caller, "details-v1.default"));
+        assert!(!is_named(&caller, "details"));
+    }
 }

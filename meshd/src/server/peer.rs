@@ -3,6 +3,9 @@
 //! On the TLS listener the certificate of the connection and the bearer token of the request are checked by
 //! citadel; on the plaintext listener, which only the operator can reach, every node is believed.
 
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -12,7 +15,8 @@ use citadel::authenticate::token::TokenError;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use pilot::ads::authenticate::PeerIdentity;
-use tonic::Status;
+use pilot::ads::refusals::Refusals;
+use tonic::{Code, Status};
 
 /// Middleware of the plaintext listener.
 pub async fn trusted(mut request: Request, next: Next) -> Response {
@@ -36,6 +40,27 @@ pub async fn presented(
         // Nobody can tell now who that is: the caller tries again, here or at another replica.
         Err(error) => Status::unavailable(error.to_string()).into_http(),
     }
+}
+
+/// Middleware of the signing service: notes who is refused, so that it is seen where proxies are looked at.
+pub async fn noted(State(refusals): State<Refusals>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<SocketAddr>().copied();
+    let response = next.run(request).await;
+    // An answer that is a refusal from the start has its status among the headers.
+    let status = Status::from_header_map(response.headers());
+    match (caller, status) {
+        (None, _) => {}
+        (Some(caller), None) => refusals.admitted(caller.ip()),
+        (Some(caller), Some(status)) => {
+            if matches!(
+                status.code(),
+                Code::Unauthenticated | Code::PermissionDenied
+            ) {
+                refusals.refused(caller.ip(), status.message(), SystemTime::now());
+            }
+        }
+    }
+    response
 }
 
 async fn identify(

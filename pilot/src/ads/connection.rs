@@ -6,7 +6,9 @@
 //! that a route never names a cluster that is already gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::Stream;
 use tokio::sync::watch;
@@ -19,6 +21,7 @@ use xds::type_url::ResourceType;
 
 use super::authenticate::{PeerIdentity, authenticate};
 use super::push_queue::PushQueue;
+use super::refusals::Refusals;
 use super::registry::{Registration, Registry};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -29,6 +32,8 @@ use crate::world::{Change, ProxyResources, World};
 pub struct Shared {
     /// Who is connected.
     pub registry: Registry,
+    /// Who was refused.
+    pub refusals: Refusals,
     /// Places for pushes.
     pub push_queue: PushQueue,
     /// Counters.
@@ -37,11 +42,20 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
+/// What the listener knows of who opened a stream.
+#[derive(Debug)]
+pub struct Peer {
+    /// What was proven.
+    pub identity: Option<PeerIdentity>,
+    /// Where the connection comes from.
+    pub address: Option<IpAddr>,
+}
+
 /// A stream's state.
 pub struct Connection {
     shared: Arc<Shared>,
     worlds: watch::Receiver<Arc<World>>,
-    peer: Option<PeerIdentity>,
+    peer: Peer,
     requests: Streaming<DeltaDiscoveryRequest>,
     server: Server,
     proxy: Option<Proxy>,
@@ -79,7 +93,7 @@ impl Connection {
     pub fn new(
         shared: Arc<Shared>,
         worlds: watch::Receiver<Arc<World>>,
-        peer: Option<PeerIdentity>,
+        peer: Peer,
         requests: Streaming<DeltaDiscoveryRequest>,
     ) -> Self {
         Self {
@@ -161,10 +175,7 @@ impl Connection {
         let node = wire
             .and_then(Node::from_wire)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        authenticate(self.peer.as_ref(), &node).map_err(|error| {
-            tracing::warn!(node = node.id, %error, "proxy refused");
-            Status::unauthenticated(error.to_string())
-        })?;
+        self.authenticate(&node)?;
         // Before the first snapshot nothing is known, which is not the same as empty.
         while self.worlds.borrow_and_update().snapshot().version == 0 {
             let changed = self.worlds.changed().await;
@@ -185,6 +196,22 @@ impl Connection {
             registration,
         });
         Ok(())
+    }
+
+    fn authenticate(&self, node: &Node) -> Result<(), Status> {
+        let Err(error) = authenticate(self.peer.identity.as_ref(), node) else {
+            self.peer
+                .address
+                .inspect(|caller| self.shared.refusals.admitted(*caller));
+            return Ok(());
+        };
+        tracing::warn!(node = node.id, %error, "proxy refused");
+        let reason = error.to_string();
+        if let Some(caller) = self.peer.address {
+            let refusals = &self.shared.refusals;
+            refusals.refused(caller, &reason, SystemTime::now());
+        }
+        Err(Status::unauthenticated(reason))
     }
 
     async fn on_new_world(&mut self) {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use xds::delta::{Server, SyncState, TypeState};
 
+use crate::debug::rfc3339;
 use crate::node::Node;
 use crate::world::ProxyResources;
 
@@ -183,9 +184,7 @@ impl Stream {
             version: node.version.clone(),
             namespace: node.namespace.clone(),
             cluster_id: node.cluster_id.clone(),
-            connected_at: jiff::Timestamp::try_from(self.connected_at)
-                .map(|time| time.to_string())
-                .unwrap_or_default(),
+            connected_at: rfc3339(self.connected_at),
             config_version: self.world,
             types: self.types.clone(),
         }

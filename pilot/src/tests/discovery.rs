@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_api::snapshot::Snapshot;
 use mesh_api::snapshot::diff::Changes;
@@ -20,6 +20,7 @@ use xds::type_url::ResourceType;
 
 use super::fixture::*;
 use crate::ads::authenticate::PeerIdentity;
+use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
 use crate::app::{Config, Pilot};
 
@@ -31,6 +32,7 @@ const REVIEWS: &str = "reviews.default.svc.cluster.local";
 struct Running {
     snapshots: watch::Sender<Arc<Snapshot>>,
     registry: Registry,
+    refusals: Refusals,
     address: String,
     _stop: DropGuard,
 }
@@ -42,7 +44,11 @@ impl Running {
         let registry = pilot.registry().clone();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("http://{}", incoming.local_addr().unwrap());
+        let refusals = pilot.refusals().clone();
         let identify = move |mut request: Request<()>| {
+            if let Some(address) = request.remote_addr() {
+                request.extensions_mut().insert(address);
+            }
             if let Some(peer) = peer.clone() {
                 request.extensions_mut().insert(peer);
             }
@@ -60,6 +66,7 @@ impl Running {
         Self {
             snapshots,
             registry,
+            refusals,
             address,
             _stop: stop.drop_guard(),
         }
@@ -321,4 +328,12 @@ async fn a_stranger_is_turned_away() {
     };
     assert_eq!(error.code(), tonic::Code::Unauthenticated);
     assert!(running.registry.is_empty());
+    let refused = running.refusals.recent(SystemTime::now());
+    let (caller, refusal) = refused.first_key_value().unwrap();
+    assert!(caller.is_loopback());
+    assert_eq!(
+        refusal.reason,
+        "\"spiffe://cluster.local/ns/other/sa/default\" may not ask as namespace \"default\", \
+         service account \"default\""
+    );
 }

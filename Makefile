@@ -1,4 +1,4 @@
-# One target for each thing people do here; `.ci/run` calls `make test`, and then `make e2e-kind`.
+# One target for each thing people do here; `.ci/run` calls `make test charts`, and then `make e2e-kind`.
 #
 #   make demo    the mesh with bookinfo on this machine
 #   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine

@@ -159,18 +159,18 @@ pub const ALL: &[Case] = &[
         run: cni::run,
     },
     Case {
-        name: "installation",
-        about: "meshctl upgrades, removes and installs the mesh; nothing is left behind",
-        data_planes: WEFT,
-        places: Places::Disposable,
-        run: installation::run,
-    },
-    Case {
         name: "authority",
         about: "the mesh gets another certificate authority, without a failed request",
         data_planes: WEFT,
         places: Places::Disposable,
         run: authority::run,
+    },
+    Case {
+        name: "installation",
+        about: "meshctl upgrades, removes and installs the mesh; nothing is left behind",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: installation::run,
     },
     Case {
         name: "permissions",

@@ -99,6 +99,18 @@ pub fn unused(granted: &BTreeSet<Permission>, requests: &[Request]) -> Vec<Permi
     granted.iter().filter(unused).cloned().collect()
 }
 
+/// What nobody granted.
+///
+/// What was allowed at another time was asked while the mesh was being removed: its roles go before its pods have ended.
+pub fn forbidden(requests: &[Request]) -> Vec<&Request> {
+    let allowed = |request: &Request| {
+        let mut others = requests.iter();
+        others.any(|other| !other.forbidden && other.repeats(request))
+    };
+    let forbidden = |request: &&Request| request.forbidden && !allowed(request);
+    requests.iter().filter(forbidden).collect()
+}
+
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }

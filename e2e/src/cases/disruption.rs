@@ -135,7 +135,10 @@ fn control_plane_loss(mesh: &mut Mesh) -> Result<()> {
     poll::until("the control plane's return", REPLACEMENT_TIMEOUT, || {
         mesh.pod("istio-system/istiod")
     })?;
-    mesh.apply_bookinfo("virtual-service-reviews-v3")?;
+    // Nodes learn of its address a moment after it is ready, and a change that cannot be validated is refused.
+    poll::until("validation", REPLACEMENT_TIMEOUT, || {
+        mesh.apply_bookinfo("virtual-service-reviews-v3")
+    })?;
     poll::until("a change after the return", REPLACEMENT_TIMEOUT, || {
         answered_by(mesh, &["v3"])
     })

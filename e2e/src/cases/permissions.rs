@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     mesh::Mesh,
-    permissions::{Permission, Request, granted, unused},
+    permissions::{Permission, Request, forbidden, granted, unused},
     poll,
 };
 
@@ -79,11 +79,8 @@ fn requests(mesh: &Mesh) -> Result<Vec<Request>> {
 }
 
 fn judge(granted: &BTreeSet<Permission>, requests: &[Request], excused: &[Excuse]) -> Result<()> {
-    let forbidden: BTreeSet<String> = requests
-        .iter()
-        .filter(|request| request.forbidden)
-        .map(Request::to_string)
-        .collect();
+    let forbidden = forbidden(requests).into_iter();
+    let forbidden: BTreeSet<String> = forbidden.map(Request::to_string).collect();
     ensure!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
     let unused: BTreeSet<String> = unused(granted, requests)
         .iter()
@@ -154,6 +151,8 @@ mod tests {
     fn what_is_forbidden_fails() {
         let forbidden = Request {
             forbidden: true,
+            name: "one".to_owned(),
+            allowed_by: None,
             ..list_of_pods()
         };
         let said = judged(&[list_of_pods(), forbidden]);

@@ -76,6 +76,22 @@ impl Request {
         }
     }
 
+    /// Whether the same was asked by the same.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let asked = |request: &Self| {
+            let Self {
+                user,
+                verb,
+                group,
+                resource,
+                name,
+                ..
+            } = request.clone();
+            [user, verb, group, resource, name]
+        };
+        asked(self) == asked(other)
+    }
+
     /// Whether it needs a permission.
     pub fn uses(&self, permission: &Permission) -> bool {
         // An apply of what is not there yet needs both, and the log has one line for it.

@@ -125,3 +125,15 @@ fn who_watches_may_list() {
     assert_eq!(unused(&granted(&roles), &requests), []);
     assert_eq!(unused(&granted(&roles), &[]).len(), 2);
 }
+
+#[test]
+fn what_was_allowed_before_is_not_forbidden() {
+    let pods = || json!({"resource": "pods"});
+    let [allowed, refused] = [
+        event("list", pods(), 200, BY_READER),
+        event("list", pods(), 403, ""),
+    ];
+    let requests = Request::read_all(&format!("{allowed}\n{refused}")).unwrap();
+    assert_eq!(forbidden(&requests), Vec::<&Request>::new());
+    assert_eq!(forbidden(&requests[1..]), [&requests[1]]);
+}

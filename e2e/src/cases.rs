@@ -166,18 +166,18 @@ pub const ALL: &[Case] = &[
         run: authority::run,
     },
     Case {
-        name: "installation",
-        about: "meshctl upgrades, removes and installs the mesh; nothing is left behind",
-        data_planes: WEFT,
-        places: Places::Disposable,
-        run: installation::run,
-    },
-    Case {
         name: "permissions",
         about: "the mesh's accounts use every permission that they have, and lack none",
         data_planes: WEFT,
         places: Places::Disposable,
         run: permissions::run,
+    },
+    Case {
+        name: "installation",
+        about: "meshctl upgrades, removes and installs the mesh; nothing is left behind",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: installation::run,
     },
 ];
 

@@ -1,5 +1,5 @@
-//! The mesh's accounts use every permission that they have, and ask for none that they lack. Runs last: what the
-//! installation and all other cases made them do is in the API server's audit log.
+//! The mesh's accounts use every permission that they have, and ask for none that they lack. Runs after the others, and
+//! before the mesh is removed: what they made it do is in the API server's audit log.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -441,3 +441,18 @@ async fn a_gateway_class_of_somebody_else_stays() {
     running.stop().await;
     writing.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_gateway_class_that_may_not_be_made_keeps_nobody_from_its_status() {
+    let server = cluster();
+    server.install("gatewayclasses", "gateway.networking.k8s.io", &["v1"]);
+    server.forbid("gatewayclasses");
+    let running = start(server).await;
+    let (_lead, leader) = watch::channel(true);
+    let reports = running.galley.reports.clone();
+    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
+    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    running.server.written("virtualservices", "reviews").await;
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}

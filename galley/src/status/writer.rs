@@ -103,11 +103,13 @@ impl StatusWriter {
         self.written.retain(|key, _| objects.contains_key(key));
         self.made.retain(|key, _| objects.contains_key(key));
         self.announced.retain(|key, _| objects.contains_key(key));
+        let mut done = true;
         if reports.class_missing
             && let Err(error) = gateway_class::create(&self.client).await
         {
+            // Not a reason to leave all objects without status.
             tracing::warn!(%error, "cannot make the GatewayClass, will try again");
-            return false;
+            done = false;
         }
         for (key, report) in objects {
             let written = self.write(key, report).await;
@@ -118,7 +120,7 @@ impl StatusWriter {
                 return false;
             }
         }
-        true
+        done
     }
 
     async fn write(&mut self, key: &DocumentKey, report: &Report) -> Result<(), ::kube::Error> {

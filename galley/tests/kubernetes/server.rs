@@ -37,6 +37,8 @@ struct State {
     lists: BTreeMap<String, u32>,
     lists_wanted: BTreeMap<String, u32>,
     held: BTreeSet<String>,
+    /// Resources of which nothing may be made.
+    forbidden: BTreeSet<String>,
     waiting: Vec<(String, Answer)>,
     no_streaming: bool,
     written: Vec<(String, String, Value)>,
@@ -94,6 +96,12 @@ impl Server {
     pub(crate) fn hold(&self, resource: &str) {
         self.shared
             .change(|state| state.held.insert(resource.to_owned()));
+    }
+
+    /// Refuses to make objects of a resource.
+    pub(crate) fn forbid(&self, resource: &str) {
+        self.shared
+            .change(|state| state.forbidden.insert(resource.to_owned()));
     }
 
     pub(crate) fn refuse_streaming(&self) {
@@ -353,6 +361,9 @@ impl State {
     }
 
     fn create(&mut self, asked: &Asked, body: &[u8]) -> Response<Reply> {
+        if self.forbidden.contains(&asked.resource) {
+            return refusal(403, "Forbidden");
+        }
         let object: Value = serde_json::from_slice(body).unwrap();
         match &*asked.resource {
             "events" => self.events.push(object.clone()),

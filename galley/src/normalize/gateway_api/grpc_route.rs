@@ -4,8 +4,10 @@
 use mesh_api::route::matcher::HttpMatch;
 
 use super::HttpRouteObject;
-use super::http_route::{Match, PathMatch, Rule, everything, lower_case, named, regex, rule_of};
-use super::parent::{hostnames, parents};
+use super::http_route::{
+    Match, PathMatch, Rule, everything, lower_case, matches_of, named, regex, route_of, rule_of,
+    without_sessions,
+};
 use crate::crd::gateway_api as wire;
 use crate::manifest::path::FieldPath;
 use crate::normalize::{Fault, Scope, some};
@@ -14,33 +16,12 @@ pub(in crate::normalize) fn normalize(
     spec: &wire::GrpcRoute,
     scope: &Scope<'_>,
 ) -> Result<HttpRouteObject, Fault> {
-    let root = FieldPath::ROOT;
-    let path = root.field("spec");
-    let rules = path.field("rules");
-    let list = spec.rules.iter().enumerate();
-    Ok(HttpRouteObject {
-        meta: scope.meta.clone(),
-        parents: parents(&spec.parent_refs, &path, scope)?,
-        hostnames: hostnames(&spec.hostnames, &path, scope)?,
-        rules: list
-            .map(|(index, one)| rule(one, &rules.index(index), scope))
-            .collect::<Result<_, _>>()?,
-    })
+    route_of(&spec.parent_refs, &spec.hostnames, &spec.rules, rule, scope)
 }
 
 fn rule(wire: &wire::GrpcRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Rule, Fault> {
-    if wire.session_persistence.is_some() {
-        let path = path.field("sessionPersistence");
-        return Err(scope.fault(&path, "not supported yet"));
-    }
-    let list = path.field("matches");
-    let alternatives = wire.matches.iter().enumerate();
-    let mut matches: Vec<Match> = alternatives
-        .map(|(index, one)| grpc_match(one, &list.index(index), scope))
-        .collect::<Result<_, _>>()?;
-    if matches.is_empty() {
-        matches.push(everything());
-    }
+    without_sessions(wire.session_persistence.as_ref(), path, scope)?;
+    let matches = matches_of(&wire.matches, grpc_match, path, scope)?;
     let filters: Vec<_> = wire.filters.iter().map(filter).collect();
     let backends: Vec<_> = wire.backend_refs.iter().map(backend).collect();
     rule_of(matches, &filters, &backends, path, scope)
@@ -94,9 +75,13 @@ fn method_match(
             PathMatch::Regex(regex(&format!("/[^/]+/{method}"), path, scope)?)
         }
         (service, method) => {
-            let service = service.as_deref().unwrap_or("[^/]+");
-            let method = method.as_deref().unwrap_or(".+");
-            PathMatch::Regex(regex(&format!("/{service}/{method}"), path, scope)?)
+            // Each by itself, so that an alternative in one does not reach into the other. Differs from Istio.
+            let whole = |text: std::sync::Arc<str>| regex(&text, path, scope);
+            let service = service.map(whole).transpose()?;
+            let method = method.map(whole).transpose()?;
+            let service = service.map_or("[^/]+".to_owned(), |text| format!("(?:{text})"));
+            let method = method.map_or(".+".to_owned(), |text| format!("(?:{text})"));
+            PathMatch::Regex(format!("/{service}/{method}").into())
         }
     };
     Ok(Match {

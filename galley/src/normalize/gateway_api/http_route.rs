@@ -11,6 +11,7 @@ use mesh_api::route::cors::CorsPolicy;
 use mesh_api::route::headers::HeaderOperations;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::retry::RetryPolicy;
+use serde_json::Value as Json;
 
 use super::filter::{MirrorTo, RequestRedirect, UrlRewrite, filter, header_filter};
 use super::parent::{Parent, hostnames, parents};
@@ -96,18 +97,61 @@ pub(in crate::normalize) fn normalize(
     spec: &wire::HttpRoute,
     scope: &Scope<'_>,
 ) -> Result<HttpRouteObject, Fault> {
+    route_of(&spec.parent_refs, &spec.hostnames, &spec.rules, rule, scope)
+}
+
+/// How one entry of a list is read.
+type Read<T, Entry> = fn(&Entry, &FieldPath<'_>, &Scope<'_>) -> Result<T, Fault>;
+
+/// A route of requests, each of whose rules is read by `rule`.
+pub(super) fn route_of<Entry>(
+    refs: &[wire::ObjectRef],
+    hosts: &[String],
+    rules: &[Entry],
+    rule: Read<Rule, Entry>,
+    scope: &Scope<'_>,
+) -> Result<HttpRouteObject, Fault> {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
-    let rules = path.field("rules");
-    let list = spec.rules.iter().enumerate();
+    let list = path.field("rules");
+    let rules = rules.iter().enumerate();
     Ok(HttpRouteObject {
         meta: scope.meta.clone(),
-        parents: parents(&spec.parent_refs, &path, scope)?,
-        hostnames: hostnames(&spec.hostnames, &path, scope)?,
-        rules: list
-            .map(|(index, one)| rule(one, &rules.index(index), scope))
+        parents: parents(refs, &path, scope)?,
+        hostnames: hostnames(hosts, &path, scope)?,
+        rules: rules
+            .map(|(index, one)| rule(one, &list.index(index), scope))
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// `matches` of the rule at `path`; one of everything where there is none.
+pub(super) fn matches_of<Entry>(
+    matches: &[Entry],
+    read: Read<Match, Entry>,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<Vec<Match>, Fault> {
+    if matches.is_empty() {
+        return Ok(vec![everything()]);
+    }
+    let list = path.field("matches");
+    let matches = matches.iter().enumerate();
+    matches
+        .map(|(index, one)| read(one, &list.index(index), scope))
+        .collect()
+}
+
+/// Refuses `sessionPersistence` of the rule at `path`.
+pub(super) fn without_sessions(
+    wire: Option<&Json>,
+    path: &FieldPath<'_>,
+    scope: &Scope<'_>,
+) -> Result<(), Fault> {
+    match wire {
+        Some(_) => Err(scope.fault(&path.field("sessionPersistence"), "not supported yet")),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn port(
@@ -121,18 +165,8 @@ pub(super) fn port(
 }
 
 fn rule(wire: &wire::HttpRule, path: &FieldPath<'_>, scope: &Scope<'_>) -> Result<Rule, Fault> {
-    if wire.session_persistence.is_some() {
-        let path = path.field("sessionPersistence");
-        return Err(scope.fault(&path, "not supported yet"));
-    }
-    let list = path.field("matches");
-    let alternatives = wire.matches.iter().enumerate();
-    let mut matches: Vec<Match> = alternatives
-        .map(|(index, one)| http_match(one, &list.index(index), scope))
-        .collect::<Result<_, _>>()?;
-    if matches.is_empty() {
-        matches.push(everything());
-    }
+    without_sessions(wire.session_persistence.as_ref(), path, scope)?;
+    let matches = matches_of(&wire.matches, http_match, path, scope)?;
     let timeouts = wire.timeouts.clone().unwrap_or_default();
     let limit = |limit: Option<crate::decode::jsonpb::GoDuration>| {
         limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())

@@ -5,9 +5,10 @@
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use serde_json::Value;
+use mesh_api::diagnostic::Severity;
+use serde_json::{Value, json};
 
 use super::{
     charts::Charts,
@@ -22,6 +23,9 @@ pub const GATEWAY: &str = "istio-ingressgateway";
 
 /// The key under which the gateway's values stand.
 const GATEWAY_KEY: &str = "gateway";
+
+/// The key of the settings in their ConfigMap.
+const MESH_CONFIG_KEY: &str = "mesh";
 
 /// What is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -119,10 +123,14 @@ impl PlanArgs {
 }
 
 impl Plan {
-    /// Renders everything once, so that wrong values are refused before anything is changed.
+    /// Renders everything once, so that wrong values are refused before anything is changed: by the charts' schemas,
+    /// and by the control plane's own rules for its settings.
     pub async fn check(&self, helm: &Helm) -> Result<()> {
         for release in self.releases() {
-            release.render(helm).await?;
+            let manifests = release.render(helm).await?;
+            if *release == self.control_plane {
+                check_mesh_config(&manifests)?;
+            }
         }
         Ok(())
     }
@@ -176,6 +184,39 @@ pub fn control_plane(revision: &str) -> String {
         "" | "default" => "istiod".to_owned(),
         revision => format!("istiod-{revision}"),
     }
+}
+
+/// Refuses settings that the control plane would refuse.
+fn check_mesh_config(manifests: &str) -> Result<()> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
+    let settings = documents
+        .iter()
+        .filter(|document| document["kind"] == "ConfigMap")
+        .filter_map(|document| document["data"][MESH_CONFIG_KEY].as_str());
+    let faults: Vec<String> = settings.flat_map(faults).collect();
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+/// What is wrong with settings, by the names that they have among the values.
+fn faults(settings: &str) -> Vec<String> {
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {MESH_CONFIG_KEY: settings},
+    });
+    let (documents, _) = galley::manifest::parse("", &map.to_string());
+    let findings = galley::check_documents(documents).into_iter();
+    findings
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| {
+            let field = finding.field.replacen("data.mesh", "meshConfig", 1);
+            let suggestion = finding.suggestion;
+            let suggestion = suggestion.map_or_else(String::new, |text| format!(" ({text})"));
+            format!("{field}: {}{suggestion}", finding.message)
+        })
+        .collect()
 }
 
 /// The control plane's values, and the gateway's.
@@ -250,6 +291,30 @@ mod tests {
         for args in [skipped, minimal] {
             assert_eq!(args.plan(&charts).unwrap().gateway, None);
         }
+    }
+
+    #[test]
+    fn settings_that_the_control_plane_would_refuse_are_refused() {
+        let settings = |mesh: &str| {
+            let other = json!({"apiVersion": "v1", "kind": "ServiceAccount"});
+            let map = json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "istio-canary", "namespace": "mesh"},
+                "data": {"mesh": mesh},
+            });
+            let rendered = check_mesh_config(&format!("---\n{other}\n---\n{map}\n"));
+            rendered.map_err(|error| error.to_string())
+        };
+        assert_eq!(settings("accessLogFile: /dev/stdout"), Ok(()));
+        assert_eq!(
+            settings("accesLogFile: a\ndefaultConfig: {concurrency: many}"),
+            Err(
+                "meshConfig.accesLogFile: unknown field \"accesLogFile\" (did you mean \"accessLogFile\"?)\n\
+                 meshConfig.defaultConfig.concurrency: expected a number, found a string (\"many\")"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

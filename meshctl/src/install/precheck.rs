@@ -64,9 +64,20 @@ pub async fn run(client: &Client, helm: &Helm, namespace: &str) -> Result<Vec<Ch
         Err(error) => Check::bad(format!("{error:#}")),
     });
     checks.push(permissions(client, namespace).await?);
-    checks.extend(present(client).await?);
-    checks.extend(foreign_control_plane(client, namespace).await?);
+    let definitions = present(client).await;
+    let control_planes = foreign_control_plane(client, namespace).await;
+    for looked_at in [definitions, control_planes] {
+        checks.extend(looked_at.unwrap_or_else(|error| vec![not_seen(&error)]));
+    }
     Ok(checks)
+}
+
+/// What could not be looked at is an obstacle, and none to looking at the rest.
+fn not_seen(error: &anyhow::Error) -> Check {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => Check::bad(format!("{error}: {}", status.message)),
+        _ => Check::bad(format!("{error:#}")),
+    }
 }
 
 async fn version(client: &Client) -> Result<Check> {
@@ -139,4 +150,22 @@ async fn foreign_control_plane(client: &Client, namespace: &str) -> Result<Vec<C
         }
     };
     Ok(foreign.map(check).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_api_servers_words() {
+        let status = Status::failure("weak may not list them", "Forbidden").with_code(403);
+        let refused = Err::<(), _>(kube::Error::Api(Box::new(status)));
+        let error = refused
+            .context("the definitions cannot be listed")
+            .unwrap_err();
+        let expected = "the definitions cannot be listed: weak may not list them";
+        assert_eq!(not_seen(&error), Check::bad(expected));
+    }
 }

@@ -1,5 +1,6 @@
 //! The cases, in the order they run.
 
+mod api_server;
 mod authority;
 mod authorization;
 mod bad_input;
@@ -166,6 +167,13 @@ pub const ALL: &[Case] = &[
         run: authority::run,
     },
     Case {
+        name: "api-server",
+        about: "the API server and etcd are killed and come back; no request fails, and nothing is lost",
+        data_planes: WEFT,
+        places: Places::Disposable,
+        run: api_server::run,
+    },
+    Case {
         name: "permissions",
         about: "the mesh's accounts use every permission that they have, and lack none",
         data_planes: WEFT,
@@ -201,6 +209,8 @@ pub const BOOKINFO_FILES: &[&str] = &[
 /// Files of tcp-echo that cases use, by name.
 pub const TCP_ECHO_FILES: &[&str] = &["tcp-echo-services", "tcp-echo-all-v1", "tcp-echo-20-v2"];
 
+/// What the product page answers with by asking reviews.
+const REVIEWS: &str = "/api/v1/products/0/reviews";
 /// The version of reviews in an answer that names the pod.
 const REVIEWS_VERSION: &str = r#"body:podname": ?"reviews-(v[0-9])"#;
 /// The version of the echo server in its answers.
@@ -232,6 +242,16 @@ fn open_bookinfo(mesh: &mut Mesh) -> Result<()> {
 /// Waits until `probe` finds what it wants.
 fn in_force(what: &str, probe: impl FnMut() -> Result<()>) -> Result<()> {
     poll::until(what, poll::IN_FORCE, probe)
+}
+
+/// Versions of reviews, all of them and no others, answer through the gateway.
+fn answered_by(mesh: &Mesh, versions: &[&str]) -> Result<()> {
+    let report = mesh
+        .ingress(REVIEWS)
+        .count(30)
+        .group_by(REVIEWS_VERSION)
+        .send()?;
+    crate::assert::only(&report, versions)
 }
 
 /// Every request failed without an HTTP answer, as when the other side resets the connection.

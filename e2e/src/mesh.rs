@@ -211,12 +211,16 @@ impl Mesh {
         })
     }
 
+    /// What the control plane counts, in Prometheus's text format.
+    pub fn control_plane_metrics(&self) -> Result<String> {
+        let url = "http://istiod.istio-system:15014/metrics";
+        let metrics = self.from("apps/client", url)?.send()?;
+        Ok(metrics.first()?.body.clone())
+    }
+
     /// No proxy has rejected what the control plane sent, and no Envoy has complained about a field.
     pub fn no_rejections(&self) -> Result<()> {
-        let metrics = self
-            .from("apps/client", "http://istiod.istio-system:15014/metrics")?
-            .send()?;
-        for line in metrics.first()?.body.lines() {
+        for line in self.control_plane_metrics()?.lines() {
             let rejected = line.starts_with("pilot_total_xds_rejects")
                 || line.starts_with("pilot_xds_cds_reject")
                 || line.starts_with("pilot_xds_lds_reject")

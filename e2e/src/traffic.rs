@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
+use crate::assert;
+
 /// What came back; the same JSON as the client prints.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Report {
@@ -190,9 +192,16 @@ impl Running {
         self.report()
     }
 
-    /// Whether it is still sending.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Makes `change` while it is sending, tells it to stop, and asks that it sent until then and that every request was
+    /// answered with 200.
+    pub fn during(mut self, change: impl FnOnce() -> Result<()>) -> Result<Report> {
+        let changed = change();
+        let lasted = matches!(self.child.try_wait(), Ok(None));
+        let report = self.finish()?;
+        changed?;
+        ensure!(lasted, "the load ended before the change");
+        assert::all(&report, "200")?;
+        Ok(report)
     }
 }
 

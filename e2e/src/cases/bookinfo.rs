@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{REVIEWS_VERSION, open_bookinfo};
+use super::{REVIEWS, REVIEWS_VERSION, open_bookinfo};
 use crate::{assert, mesh::Mesh};
 
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
@@ -61,7 +61,7 @@ fn api(mesh: &Mesh) -> Result<()> {
     for (path, part) in [
         ("/api/v1/products", "The Comedy of Errors"),
         ("/api/v1/products/0", "William Shakespeare"),
-        ("/api/v1/products/0/reviews", "Reviewer1"),
+        (REVIEWS, "Reviewer1"),
         ("/api/v1/products/0/ratings", "Reviewer2"),
     ] {
         let report = mesh.ingress(path).count(5).send()?;
@@ -85,7 +85,7 @@ fn unrouted(mesh: &Mesh) -> Result<()> {
 
 fn all_versions(mesh: &Mesh) -> Result<()> {
     let report = mesh
-        .ingress("/api/v1/products/0/reviews")
+        .ingress(REVIEWS)
         .count(100)
         .concurrency(4)
         .group_by(REVIEWS_VERSION)

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{ECHO_VERSION, REVIEWS_VERSION, open_bookinfo};
+use super::{ECHO_VERSION, REVIEWS, REVIEWS_VERSION, open_bookinfo};
 use crate::{assert, mesh::Mesh};
 
 /// In a mixed mesh these run Envoy, and all others our proxy.
@@ -17,7 +17,7 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     open_bookinfo(mesh)?;
     // Envoy to both, and with v2 and v3 both on to Envoy.
     let report = mesh
-        .ingress("/api/v1/products/0/reviews")
+        .ingress(REVIEWS)
         .count(300)
         .concurrency(4)
         .group_by(REVIEWS_VERSION)

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::{Step, in_force, open_bookinfo, take_steps};
+use super::{REVIEWS, Step, in_force, open_bookinfo, take_steps};
 use crate::{assert, mesh::Mesh, poll};
 
 /// Requests for each second.
@@ -16,7 +16,6 @@ const CONCURRENCY: u64 = 32;
 /// A bound for each run; it is ended earlier.
 const LOAD_SECONDS_MAX: u64 = 400;
 const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(180);
-const PATH: &str = "/api/v1/products/0/reviews";
 const BOOKINFO: [&str; 6] = [
     "productpage-v1",
     "details-v1",
@@ -55,23 +54,19 @@ fn replaced_under_load(mesh: &Mesh, namespace: &str, deployments: &[&str]) -> Re
 /// Makes `change` while requests arrive, then asks that none failed.
 fn under_load(mesh: &Mesh, change: impl FnOnce() -> Result<()>) -> Result<()> {
     in_force("the product page", || {
-        assert::all(&mesh.ingress(PATH).count(10).send()?, "200")
+        assert::all(&mesh.ingress(REVIEWS).count(10).send()?, "200")
     })?;
-    let mut load = mesh
-        .ingress(PATH)
+    let load = mesh
+        .ingress(REVIEWS)
         .with("--rate", RATE)
         .with("--duration", LOAD_SECONDS_MAX)
         .concurrency(CONCURRENCY)
         .start()?;
-    let changed = change();
-    let lasted = load.is_running();
-    let report = load.finish()?;
-    changed?;
-    ensure!(lasted, "the load ended before the change");
-    assert::all(&report, "200")
+    load.during(change).map(drop)
 }
 
-fn replace(mesh: &Mesh, namespace: &str, deployment: &str) -> Result<()> {
+/// Replaces the pods of a deployment, and waits until none of the old ones is there.
+pub(super) fn replace(mesh: &Mesh, namespace: &str, deployment: &str) -> Result<()> {
     let pods = format!("{namespace}/{deployment}-");
     let before: BTreeSet<String> = mesh.pods(&pods)?.into_iter().map(|pod| pod.name).collect();
     mesh.cluster().restart(namespace, deployment)?;

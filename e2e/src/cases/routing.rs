@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{JASON, PROBES, REVIEWS_VERSION, in_force, open_bookinfo};
+use super::{JASON, PROBES, REVIEWS, REVIEWS_VERSION, in_force, open_bookinfo};
 use crate::{
     assert,
     mesh::Mesh,
@@ -90,7 +90,7 @@ pub(super) fn traffic_shifting(mesh: &mut Mesh) -> Result<()> {
 
 /// Requests for reviews as the product page makes them.
 fn reviews(mesh: &Mesh, count: u64) -> Traffic<'_> {
-    mesh.ingress("/api/v1/products/0/reviews")
+    mesh.ingress(REVIEWS)
         .count(count)
         .concurrency(CONCURRENCY)
         .group_by(REVIEWS_VERSION)

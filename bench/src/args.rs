@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
     /// Where the Weft proxy is.
-    #[arg(long, default_value = "target/dist")]
+    #[arg(long, default_value = "target/release")]
     pub bin_dir: PathBuf,
     /// The Envoy to compare with.
     #[arg(long, env = "WEFT_ENVOY", default_value = "envoy")]

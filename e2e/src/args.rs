@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long = "case", value_delimiter = ',')]
     pub cases: Vec<String>,
     /// Where the mesh's binaries are.
-    #[arg(long, default_value = "target/debug")]
+    #[arg(long, default_value = "target/quick")]
     pub bin_dir: PathBuf,
     /// The Envoy binary.
     #[arg(long, env = "WEFT_ENVOY")]

@@ -19,3 +19,6 @@ pub mod server;
 
 mod peer;
 mod san;
+mod stream;
+
+pub use stream::MaybeTls;

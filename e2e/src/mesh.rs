@@ -211,6 +211,11 @@ impl Mesh {
         })
     }
 
+    /// What `kubectl` answers; an error where it fails.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.cluster.tool("kubectl", args)?.ok()
+    }
+
     /// What the control plane counts, in Prometheus's text format.
     pub fn control_plane_metrics(&self) -> Result<String> {
         let url = "http://istiod.istio-system:15014/metrics";

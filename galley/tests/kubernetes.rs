@@ -6,6 +6,7 @@ mod exchange;
 mod server;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use mesh_api::snapshot::Snapshot;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +58,17 @@ impl Running {
             .wait_for(|snapshot| condition(snapshot));
         let snapshot = timeout(PATIENCE, wait).await.expect("the snapshot comes");
         snapshot.unwrap().clone()
+    }
+
+    /// Writes statuses until the end, while it leads; whether it does is the sender's to say.
+    fn write_status(
+        &self,
+        leads: bool,
+    ) -> (watch::Sender<bool>, JoinHandle<Result<(), Infallible>>) {
+        let (lead, leader) = watch::channel(leads);
+        let reports = self.galley.reports.clone();
+        let writer = StatusWriter::new(self.server.client(), reports, leader, "istiod-1".into());
+        (lead, tokio::spawn(writer.run(self.shutdown.clone())))
     }
 
     async fn stop(self) {
@@ -274,10 +287,7 @@ async fn a_route_is_read_in_the_version_that_is_served() {
             "rules": [{"backendRefs": [{"name": "reviews", "port": 9080}]}],
         },
     });
-    let (_lead, leader) = watch::channel(true);
-    let reports = running.galley.reports.clone();
-    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
-    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let (_lead, writing) = running.write_status(true);
     running.server.put("tcproutes", route);
     running
         .server
@@ -326,10 +336,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_for_lists() {
 #[tokio::test]
 async fn the_leader_writes_status_once_and_announces_quarantine() {
     let running = start(cluster()).await;
-    let (lead, leader) = watch::channel(false);
-    let reports = running.galley.reports.clone();
-    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
-    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let (lead, writing) = running.write_status(false);
     lead.send_replace(true);
     let condition = |status: &Value| status["conditions"][0]["reason"].clone();
     let first = running.server.written("virtualservices", "reviews").await;
@@ -369,10 +376,7 @@ async fn a_gateway_gets_its_proxy_and_its_status() {
         }),
     );
     let running = start(server).await;
-    let (_lead, leader) = watch::channel(true);
-    let reports = running.galley.reports.clone();
-    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
-    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let (_lead, writing) = running.write_status(true);
     let class = running.server.object("gatewayclasses", "", "istio").await;
     assert_eq!(
         class["spec"]["controllerName"],
@@ -430,10 +434,7 @@ async fn a_gateway_class_of_somebody_else_stays() {
         }),
     );
     let running = start(server).await;
-    let (_lead, leader) = watch::channel(true);
-    let reports = running.galley.reports.clone();
-    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
-    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let (_lead, writing) = running.write_status(true);
     // Written after classes have been looked at.
     running.server.written("virtualservices", "reviews").await;
     let class = running.server.object("gatewayclasses", "", "istio").await;
@@ -448,10 +449,7 @@ async fn a_gateway_class_that_may_not_be_made_keeps_nobody_from_its_status() {
     server.install("gatewayclasses", "gateway.networking.k8s.io", &["v1"]);
     server.forbid("gatewayclasses");
     let running = start(server).await;
-    let (_lead, leader) = watch::channel(true);
-    let reports = running.galley.reports.clone();
-    let writer = StatusWriter::new(running.server.client(), reports, leader, "istiod-1".into());
-    let writing = tokio::spawn(writer.run(running.shutdown.clone()));
+    let (_lead, writing) = running.write_status(true);
     running.server.written("virtualservices", "reviews").await;
     running.stop().await;
     writing.await.unwrap().unwrap();

@@ -51,15 +51,16 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     changes_are_taken(mesh)
 }
 
-/// How often services, listeners and routes were sent to proxies.
+/// How often clusters, listeners and routes were sent to proxies.
 fn pushes(mesh: &Mesh) -> Result<Vec<String>> {
     let metrics = mesh.control_plane_metrics()?;
-    let counters = metrics.lines().filter(|line| {
-        let types =
-            ["cds", "lds", "rds"].map(|name| format!("pilot_xds_pushes{{type=\"{name}\"}}"));
-        types.iter().any(|prefix| line.starts_with(prefix))
-    });
-    Ok(counters.map(str::to_owned).collect())
+    let counter = |name| {
+        let counter = format!("pilot_xds_pushes{{type=\"{name}\"}}");
+        let line = metrics.lines().find(|line| line.starts_with(&counter));
+        line.map(str::to_owned)
+            .with_context(|| format!("no {counter}"))
+    };
+    ["cds", "lds", "rds"].into_iter().map(counter).collect()
 }
 
 fn outage(mesh: &mut Mesh) -> Result<()> {
@@ -97,7 +98,7 @@ fn api_server(mesh: &Mesh) -> Result<[String; 2]> {
         "component=kube-apiserver",
     ];
     let path = "jsonpath={.items[0].spec.nodeName} {.items[0].spec.containers[0].image}";
-    let said = kubectl(mesh, &[&get[..], &["--output", path]].concat())?;
+    let said = mesh.kubectl(&[&get[..], &["--output", path]].concat())?;
     let found = said
         .split_once(' ')
         .context("the API server is not a pod")?;
@@ -150,10 +151,6 @@ fn changes_are_taken(mesh: &mut Mesh) -> Result<()> {
     in_force("a route from after the return", || {
         answered_by(mesh, &["v1"])
     })
-}
-
-fn kubectl(mesh: &Mesh, args: &[&str]) -> Result<String> {
-    mesh.cluster().tool("kubectl", args)?.ok()
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn switched(mesh: &Mesh, enabled: bool) -> Result<()> {
     poll::until("settings in force", SETTINGS_TIMEOUT, || {
         let pod = ["run", "probe", "-n", "apps", "--image=probe"];
         let args = [&pod[..], &["--dry-run=server", "--output=json"]].concat();
-        let pod = mesh.cluster().tool("kubectl", &args)?.ok()?;
+        let pod = mesh.kubectl(&args)?;
         let validated = pod.contains("istio-validation");
         ensure!(validated == enabled, "the injector does not know them");
         Ok(())
@@ -82,7 +82,7 @@ fn restricted(mesh: &mut Mesh) -> Result<()> {
     poll::until("the pod", START_TIMEOUT, || mesh.pod(GUARDED))?;
     let init = "jsonpath={.items[*].spec.initContainers[*].name}";
     let get = ["get", "pods", "-n", "restricted", "--output", init];
-    let init = mesh.cluster().tool("kubectl", &get)?.ok()?;
+    let init = mesh.kubectl(&get)?;
     ensure!(init == "istio-validation istio-proxy", "it has {init}");
     in_force("requests that both proxies see", || {
         let report = mesh.from(CLIENT, URL)?.count(5).send()?;
@@ -115,17 +115,17 @@ fn agent_runs_where(mesh: &Mesh, node_selector: &str) -> Result<()> {
     let patch =
         format!("{{\"spec\":{{\"template\":{{\"spec\":{{\"nodeSelector\":{node_selector}}}}}}}}}");
     let args = [&["patch"], &AGENT[..], &["--patch", &patch]].concat();
-    mesh.cluster().tool("kubectl", &args)?.ok().map(drop)
+    mesh.kubectl(&args).map(drop)
 }
 
 fn waits(mesh: &Mesh) -> Result<()> {
     let delete = ["delete", "pods", "-n", "restricted", "-l", "app=guarded"];
-    mesh.cluster().tool("kubectl", &delete)?.ok()?;
+    mesh.kubectl(&delete)?;
     poll::until("the event that says so", START_TIMEOUT, || {
         let events = ["get", "events", "-n", "restricted", "--output=json"];
         let selector = ["--field-selector", "reason=FailedCreatePodSandBox"];
         let events = [&events[..], &selector].concat();
-        let said = mesh.cluster().tool("kubectl", &events)?.ok()?;
+        let said = mesh.kubectl(&events)?;
         assert::contains(&said, "waits for the mesh's node agent")
     })?;
     let pods = mesh.pods(GUARDED)?;

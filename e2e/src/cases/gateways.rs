@@ -273,7 +273,7 @@ fn gateway_api(mesh: &mut Mesh) -> Result<()> {
 
 fn get(mesh: &Mesh, kind: &str, name: &str) -> Result<Value> {
     let args = ["get", kind, name, "--namespace=apps", "--output=json"];
-    let out = mesh.cluster().tool("kubectl", &args)?.ok()?;
+    let out = mesh.kubectl(&args)?;
     serde_json::from_str(&out).context("not JSON")
 }
 

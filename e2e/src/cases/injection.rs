@@ -51,7 +51,7 @@ fn created(mesh: &Mesh, pod: &str) -> Result<Value> {
     let file = mesh.scratch_file(pod)?;
     let file = file.to_string_lossy();
     let args = ["create", "--dry-run=server", "--output=json", "-f", &file];
-    let said = mesh.cluster().tool("kubectl", &args)?.ok()?;
+    let said = mesh.kubectl(&args)?;
     let mut pod: Value = serde_json::from_str(&said)?;
     let metadata = pod["metadata"].as_object_mut();
     let metadata = metadata.context("a pod has metadata")?;

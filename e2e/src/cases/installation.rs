@@ -97,10 +97,10 @@ fn remains(mesh: &Mesh) -> Result<Vec<String>> {
                          validatingwebhookconfigurations,customresourcedefinitions,poddisruptionbudgets,\
                          horizontalpodautoscalers";
     let get = ["get", KINDS, "--all-namespaces", "--output=name"];
-    let all = mesh.cluster().tool("kubectl", &get)?.ok()?;
+    let all = mesh.kubectl(&get)?;
     let mut left: BTreeSet<&str> = all.lines().filter(|name| name.contains("istio")).collect();
     let labelled = [&get[..], &["--selector=app.kubernetes.io/part-of=weft"]].concat();
-    let labelled = mesh.cluster().tool("kubectl", &labelled)?.ok()?;
+    let labelled = mesh.kubectl(&labelled)?;
     left.extend(labelled.lines());
     // Where the kind is known at all.
     let classes = ["get", "gatewayclasses", "--output=name"];
@@ -120,7 +120,7 @@ fn installed(mesh: &mut Mesh, values: &str) -> Result<()> {
 /// New pods of bookinfo, with or without a proxy.
 fn restarted(mesh: &Mesh, meshed: bool) -> Result<()> {
     let restart = ["rollout", "restart", "deployment", "-n", "default"];
-    mesh.cluster().tool("kubectl", &restart)?.ok()?;
+    mesh.kubectl(&restart)?;
     poll::until("new pods of bookinfo", RESTART_TIMEOUT, || {
         let pods = mesh.pods("default/")?;
         ensure!(!pods.is_empty(), "there are none");

@@ -50,7 +50,7 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     let [first, second] = REFUSED.map(|regex| ONE_OF_EACH.replace("${REGEX}", regex));
     mesh.apply(&first)?;
     poll::until("an event about the route", TIMEOUT, || {
-        let events = kubectl(mesh, &["get", "events", "-n", "outside", "-o", "json"])?;
+        let events = mesh.kubectl(&["get", "events", "-n", "outside", "-o", "json"])?;
         ensure!(events.contains(REFUSED[0]), "no event names the expression");
         Ok(())
     })?;
@@ -65,15 +65,16 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
 fn roles(mesh: &Mesh) -> Result<Value> {
     let ours = "--selector=app.kubernetes.io/part-of=weft";
     let kinds = "clusterroles,roles";
-    let roles = kubectl(mesh, &["get", kinds, "-A", ours, "-o", "json"])?;
+    let roles = mesh.kubectl(&["get", kinds, "-A", ours, "-o", "json"])?;
     serde_json::from_str(&roles).context("roles are not JSON")
 }
 
 fn requests(mesh: &Mesh) -> Result<Vec<Request>> {
     let selector = format!("--selector={CONTROL_PLANE_NODE}");
-    let node = kubectl(mesh, &["get", "nodes", &selector, "-o", "name"])?;
+    let node = mesh.kubectl(&["get", "nodes", &selector, "-o", "name"])?;
     let path = format!("/api/v1/{}/{LOG}", node.trim().replace("node/", "nodes/"));
-    let log = kubectl(mesh, &["get", "--raw", &path])
+    let log = mesh
+        .kubectl(&["get", "--raw", &path])
         .context("the API server writes no audit log as in e2e/kind/kind.yaml")?;
     Request::read_all(&log)
 }
@@ -95,10 +96,6 @@ fn judge(granted: &BTreeSet<Permission>, requests: &[Request], excused: &[Excuse
         "excused, but not granted or used: {stale:#?}"
     );
     Ok(())
-}
-
-fn kubectl(mesh: &Mesh, args: &[&str]) -> Result<String> {
-    mesh.cluster().tool("kubectl", args)?.ok()
 }
 
 #[cfg(test)]

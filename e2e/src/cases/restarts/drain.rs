@@ -74,19 +74,16 @@ fn drain_the_gateways_node(mesh: &Mesh, guarded: &[Guarded]) -> Result<()> {
             })
         })
     });
-    let opened = kubectl(mesh, &["uncordon", &node]);
-    drained.and(opened)
+    let opened = mesh.kubectl(&["uncordon", &node]);
+    drained.and(opened).map(drop)
 }
 
 /// Keeps new pods from a node, and evicts those that are there as far as disruption budgets let it.
 fn drain(mesh: &Mesh, node: &str) -> Result<()> {
     let timeout = format!("--timeout={}s", REPLACEMENT_TIMEOUT.as_secs());
     let evicted = ["--ignore-daemonsets", "--delete-emptydir-data"];
-    kubectl(mesh, &[&["drain", node, &timeout], &evicted[..]].concat())
-}
-
-fn kubectl(mesh: &Mesh, args: &[&str]) -> Result<()> {
-    mesh.cluster().tool("kubectl", args)?.ok().map(drop)
+    let args = [&["drain", node, &timeout], &evicted[..]].concat();
+    mesh.kubectl(&args).map(drop)
 }
 
 impl Guarded {
@@ -111,7 +108,8 @@ impl Guarded {
     fn scale(&self, mesh: &Mesh, replicas: usize) -> Result<()> {
         let replicas = format!("--replicas={replicas}");
         let deployment = ["scale", "deployment", self.deployment, &replicas];
-        kubectl(mesh, &[&deployment[..], &["-n", self.namespace]].concat())
+        mesh.kubectl(&[&deployment[..], &["-n", self.namespace]].concat())
+            .map(drop)
     }
 
     /// Deployments of bookinfo are named after the labels `app` and `version` of their pods, the others after `app`.

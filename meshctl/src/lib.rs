@@ -10,4 +10,5 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod install;
+pub mod mesh_config;
 pub mod output;

@@ -8,10 +8,9 @@ use anyhow::{Context, Result};
 use injector::{InjectorConfig, values::Values};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use mesh_api::mesh_config::MeshConfig;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::cluster::kubernetes::KubernetesCluster;
+use crate::{cluster::kubernetes::KubernetesCluster, mesh_config};
 
 /// The first minor version of Kubernetes 1 that knows native sidecars.
 const NATIVE_SIDECARS: u32 = 29;
@@ -30,7 +29,8 @@ pub(super) async fn of_cluster(
     let injector = data(api.get(&name("istio-sidecar-injector")).await.map(Some)?);
     let text = |key| injector.get(key).map(String::as_str);
     let values = Values::parse(text("values"), text("config"))?;
-    let mesh = mesh_config(mesh.get("mesh").map(String::as_str), cluster.namespace())?;
+    let mesh = mesh.get(mesh_config::KEY).map_or("", String::as_str);
+    let mesh = mesh_config::read(mesh, "meshConfig", cluster.namespace())?;
     let mut config = InjectorConfig::of_mesh(&mesh);
     if !revision.is_empty() {
         config.revision = revision.to_owned();
@@ -48,9 +48,12 @@ pub(super) fn of_files(mesh: Option<&Path>, values: Option<&Path>) -> Result<Inj
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("cannot read \"{}\"", path.display()))
     };
-    let mesh = mesh.map(read).transpose()?;
-    let mut config = match &mesh {
-        Some(text) => InjectorConfig::of_mesh(&mesh_config(Some(text), "istio-system")?),
+    let mut config = match mesh {
+        Some(path) => {
+            let mesh = mesh_config::read(&read(path)?, "MeshConfig", "istio-system");
+            let unfit = || format!("\"{}\" is no mesh configuration", path.display());
+            InjectorConfig::of_mesh(&mesh.with_context(unfit)?)
+        }
         None => InjectorConfig::default(),
     };
     if let Some(path) = values {
@@ -67,28 +70,6 @@ fn data(config_map: Option<ConfigMap>) -> std::collections::BTreeMap<String, Str
     config_map
         .and_then(|config_map| config_map.data)
         .unwrap_or_default()
-}
-
-/// The mesh configuration as galley reads it, from a manifest with it alone.
-fn mesh_config(text: Option<&str>, root_namespace: &str) -> Result<MeshConfig> {
-    let default = MeshConfig {
-        root_namespace: root_namespace.into(),
-        ..MeshConfig::default()
-    };
-    let Some(text) = text else {
-        return Ok(default);
-    };
-    let manifest = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "istio", "namespace": root_namespace},
-        "data": {"mesh": text},
-    });
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.json");
-    fs::write(&file, manifest.to_string())?;
-    let (snapshot, _) = galley::load(&[file], default);
-    Ok(MeshConfig::clone(&snapshot.mesh))
 }
 
 async fn knows_native_sidecars(cluster: &KubernetesCluster) -> Result<bool> {
@@ -116,5 +97,17 @@ mod tests {
         let config = of_files(Some(&mesh), Some(&values)).unwrap();
         assert_eq!(config.trust_domain, "example.org");
         assert_eq!(config.image, "registry.test/proxy:1");
+    }
+
+    #[test]
+    fn a_file_that_the_control_plane_would_refuse_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mesh = dir.path().join("mesh.yaml");
+        fs::write(&mesh, "trustDomian: example.org\n").unwrap();
+        let error = of_files(Some(&mesh), None).unwrap_err();
+        let expected = "is no mesh configuration: MeshConfig.trustDomian: unknown field \"trustDomian\" (did you mean \
+                        \"trustDomain\"?)";
+        let said = format!("{error:#}");
+        assert!(said.ends_with(expected), "{said}");
     }
 }

@@ -17,17 +17,21 @@ node_image() {
     rm -rf "$context"
 }
 
-# Debian's packages as image weft-lab/base.
-node_base() {
+# Debian's packages in a directory.
+node_root() {
     local root=$cache/$kubernetes/root
-    if [ ! -e "$root/complete" ]; then
-        rm -rf "$root"
-        debootstrap --variant=minbase \
-            --include=containerd,runc,containernetworking-plugins,iptables,nftables,iproute2,socat \
-            bookworm "$root" >"$cache/debootstrap.log" || fail "debootstrap failed: see $cache/debootstrap.log"
-        touch "$root/complete"
-    fi
-    tar -C "$root" --exclude=./{dev,proc,sys,var/cache/apt,var/lib/apt/lists}/'*' -c . |
+    [ ! -e "$root/complete" ] || return 0
+    say "fetching the node's Debian packages ..."
+    rm -rf "$root"
+    debootstrap --variant=minbase \
+        --include=containerd,runc,containernetworking-plugins,iptables,nftables,iproute2,socat \
+        bookworm "$root" >"$cache/debootstrap.log" || fail "debootstrap failed: see $cache/debootstrap.log"
+    touch "$root/complete"
+}
+
+# The same as image weft-lab/base.
+node_base() {
+    tar -C "$cache/$kubernetes/root" --exclude=./{dev,proc,sys,var/cache/apt,var/lib/apt/lists}/'*' -c . |
         inside_daemon docker import - weft-lab/base >/dev/null
 }
 

@@ -55,8 +55,12 @@ pub struct ControlState {
     pub stop: Arc<Notify>,
 }
 
-/// Serves the API on `listener` until dropped.
-pub async fn serve(listener: UnixListener, state: ControlState) -> std::io::Result<()> {
+/// Serves the API on `listener` until `ended`, and then what has been asked before.
+pub async fn serve(
+    listener: UnixListener,
+    state: ControlState,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/objects", get(objects))
@@ -70,7 +74,9 @@ pub async fn serve(listener: UnixListener, state: ControlState) -> std::io::Resu
         .route("/v1/attach", get(attach))
         .route("/v1/down", post(down))
         .with_state(state);
-    axum::serve(listener, router).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(ended)
+        .await
 }
 
 type Answer<T> = Result<Json<T>, Refusal>;

@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, mount};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Notify, mpsc, oneshot, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -39,6 +39,9 @@ const DIRECTORY_QUIET: Duration = Duration::from_millis(50);
 
 /// Longest orderly end; afterwards the kernel ends what is left.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest wait for clients to take the answers to what they asked, the end itself among it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -111,6 +114,10 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         stop: stop.clone(),
     };
 
+    let (end, ended) = oneshot::channel::<()>();
+    let is_ended = async {
+        let _ = ended.await;
+    };
     let controller = Controller::new(wiring, defaults).run(command_inbox);
     let servers = async {
         let ingress = async {
@@ -121,7 +128,7 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         };
         tokio::select! {
             result = dns::serve(SocketAddr::from((ROUTER, 53)), zone_out) => result,
-            result = control::serve(listener, control_state) => result,
+            result = control::serve(listener, control_state, is_ended) => result,
             () = ingress => Ok(()),
         }
     };
@@ -131,10 +138,17 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         let _ = commands.send(Command::Shutdown(reply)).await;
         let _ = timeout(SHUTDOWN_TIMEOUT, done).await;
     };
+    let mesh = async {
+        tokio::select! {
+            () = controller => {}
+            () = ending => {}
+        }
+        let _ = end.send(());
+        sleep(ANSWER_TIMEOUT).await;
+    };
     tokio::select! {
-        () = controller => Ok(()),
+        () = mesh => Ok(()),
         result = servers => result.map_err(Into::into),
-        () = ending => Ok(()),
     }
 }
 

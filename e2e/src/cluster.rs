@@ -13,6 +13,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::args::Args;
 
+/// The namespace of the control plane and of the gateway.
+pub const SYSTEM: &str = "istio-system";
+
 /// A mesh's surroundings.
 pub trait Cluster {
     /// Applies a manifest.

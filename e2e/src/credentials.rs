@@ -7,8 +7,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-/// The namespace of gateways and of the control plane.
-const SYSTEM: &str = "istio-system";
+use crate::cluster::SYSTEM;
 
 /// A certificate authority that nobody knows but who is given its root.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);

@@ -3,10 +3,12 @@
 mod mesh;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::policy::Selector;
+use crate::template::custom::Templates;
 
 /// Settings of the injector. The defaults are Istio's.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +81,10 @@ pub struct InjectorConfig {
     pub include_outbound_ports: String,
     /// Exemption from it.
     pub exclude_outbound_ports: String,
+    /// The operator's own templates, and which of all a pod gets that does not ask.
+    pub templates: Templates,
+    /// The chart's values, for templates.
+    pub values: Arc<Value>,
 }
 
 impl Default for InjectorConfig {
@@ -121,6 +127,8 @@ impl Default for InjectorConfig {
             exclude_inbound_ports: String::new(),
             include_outbound_ports: String::new(),
             exclude_outbound_ports: String::new(),
+            templates: Templates::default(),
+            values: Arc::new(json!({})),
         }
     }
 }

@@ -10,11 +10,13 @@ use thiserror::Error;
 
 use crate::annotations::{AnnotationError, Annotations, OVERRIDES, STATUS};
 use crate::config::{INIT_CONTAINER, InjectorConfig, PROXY_CONTAINER, VALIDATION_CONTAINER};
-use crate::json::{array_mut, items, name, named, object_mut, string_map, text};
+use crate::json::{
+    CONTAINERS, array_mut, items, list_with, name, named, object_mut, string_map, text,
+};
 use crate::owner::Workload;
 use crate::policy::{self, Decision, Namespace, Policy};
 use crate::prometheus::{self, PrometheusError};
-use crate::template::{self, PROBERS, PROMETHEUS, Subject, UnknownTemplate};
+use crate::template::{self, PROBERS, PROMETHEUS, Subject, Template, TemplateError};
 use crate::{order, overlay, probe};
 use reinjection::Earlier;
 
@@ -30,9 +32,9 @@ pub enum InjectError {
     /// An annotation cannot be understood.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
-    /// The pod asks for a template that does not exist.
+    /// The pod's templates cannot be applied.
     #[error(transparent)]
-    Template(#[from] UnknownTemplate),
+    Template(#[from] TemplateError),
     /// The application's metrics endpoint cannot be merged.
     #[error(transparent)]
     Prometheus(#[from] PrometheusError),
@@ -98,7 +100,7 @@ fn inject(
     }
     let (user_pod, earlier) = reinjection::undo(original)?;
     let annotations = Annotations::parse(string_map(&user_pod["metadata"]["annotations"]), config)?;
-    let role = template::role(&annotations)?;
+    let templates = template::chosen(&annotations, config)?;
     let subject = Subject {
         pod: &user_pod,
         namespace: &namespace.name,
@@ -106,15 +108,23 @@ fn inject(
         annotations: &annotations,
         config,
     };
-    let rendered = template::render(role, &subject);
-
     let mut pod = user_pod.clone();
-    overlay::merge(&mut pod, &rendered);
+    let rendered = template::apply(&templates, &subject, &mut pod)?;
     let overrides = reapply_overrides(&mut pod, &user_pod, &rendered);
     exempt_own_user(&mut pod, &overrides);
     let mut warnings = annotations.warnings();
     warnings.extend(dns_warning(&user_pod));
-    finish_environment(&mut pod, &annotations, &earlier, &mut warnings)?;
+    if list_with(&rendered["spec"], PROXY_CONTAINER).is_some() {
+        let customized = templates
+            .iter()
+            .any(|template| matches!(template, Template::Custom(_)));
+        // A template of the operator may switch these off by the pod's annotations, as the pod's author may.
+        let annotations = match customized {
+            true => &Annotations::parse(string_map(&pod["metadata"]["annotations"]), config)?,
+            false => &annotations,
+        };
+        finish_environment(&mut pod, annotations, &earlier, &mut warnings)?;
+    }
     leave_notes(&mut pod, &rendered, overrides, config);
     order::arrange(&mut pod, annotations.holds_application(config));
     Ok((pod, warnings))
@@ -123,9 +133,9 @@ fn inject(
 /// Lays the user's own version of an injected container over ours; returns what was laid over.
 fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Value {
     let mut overrides = json!({});
-    for list in ["containers", "initContainers"] {
+    for list in CONTAINERS {
         for injected in items(&rendered["spec"], list) {
-            let own = ["containers", "initContainers"]
+            let own = CONTAINERS
                 .into_iter()
                 .find_map(|list| named(items(&user_pod["spec"], list), name(injected)));
             let Some(own) = own else { continue };
@@ -148,7 +158,7 @@ fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Val
 
 /// The capture rules exempt the proxy by its user, so they must know the user's choice of one.
 fn exempt_own_user(pod: &mut Value, overrides: &Value) {
-    let own = ["containers", "initContainers"]
+    let own = CONTAINERS
         .into_iter()
         .find_map(|list| named(items(overrides, list), PROXY_CONTAINER));
     let Some(user) = own.and_then(|own| own["securityContext"]["runAsUser"].as_u64()) else {
@@ -198,11 +208,9 @@ fn finish_environment(
 
 fn set_proxy_variable(pod: &mut Value, variable: &str, value: &str) {
     let env = json!([{"name": variable, "value": value}]);
-    for list in ["containers", "initContainers"] {
-        if named(items(&pod["spec"], list), PROXY_CONTAINER).is_some() {
-            let patch = json!({list: [{"name": PROXY_CONTAINER, "env": env}]});
-            return overlay::merge(&mut pod["spec"], &patch);
-        }
+    if let Some(list) = list_with(&pod["spec"], PROXY_CONTAINER) {
+        let patch = json!({list: [{"name": PROXY_CONTAINER, "env": env}]});
+        overlay::merge(&mut pod["spec"], &patch);
     }
 }
 

@@ -56,6 +56,16 @@ pub(crate) fn named<'a>(list: &'a [Value], wanted: &str) -> Option<&'a Value> {
     list.iter().find(|item| name(item) == wanted)
 }
 
+/// The lists of a pod's containers.
+pub(crate) const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+
+/// That of the lists which has a container of this `name`.
+pub(crate) fn list_with(spec: &Value, wanted: &str) -> Option<&'static str> {
+    CONTAINERS
+        .into_iter()
+        .find(|list| named(items(spec, list), wanted).is_some())
+}
+
 /// Merges `overlay` into `base`: maps key by key, everything else replaced (RFC 7386 without its nulls).
 pub(crate) fn merge_deep(base: &mut Value, overlay: &Value) {
     match (base, overlay) {

@@ -1,7 +1,8 @@
 //! Kubernetes' strategic merge for pods: maps merge, and lists with a merge key merge element by element.
 //!
 //! The merge keys are those of the PodSpec's schema (`x-kubernetes-patch-merge-key`). A list without one is
-//! replaced as a whole. `null` removes, as in every Kubernetes merge.
+//! replaced as a whole. `null` removes, as in every Kubernetes merge, and so does the directive `$patch: delete` the
+//! element of a list; `$patch: replace` replaces one, or a map, instead of merging it.
 
 use serde_json::{Map, Value};
 
@@ -22,10 +23,24 @@ const MERGE_KEYS: [(&str, &[&str]); 10] = [
     ),
 ];
 
+/// The key of a directive in a map.
+const DIRECTIVE: &str = "$patch";
+
 /// Merges `overlay` over `base`; where both say something the overlay wins.
 pub fn merge(base: &mut Value, overlay: &Value) {
     match (base, overlay) {
-        (Value::Object(base), Value::Object(overlay)) => merge_maps(base, overlay),
+        (base, Value::Object(overlay)) if base.is_object() => {
+            let mut overlay = overlay.clone();
+            let replaces = overlay
+                .remove(DIRECTIVE)
+                .is_some_and(|word| word == "replace");
+            if let Some(base) = base.as_object_mut() {
+                if replaces {
+                    base.clear();
+                }
+                merge_maps(base, &overlay);
+            }
+        }
         (base, overlay) => *base = overlay.clone(),
     }
 }
@@ -36,10 +51,7 @@ fn merge_maps(base: &mut Map<String, Value>, overlay: &Map<String, Value>) {
             base.remove(key);
             continue;
         }
-        let Some(slot) = base.get_mut(key) else {
-            base.insert(key.clone(), value.clone());
-            continue;
-        };
+        let slot = base.entry(key.clone()).or_insert_with(|| empty(value));
         match (slot, value, merge_key(key)) {
             (Value::Array(base), Value::Array(overlay), Some(fields)) => {
                 merge_lists(base, overlay, fields);
@@ -49,11 +61,27 @@ fn merge_maps(base: &mut Map<String, Value>, overlay: &Map<String, Value>) {
     }
 }
 
+/// What something is merged into that was not there.
+fn empty(value: &Value) -> Value {
+    match value {
+        Value::Array(_) => Value::Array(Vec::new()),
+        Value::Object(_) => Value::Object(Map::new()),
+        _ => Value::Null,
+    }
+}
+
 fn merge_lists(base: &mut Vec<Value>, overlay: &[Value], fields: &[&str]) {
     for item in overlay {
-        match base.iter_mut().find(|other| same_key(other, item, fields)) {
-            Some(other) => merge(other, item),
-            None => base.push(item.clone()),
+        let at = base.iter().position(|other| same_key(other, item, fields));
+        match at {
+            Some(at) if item[DIRECTIVE] == "delete" => drop(base.remove(at)),
+            Some(at) => merge(&mut base[at], item),
+            None if item[DIRECTIVE] == "delete" => {}
+            None => {
+                let mut new = empty(item);
+                merge(&mut new, item);
+                base.push(new);
+            }
         }
     }
 }
@@ -113,6 +141,30 @@ mod tests {
                  "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "metrics", "hostPort": 9},
                            {"containerPort": 15090, "protocol": "UDP"}]},
             ]}),
+        );
+    }
+
+    #[test]
+    fn directives_delete_and_replace_and_are_not_left_behind() {
+        check(
+            json!({
+                "containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i", "tty": true}],
+                "securityContext": {"runAsUser": 1, "fsGroup": 2},
+            }),
+            json!({
+                "containers": [
+                    {"name": "a", "$patch": "delete"},
+                    {"name": "b", "$patch": "replace", "image": "j"},
+                    {"name": "c", "$patch": "delete"},
+                ],
+                "securityContext": {"$patch": "replace", "runAsUser": 3},
+                "volumes": [{"name": "v", "$patch": "delete"}, {"name": "w", "$patch": "replace"}],
+            }),
+            json!({
+                "containers": [{"name": "b", "image": "j"}],
+                "securityContext": {"runAsUser": 3},
+                "volumes": [{"name": "w"}],
+            }),
         );
     }
 

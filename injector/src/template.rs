@@ -1,10 +1,12 @@
-//! What is added to a pod: a partial pod that [`crate::overlay`] merges over the user's.
+//! What is added to a pod: partial pods that [`crate::overlay`] merges over the user's, one after the other.
 //!
-//! Built in code rather than from text templates: the compiler sees the structure, values need no quoting,
-//! and nobody can inject YAML through an annotation. The price is that operators cannot bring templates of
-//! their own.
+//! The sidecar and the gateway are built in code rather than from text templates: the compiler sees the structure,
+//! values need no quoting, and nobody can inject YAML through an annotation. What an operator adds of their own is
+//! text, in [`custom`].
 //!
-//! Differs from Istio: custom templates, `grpc-*`, `waypoint` and `spire` do not exist here.
+//! Differs from Istio: the built-in templates cannot be replaced, and `grpc-*` and `waypoint` do not exist here.
+
+pub mod custom;
 
 mod container;
 mod env;
@@ -16,18 +18,56 @@ use thiserror::Error;
 
 use crate::annotations::{Annotations, InterceptionMode, TEMPLATES};
 use crate::config::{InjectorConfig, PROXY_CONTAINER};
-use crate::json::{items, name, string_map};
+use crate::json::{array_mut, items, list_with, name, string_map};
+use crate::overlay;
 use crate::owner::Workload;
 
-pub(crate) use container::Role;
+use container::Role;
+use custom::{CustomTemplate, RenderError};
 pub(crate) use env::{PROBERS, PROMETHEUS};
 
-/// A template that does not exist.
+/// The template of pods that do not ask for another.
+const SIDECAR: &str = "sidecar";
+
+/// The template of a gateway's pods.
+const GATEWAY: &str = "gateway";
+
+/// Those that nobody has to bring.
+const BUILT_IN: [&str; 2] = [SIDECAR, GATEWAY];
+
+/// Why a pod's templates cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "annotation \"inject.istio.io/templates\": there is no template \"{0}\", only \"sidecar\" and \"gateway\""
-)]
-pub struct UnknownTemplate(pub String);
+pub enum TemplateError {
+    /// One does not exist.
+    #[error(
+        "annotation \"inject.istio.io/templates\": there is no template \"{name}\", only {}",
+        quoted(known)
+    )]
+    Unknown {
+        /// What the pod asks for.
+        name: String,
+        /// What it may ask for.
+        known: Vec<String>,
+    },
+    /// One made nothing of this pod.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+fn quoted(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// One that a pod gets.
+pub(crate) enum Template<'a> {
+    BuiltIn(Role),
+    Custom(&'a CustomTemplate),
+}
 
 /// Everything a template may look at.
 pub(crate) struct Subject<'a> {
@@ -50,17 +90,68 @@ impl Subject<'_> {
     }
 }
 
-/// The template that the pod asks for; the sidecar if it does not ask.
-pub(crate) fn role(annotations: &Annotations) -> Result<Role, UnknownTemplate> {
-    match annotations.get(TEMPLATES).map(str::trim) {
-        None | Some("sidecar") => Ok(Role::Sidecar),
-        Some("gateway") => Ok(Role::Gateway),
-        Some(other) => Err(UnknownTemplate(other.to_owned())),
+/// Those that the pod asks for, in order; the operator's defaults if it does not ask.
+pub(crate) fn chosen<'a>(
+    annotations: &Annotations,
+    config: &'a InjectorConfig,
+) -> Result<Vec<Template<'a>>, TemplateError> {
+    let templates = &config.templates;
+    let find = |name: String| match name.as_str() {
+        SIDECAR => Ok(Template::BuiltIn(Role::Sidecar)),
+        GATEWAY => Ok(Template::BuiltIn(Role::Gateway)),
+        _ => match templates.get(&name) {
+            Some(template) => Ok(Template::Custom(template)),
+            None => Err(TemplateError::Unknown {
+                name,
+                known: templates.known().into_iter().map(str::to_owned).collect(),
+            }),
+        },
+    };
+    let names = templates.names(annotations.get(TEMPLATES));
+    names.into_iter().map(find).collect()
+}
+
+/// Merges all into the pod; returns what they are together.
+pub(crate) fn apply(
+    templates: &[Template<'_>],
+    subject: &Subject<'_>,
+    pod: &mut Value,
+) -> Result<Value, TemplateError> {
+    let mut together = json!({});
+    for template in templates {
+        let mut partial = match template {
+            Template::BuiltIn(role) => built_in(*role, subject),
+            Template::Custom(template) => template.render(subject)?,
+        };
+        follow_proxy(&mut partial, &together);
+        overlay::merge(&mut together, &partial);
+        overlay::merge(pod, &partial);
+    }
+    Ok(together)
+}
+
+/// A template cannot know in which list another one has put the proxy, so what it says of it goes there.
+fn follow_proxy(partial: &mut Value, together: &Value) {
+    let lists = (
+        list_with(&partial["spec"], PROXY_CONTAINER),
+        list_with(&together["spec"], PROXY_CONTAINER),
+    );
+    let (Some(here), Some(there)) = lists else {
+        return;
+    };
+    if here != there {
+        let spec = &mut partial["spec"];
+        let (proxy, others) = items(spec, here)
+            .iter()
+            .cloned()
+            .partition::<Vec<_>, _>(|item| name(item) == PROXY_CONTAINER);
+        spec[here] = others.into();
+        array_mut(spec, there).extend(proxy);
     }
 }
 
-/// The partial pod.
-pub(crate) fn render(role: Role, subject: &Subject<'_>) -> Value {
+/// The partial pod of a template that is built in.
+fn built_in(role: Role, subject: &Subject<'_>) -> Value {
     json!({
         "metadata": {
             "labels": labels(role, subject),

@@ -3,16 +3,24 @@
 //!
 //! A value that is not there leaves [`InjectorConfig`] as it is; unknown ones are ignored, since a chart's
 //! values hold much that is not about injection.
-//!
-//! Differs from Istio: templates in the ConfigMap are not read (see [`crate::template`]).
 
 mod wire;
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::config::InjectorConfig;
-use wire::{Chart, Global, Proxy, Settings};
+use crate::template::custom::{Templates, TemplatesError};
+use wire::{Chart, Global, Proxy, Settings, Webhook};
+
+/// The ConfigMap's key with the chart's values, in JSON.
+pub const VALUES: &str = "values";
+
+/// The ConfigMap's key with the injector's own settings, in YAML.
+pub const CONFIG: &str = "config";
 
 /// Why the settings cannot be read.
 #[derive(Debug, Error)]
@@ -23,6 +31,9 @@ pub enum ValuesError {
     /// Key `config`.
     #[error("key \"config\" is not the injector's configuration in YAML: {0}")]
     Config(String),
+    /// The templates of either.
+    #[error("the templates cannot be used")]
+    Templates(#[from] TemplatesError),
 }
 
 /// What a chart says about injection.
@@ -30,6 +41,9 @@ pub enum ValuesError {
 pub struct Values {
     chart: Chart,
     settings: Settings,
+    templates: Templates,
+    /// The chart's values as they are written, for templates.
+    written: Arc<Value>,
 }
 
 impl Values {
@@ -38,19 +52,34 @@ impl Values {
     /// # Errors
     /// When one of them cannot be understood.
     pub fn parse(values: Option<&str>, config: Option<&str>) -> Result<Self, ValuesError> {
-        let chart = values.map(serde_json::from_str).transpose();
-        let settings = config.map(serde_saphyr::from_str).transpose();
+        let written = match values {
+            Some(values) => serde_json::from_str(values).map_err(ValuesError::Values)?,
+            None => json!({}),
+        };
+        let chart = Chart::deserialize(&written).map_err(ValuesError::Values)?;
+        let settings: Option<Settings> = config
+            .map(serde_saphyr::from_str)
+            .transpose()
+            .map_err(|error: serde_saphyr::Error| ValuesError::Config(error.to_string()))?;
+        let settings = settings.unwrap_or_default();
         Ok(Self {
-            chart: chart.map_err(ValuesError::Values)?.unwrap_or_default(),
-            settings: settings
-                .map_err(|error: serde_saphyr::Error| ValuesError::Config(error.to_string()))?
-                .unwrap_or_default(),
+            templates: templates(&chart.sidecar_injector_webhook, &settings)?,
+            chart,
+            settings,
+            written: Arc::new(written),
         })
     }
 
     /// Lays the values over `config`.
     pub fn apply(&self, config: &mut InjectorConfig) {
-        let Self { chart, settings } = self;
+        let Self {
+            chart,
+            settings,
+            templates,
+            written,
+        } = self;
+        config.templates = templates.clone();
+        config.values = Arc::clone(written);
         apply_global(&chart.global, config);
         apply_proxy(&chart.global.proxy, config);
         let webhook = &chart.sidecar_injector_webhook;
@@ -91,6 +120,15 @@ impl Values {
             _ => None,
         }
     }
+}
+
+/// Those of both keys; `config` wins.
+fn templates(webhook: &Webhook, settings: &Settings) -> Result<Templates, TemplatesError> {
+    let mut sources = webhook.templates.clone();
+    sources.extend(settings.templates.clone());
+    let defaults = [&settings.default_templates, &webhook.default_templates];
+    let defaults = defaults.into_iter().find(|names| !names.is_empty());
+    Templates::new(sources, defaults.cloned(), settings.aliases.clone())
 }
 
 fn apply_global(global: &Global, config: &mut InjectorConfig) {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{Step, in_force, take_steps};
-use crate::{assert, mesh::Mesh, poll};
+use crate::{assert, cluster::SYSTEM, mesh::Mesh, poll};
 
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const CLIENT: &str = "apps/client";
 const URL: &str = "http://guarded.restricted:8080/";
 const GUARDED: &str = "restricted/guarded-";
-const AGENT: [&str; 4] = ["-n", "istio-system", "daemonset", "weft-cni-node"];
+const AGENT: [&str; 4] = ["-n", SYSTEM, "daemonset", "weft-cni-node"];
 
 /// Everything that the pod security standard asks of an application; the sidecar has to fit by itself.
 const WORKLOAD: &str = "\

@@ -3,21 +3,25 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Step, take_steps};
 use crate::{
     assert,
-    cluster::Pod,
+    cluster::{Pod, SYSTEM},
     mesh::{Mesh, PROXY},
-    poll,
+    poll::{self, IN_FORCE},
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// The injector's ConfigMap.
+const INJECTOR: &str = "istio-sidecar-injector";
+
 pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
-    let steps: [Step; 5] = [
+    let steps: [Step; 6] = [
         ("by command", by_command),
+        ("templates of an operator", own_templates),
         ("kinds of workloads", kinds),
         ("labels", labels),
         ("a job", job),
@@ -34,16 +38,74 @@ fn by_command(mesh: &mut Mesh) -> Result<()> {
     // A token's volume has another name in each pod.
     let pod = pod("twin", "apps", "", "automountServiceAccountToken: false, ");
     let by_webhook = created(mesh, &pod)?;
-    let file = mesh.scratch_file(&pod)?;
+    same_by_command(mesh, &pod, &by_webhook)
+}
+
+fn same_by_command(mesh: &Mesh, pod: &str, by_webhook: &Value) -> Result<()> {
+    let file = mesh.scratch_file(pod)?;
     let file = file.to_string_lossy();
     let injected = mesh.cluster().meshctl(&["inject", "-f", &file])?.ok()?;
     let elsewhere = injected.replace("namespace: apps", "namespace: outside");
     let by_command = created(mesh, &elsewhere)?;
     ensure!(
-        by_webhook == by_command,
+        *by_webhook == by_command,
         "the webhook gives {by_webhook}, the command {by_command}"
     );
     Ok(())
+}
+
+/// One that is applied after the sidecar's, and one that refuses every pod.
+const TEMPLATES: &str = "
+templates:
+  greeting: |
+    spec:
+      containers:
+      - name: istio-proxy
+        env: [{name: GREETING, value: {{ annotation .ObjectMeta `example.com/greeting` `hello` | quote }}}]
+  refusing: \"{{ fail `not today` }}\"
+";
+
+fn own_templates(mesh: &mut Mesh) -> Result<()> {
+    let get = ["get", "configmap", INJECTOR, "-n", SYSTEM];
+    let before = mesh.kubectl(&[&get[..], &["--output=jsonpath={.data.config}"]].concat())?;
+    configure_injector(mesh, &format!("{before}{TEMPLATES}"))?;
+    let result = greeted(mesh);
+    configure_injector(mesh, &before)?;
+    result
+}
+
+fn greeted(mesh: &Mesh) -> Result<()> {
+    let pod = |templates: &str| {
+        let annotation = format!("annotations: {{inject.istio.io/templates: \"{templates}\"}}");
+        let spec = "automountServiceAccountToken: false, ";
+        pod("greeted", "apps", "", spec).replace("labels: {}", &annotation)
+    };
+    let greeting = json!({"name": "GREETING", "value": "hello"});
+    let greeted = pod("sidecar,greeting");
+    let by_webhook = poll::until("the template", IN_FORCE, || {
+        let pod = created(mesh, &greeted)?;
+        let containers = ["containers", "initContainers"].map(|list| &pod["spec"][list]);
+        let proxy = containers
+            .into_iter()
+            .flat_map(|list| list.as_array().into_iter().flatten())
+            .find(|container| container["name"] == PROXY)
+            .context("no proxy")?;
+        let env = proxy["env"].as_array().context("no env")?;
+        ensure!(env.contains(&greeting), "not greeted: {proxy}");
+        Ok(pod)
+    })?;
+    same_by_command(mesh, &greeted, &by_webhook)?;
+    let file = mesh.scratch_file(&pod("sidecar,refusing"))?;
+    let create = ["create", "--dry-run=server", "-f", &file.to_string_lossy()];
+    let said = mesh.cluster().tool("kubectl", &create)?.refused()?;
+    assert::contains(&said, "template \"refusing\": execution error: not today")
+}
+
+fn configure_injector(mesh: &Mesh, config: &str) -> Result<()> {
+    let patch = json!({"data": {"config": config}}).to_string();
+    let change = ["patch", "configmap", INJECTOR, "-n", SYSTEM];
+    let merge = ["--type=merge", "--patch", &patch];
+    mesh.kubectl(&[&change[..], &merge].concat()).map(drop)
 }
 
 /// What the API server would make of a pod, without what differs from pod to pod.

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Step, open_bookinfo, take_steps};
 use crate::{
+    cluster::SYSTEM,
     mesh::{Mesh, PROXY},
     poll,
 };
 
-const SYSTEM: &str = "istio-system";
 const RESTART_TIMEOUT: Duration = Duration::from_secs(180);
 const GONE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Result, ensure};
 
 use super::{REVIEWS, Step, in_force, open_bookinfo, take_steps};
-use crate::{assert, mesh::Mesh, poll};
+use crate::{assert, cluster::SYSTEM, mesh::Mesh, poll};
 
 /// Requests for each second.
 const RATE: u64 = 300;
@@ -29,10 +29,10 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     open_bookinfo(mesh)?;
     let steps: [Step; 4] = [
         ("the control plane", |mesh| {
-            replaced_under_load(mesh, "istio-system", &["istiod"])
+            replaced_under_load(mesh, SYSTEM, &["istiod"])
         }),
         ("the gateway", |mesh| {
-            replaced_under_load(mesh, "istio-system", &["istio-ingressgateway"])
+            replaced_under_load(mesh, SYSTEM, &["istio-ingressgateway"])
         }),
         ("bookinfo", |mesh| {
             replaced_under_load(mesh, "default", &BOOKINFO)

@@ -14,10 +14,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Cluster, Pod, Said, bin_dir, here, piped, pods_from_json, said};
+use super::{Cluster, Pod, SYSTEM, Said, bin_dir, here, piped, pods_from_json, said};
 use crate::{args::Args, poll};
 
-const SYSTEM: &str = "istio-system";
 const CONTROL_PLANE: &str = "deployment/istiod";
 const GATEWAY: &str = "deployment/istio-ingressgateway";
 /// Namespaces that exist for the suite alone.

@@ -125,7 +125,7 @@ fn what_cannot_be_done_is_an_error() {
     };
     assert_eq!(
         refused(json!({"inject.istio.io/templates": "grpc-agent"})),
-        "annotation \"inject.istio.io/templates\": there is no template \"grpc-agent\", only \"sidecar\" and \"gateway\""
+        "annotation \"inject.istio.io/templates\": there is no template \"grpc-agent\", only \"gateway\" and \"sidecar\""
     );
     assert_eq!(
         refused(json!({"sidecar.istio.io/status": "{"})),

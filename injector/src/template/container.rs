@@ -32,7 +32,7 @@ pub(super) fn proxy(role: Role, subject: &Subject<'_>) -> Value {
     let annotations = subject.annotations;
     let mut container = json!({
         "name": PROXY_CONTAINER,
-        "image": annotations.or("sidecar.istio.io/proxyImage", &config.image),
+        "image": image(subject),
         "args": [role.subcommand()],
         "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "http-envoy-prom"}],
         "env": env::proxy(subject),
@@ -58,6 +58,12 @@ pub(super) fn proxy(role: Role, subject: &Subject<'_>) -> Value {
         });
     }
     container
+}
+
+/// The proxy's image.
+pub(super) fn image<'a>(subject: &'a Subject<'_>) -> &'a str {
+    let annotations = subject.annotations;
+    annotations.or("sidecar.istio.io/proxyImage", &subject.config.image)
 }
 
 fn health_check() -> Value {

@@ -14,14 +14,13 @@ const OWN_PORTS: &str = "15090,15021";
 
 pub(super) fn container(subject: &Subject<'_>) -> Value {
     let config = subject.config;
-    let image = config.init_image.as_ref().unwrap_or(&config.image);
     let (name, security_context) = match config.cni {
         true => (VALIDATION_CONTAINER, unprivileged()),
         false => (INIT_CONTAINER, privileged()),
     };
     let mut container = json!({
         "name": name,
-        "image": subject.annotations.or("sidecar.istio.io/proxyImage", image),
+        "image": image(subject),
         "command": ["weft-redirect"],
         "args": args(subject),
         "resources": container::resources(subject),
@@ -36,6 +35,13 @@ pub(super) fn container(subject: &Subject<'_>) -> Value {
         container["imagePullPolicy"] = policy.clone().into();
     }
     container
+}
+
+/// The image of what comes before the proxy.
+pub(super) fn image<'a>(subject: &'a Subject<'_>) -> &'a str {
+    let config = subject.config;
+    let image = config.init_image.as_ref().unwrap_or(&config.image);
+    subject.annotations.or("sidecar.istio.io/proxyImage", image)
 }
 
 fn privileged() -> Value {

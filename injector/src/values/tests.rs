@@ -21,8 +21,14 @@ fn nothing_said_leaves_the_defaults() {
             "image": "proxy", "autoInject": "enabled", "seccompProfile": {}, "lifecycle": {},
         },
     }});
-    let config = "policy: enabled\nalwaysInjectSelector:\nneverInjectSelector:\n";
-    assert_eq!(applied(&empty, Some(config)), InjectorConfig::default());
+    let config = "policy: enabled\ndefaultTemplates: [sidecar]\ntemplates:\nalwaysInjectSelector:\nneverInjectSelector:\n";
+    let sidecar = Some(vec!["sidecar".to_owned()]);
+    let expected = InjectorConfig {
+        templates: Templates::new([].into(), sidecar, [].into()).unwrap(),
+        values: Arc::new(empty.clone()),
+        ..InjectorConfig::default()
+    };
+    assert_eq!(applied(&empty, Some(config)), expected);
 }
 
 #[test]
@@ -79,6 +85,7 @@ fn what_is_said_is_taken_over() {
         injected_annotations: [("a".to_owned(), "b".to_owned())].into(),
         seccomp_profile: Some(json!({"type": "RuntimeDefault"})),
         probes,
+        values: Arc::new(values.clone()),
         ..defaults
     };
     assert_eq!(applied(&values, None), expected);
@@ -113,6 +120,33 @@ fn what_cannot_be_read_is_an_error() {
         Values::parse(None, Some("policy: [")),
         Err(ValuesError::Config(_))
     ));
+}
+
+#[test]
+fn templates_are_read_from_both_keys() {
+    let values = json!({"sidecarInjectorWebhook": {
+        "templates": {"a": "{{ .Values.x }}", "b": "spec: {}"},
+        "defaultTemplates": ["sidecar", "a"],
+    }});
+    let config = "templates: {b: 'metadata: {}'}\naliases: {both: [a, b]}\n";
+    let sources = [("a", "{{ .Values.x }}"), ("b", "metadata: {}")];
+    let sources = sources.map(|(name, source)| (name.to_owned(), source.to_owned()));
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = Templates::new(
+        sources.into(),
+        Some(names(&["sidecar", "a"])),
+        [("both".to_owned(), names(&["a", "b"]))].into(),
+    );
+    assert_eq!(applied(&values, Some(config)).templates, expected.unwrap());
+    let config = Some("defaultTemplates: [gateway]\n");
+    let expected = Templates::new(
+        [("a", "{{ .Values.x }}"), ("b", "spec: {}")]
+            .map(|(name, source)| (name.to_owned(), source.to_owned()))
+            .into(),
+        Some(names(&["gateway"])),
+        [].into(),
+    );
+    assert_eq!(applied(&values, config).templates, expected.unwrap());
 }
 
 #[test]

@@ -121,12 +121,20 @@ pub(super) struct Webhook {
     pub(super) injected_annotations: BTreeMap<String, String>,
     pub(super) never_inject_selector: Vec<Selector>,
     pub(super) always_inject_selector: Vec<Selector>,
+    pub(super) templates: BTreeMap<String, String>,
+    pub(super) default_templates: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Settings {
     pub(super) policy: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) templates: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) default_templates: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) aliases: BTreeMap<String, Vec<String>>,
     #[serde(deserialize_with = "or_default")]
     pub(super) injected_annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]

@@ -7,6 +7,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use injector::values::{self, Values};
 use serde_json::Value;
 
 use super::{
@@ -126,7 +127,7 @@ impl Plan {
         for release in self.releases() {
             let manifests = release.render(helm).await?;
             if *release == self.control_plane {
-                check_mesh_config(&manifests)?;
+                check_settings(&manifests)?;
             }
         }
         Ok(())
@@ -183,14 +184,23 @@ pub fn control_plane(revision: &str) -> String {
     }
 }
 
-/// Refuses settings that the control plane would refuse.
-fn check_mesh_config(manifests: &str) -> Result<()> {
+/// Refuses settings that the control plane would refuse: the mesh's and the injector's.
+fn check_settings(manifests: &str) -> Result<()> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
-    let mut settings = documents
+    let maps = documents
         .iter()
         .filter(|document| document["kind"] == "ConfigMap")
-        .filter_map(|document| document["data"][mesh_config::KEY].as_str());
-    settings.try_for_each(|text| mesh_config::check(text, "meshConfig"))
+        .map(|document| &document["data"]);
+    for data in maps {
+        if let Some(mesh) = data[mesh_config::KEY].as_str() {
+            mesh_config::check(mesh, "meshConfig")?;
+        }
+        if let Some(injector) = data[values::VALUES].as_str() {
+            let config = data[values::CONFIG].as_str();
+            Values::parse(Some(injector), config).context("sidecarInjectorWebhook")?;
+        }
+    }
+    Ok(())
 }
 
 /// The control plane's values, and the gateway's.
@@ -269,20 +279,29 @@ mod tests {
 
     #[test]
     fn settings_that_the_control_plane_would_refuse_are_refused() {
-        let settings = |mesh: &str| {
+        let settings = |data: Value| {
             let other = json!({"apiVersion": "v1", "kind": "ServiceAccount"});
             let map = json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {"name": "istio-canary", "namespace": "mesh"},
-                "data": {"mesh": mesh},
+                "data": data,
             });
-            let rendered = check_mesh_config(&format!("---\n{other}\n---\n{map}\n"));
-            rendered.map_err(|error| error.to_string())
+            let rendered = check_settings(&format!("---\n{other}\n---\n{map}\n"));
+            rendered.map_err(|error| format!("{error:#}"))
         };
-        assert_eq!(settings("accessLogFile: /dev/stdout"), Ok(()));
+        let mesh = |mesh: &str| settings(json!({"mesh": mesh}));
+        assert_eq!(mesh("accessLogFile: /dev/stdout"), Ok(()));
         let refused = "meshConfig.accesLogFile: unknown field \"accesLogFile\" (did you mean \"accessLogFile\"?)";
-        assert_eq!(settings("accesLogFile: a"), Err(refused.to_owned()));
+        assert_eq!(mesh("accesLogFile: a"), Err(refused.to_owned()));
+        let template = |template: &str| {
+            let values = json!({"sidecarInjectorWebhook": {"templates": {"own": template}}});
+            settings(json!({"values": values.to_string(), "config": "policy: enabled"}))
+        };
+        assert_eq!(template("spec: {}"), Ok(()));
+        let refused = "sidecarInjectorWebhook: the templates cannot be used: template: own:2: there is no function \
+                       \"env\"";
+        assert_eq!(template("spec:\n  x: {{ env }}"), Err(refused.to_owned()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use injector::values::Values;
+use injector::values::{self, Values};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -14,12 +14,6 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
 
 use super::Cluster;
-
-/// The key with the chart's values, in JSON.
-const VALUES: &str = "values";
-
-/// The key with the injector's own settings, in YAML.
-const CONFIG: &str = "config";
 
 /// Reads the ConfigMap and follows it in `tasks`.
 pub(crate) async fn start(
@@ -83,10 +77,10 @@ fn publish(current: &watch::Sender<Arc<Values>>, values: Values, name: &str) {
     }
 }
 
-fn parse(config_map: &ConfigMap) -> Result<Values, injector::values::ValuesError> {
+fn parse(config_map: &ConfigMap) -> Result<Values, values::ValuesError> {
     let text = |key| {
         let data = config_map.data.as_ref()?;
         data.get(key).map(String::as_str)
     };
-    Values::parse(text(VALUES), text(CONFIG))
+    Values::parse(text(values::VALUES), text(values::CONFIG))
 }

@@ -4,9 +4,12 @@
 use anyhow::{Result, ensure};
 
 use super::{BOOKINFO, REPLACEMENT_TIMEOUT, under_load};
-use crate::{cluster::Pod, mesh::Mesh, poll};
+use crate::{
+    cluster::{Pod, SYSTEM},
+    mesh::Mesh,
+    poll,
+};
 
-const SYSTEM: &str = "istio-system";
 const GATEWAY: &str = "istio-ingressgateway";
 const REPLICAS: usize = 2;
 

@@ -5,7 +5,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use injector::{InjectorConfig, values::Values};
+use injector::{
+    InjectorConfig,
+    values::{self, Values},
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::Value;
@@ -28,7 +31,7 @@ pub(super) async fn of_cluster(
     let mesh = data(api.get_opt(&name("istio")).await?);
     let injector = data(api.get(&name("istio-sidecar-injector")).await.map(Some)?);
     let text = |key| injector.get(key).map(String::as_str);
-    let values = Values::parse(text("values"), text("config"))?;
+    let values = Values::parse(text(values::VALUES), text(values::CONFIG))?;
     let mesh = mesh.get(mesh_config::KEY).map_or("", String::as_str);
     let mesh = mesh_config::read(mesh, "meshConfig", cluster.namespace())?;
     let mut config = InjectorConfig::of_mesh(&mesh);

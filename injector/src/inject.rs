@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::annotations::{AnnotationError, Annotations, OVERRIDES, STATUS};
 use crate::config::{INIT_CONTAINER, InjectorConfig, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use crate::json::{
-    CONTAINERS, array_mut, items, list_with, name, named, object_mut, string_map, text,
+    CONTAINERS, array_mut, container, items, list_with, name, named, object_mut, string_map, text,
 };
 use crate::owner::Workload;
 use crate::policy::{self, Decision, Namespace, Policy};
@@ -135,10 +135,9 @@ fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Val
     let mut overrides = json!({});
     for list in CONTAINERS {
         for injected in items(&rendered["spec"], list) {
-            let own = CONTAINERS
-                .into_iter()
-                .find_map(|list| named(items(&user_pod["spec"], list), name(injected)));
-            let Some(own) = own else { continue };
+            let Some(own) = container(&user_pod["spec"], name(injected)) else {
+                continue;
+            };
             let mut own = own.clone();
             if own["image"] == AUTO_IMAGE
                 && let Some(own) = own.as_object_mut()
@@ -158,9 +157,7 @@ fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Val
 
 /// The capture rules exempt the proxy by its user, so they must know the user's choice of one.
 fn exempt_own_user(pod: &mut Value, overrides: &Value) {
-    let own = CONTAINERS
-        .into_iter()
-        .find_map(|list| named(items(overrides, list), PROXY_CONTAINER));
+    let own = container(overrides, PROXY_CONTAINER);
     let Some(user) = own.and_then(|own| own["securityContext"]["runAsUser"].as_u64()) else {
         return;
     };

@@ -59,6 +59,11 @@ pub(crate) fn named<'a>(list: &'a [Value], wanted: &str) -> Option<&'a Value> {
 /// The lists of a pod's containers.
 pub(crate) const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
+/// The container of this `name`, in whichever list.
+pub(crate) fn container<'a>(spec: &'a Value, wanted: &str) -> Option<&'a Value> {
+    named(items(spec, list_with(spec, wanted)?), wanted)
+}
+
 /// That of the lists which has a container of this `name`.
 pub(crate) fn list_with(spec: &Value, wanted: &str) -> Option<&'static str> {
     CONTAINERS

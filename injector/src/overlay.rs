@@ -29,24 +29,16 @@ const DIRECTIVE: &str = "$patch";
 /// Merges `overlay` over `base`; where both say something the overlay wins.
 pub fn merge(base: &mut Value, overlay: &Value) {
     match (base, overlay) {
-        (base, Value::Object(overlay)) if base.is_object() => {
-            let mut overlay = overlay.clone();
-            let replaces = overlay
-                .remove(DIRECTIVE)
-                .is_some_and(|word| word == "replace");
-            if let Some(base) = base.as_object_mut() {
-                if replaces {
-                    base.clear();
-                }
-                merge_maps(base, &overlay);
-            }
-        }
+        (Value::Object(base), Value::Object(overlay)) => merge_maps(base, overlay),
         (base, overlay) => *base = overlay.clone(),
     }
 }
 
 fn merge_maps(base: &mut Map<String, Value>, overlay: &Map<String, Value>) {
-    for (key, value) in overlay {
+    if overlay.get(DIRECTIVE).is_some_and(|word| word == "replace") {
+        base.clear();
+    }
+    for (key, value) in overlay.iter().filter(|(key, _)| *key != DIRECTIVE) {
         if value.is_null() {
             base.remove(key);
             continue;

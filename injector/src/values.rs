@@ -41,7 +41,7 @@ pub enum ValuesError {
 pub struct Values {
     chart: Chart,
     settings: Settings,
-    templates: Templates,
+    templates: Arc<Templates>,
     /// The chart's values as they are written, for templates.
     written: Arc<Value>,
 }
@@ -63,7 +63,7 @@ impl Values {
             .map_err(|error: serde_saphyr::Error| ValuesError::Config(error.to_string()))?;
         let settings = settings.unwrap_or_default();
         Ok(Self {
-            templates: templates(&chart.sidecar_injector_webhook, &settings)?,
+            templates: Arc::new(templates(&chart.sidecar_injector_webhook, &settings)?),
             chart,
             settings,
             written: Arc::new(written),
@@ -78,7 +78,7 @@ impl Values {
             templates,
             written,
         } = self;
-        config.templates = templates.clone();
+        config.templates = Arc::clone(templates);
         config.values = Arc::clone(written);
         apply_global(&chart.global, config);
         apply_proxy(&chart.global.proxy, config);
@@ -128,7 +128,8 @@ fn templates(webhook: &Webhook, settings: &Settings) -> Result<Templates, Templa
     sources.extend(settings.templates.clone());
     let defaults = [&settings.default_templates, &webhook.default_templates];
     let defaults = defaults.into_iter().find(|names| !names.is_empty());
-    Templates::new(sources, defaults.cloned(), settings.aliases.clone())
+    let defaults = defaults.cloned().unwrap_or_default();
+    Templates::new(sources, defaults, settings.aliases.clone())
 }
 
 fn apply_global(global: &Global, config: &mut InjectorConfig) {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::InjectError;
 use crate::annotations::{OVERRIDES, STATUS};
 use crate::config::PROXY_CONTAINER;
-use crate::json::{CONTAINERS, array_mut, items, name, named, text};
+use crate::json::{array_mut, container, items, name, named, text};
 use crate::template::{PROBERS, PROMETHEUS};
 
 /// What an earlier injection took away from the pod.
@@ -61,10 +61,7 @@ pub(super) fn undo(pod: &Value) -> Result<(Value, Earlier), InjectError> {
 }
 
 fn remember(pod: &Value) -> Result<Earlier, InjectError> {
-    let proxy = CONTAINERS
-        .into_iter()
-        .find_map(|list| named(items(&pod["spec"], list), PROXY_CONTAINER));
-    let Some(proxy) = proxy else {
+    let Some(proxy) = container(&pod["spec"], PROXY_CONTAINER) else {
         return Ok(Earlier::default());
     };
     let variable = |wanted: &str| text(named(items(proxy, "env"), wanted)?, "value");

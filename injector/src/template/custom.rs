@@ -21,8 +21,8 @@ use super::{BUILT_IN, Subject};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Templates {
     by_name: BTreeMap<String, CustomTemplate>,
-    /// What pods get that do not ask for others; [`None`] for the sidecar.
-    defaults: Option<Vec<String>>,
+    /// What pods get that do not ask for others; the sidecar where there are none.
+    defaults: Vec<String>,
     /// Names that stand for several.
     aliases: BTreeMap<String, Vec<String>>,
 }
@@ -101,7 +101,7 @@ impl Templates {
     /// default or an alias names one that does not exist.
     pub fn new(
         sources: BTreeMap<String, String>,
-        defaults: Option<Vec<String>>,
+        defaults: Vec<String>,
         aliases: BTreeMap<String, Vec<String>>,
     ) -> Result<Self, TemplatesError> {
         let mut by_name = BTreeMap::new();
@@ -117,8 +117,9 @@ impl Templates {
         for (alias, names) in &templates.aliases {
             templates.all_known(&format!("aliases.{alias}"), names)?;
         }
-        let defaults = templates.defaults.iter().flatten();
-        let unresolved: Vec<String> = defaults
+        let unresolved: Vec<String> = templates
+            .defaults
+            .iter()
             .filter(|name| !templates.aliases.contains_key(*name))
             .cloned()
             .collect();
@@ -139,13 +140,13 @@ impl Templates {
 
     /// Those that `asked` names, separated by commas; the defaults where nothing is asked for.
     pub(super) fn names(&self, asked: Option<&str>) -> Vec<String> {
-        let names = match (asked, &self.defaults) {
-            (Some(asked), _) => asked
+        let names = match asked {
+            Some(asked) => asked
                 .split(',')
                 .map(|name| name.trim().to_owned())
                 .collect(),
-            (None, Some(defaults)) if !defaults.is_empty() => defaults.clone(),
-            (None, _) => vec![super::SIDECAR.to_owned()],
+            None if self.defaults.is_empty() => vec![super::SIDECAR.to_owned()],
+            None => self.defaults.clone(),
         };
         let resolve = |name: String| self.aliases.get(&name).cloned().unwrap_or(vec![name]);
         names.into_iter().flat_map(resolve).collect()
@@ -215,24 +216,28 @@ fn partial_pod(pod: Value) -> Result<Value, String> {
     };
     pod.remove("apiVersion");
     pod.remove("kind");
-    let metadata = pod.get("metadata").and_then(Value::as_object);
-    let allowed = ["metadata", "spec"].map(|key| (String::new(), key));
-    let of_metadata = ["labels", "annotations"].map(|key| ("metadata.".to_owned(), key));
-    for (map, allowed) in [(Some(&pod), &allowed), (metadata, &of_metadata)] {
-        let mut keys = map.into_iter().flat_map(Map::keys);
-        if let Some(key) = keys.find(|key| allowed.iter().all(|(_, allowed)| allowed != key)) {
-            let [(path, one), (_, two)] = allowed;
-            return Err(format!(
-                "\"{path}{key}\" is nothing that a template may set, \"{path}{one}\" and \"{path}{two}\" are"
-            ));
-        }
-    }
+    only(&pod, "", ["metadata", "spec"])?;
     for (key, value) in &pod {
         if !value.is_object() {
             return Err(format!("\"{key}\" is not a map"));
         }
     }
+    if let Some(metadata) = pod.get("metadata").and_then(Value::as_object) {
+        only(metadata, "metadata.", ["labels", "annotations"])?;
+    }
     Ok(Value::Object(pod))
+}
+
+fn only(map: &Map<String, Value>, path: &str, allowed: [&str; 2]) -> Result<(), String> {
+    match map.keys().find(|key| !allowed.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            let [one, two] = allowed;
+            Err(format!(
+                "\"{path}{key}\" is nothing that a template may set, \"{path}{one}\" and \"{path}{two}\" are"
+            ))
+        }
+    }
 }
 
 /// Text up to [`MAX_RENDERED`].

@@ -22,9 +22,9 @@ fn nothing_said_leaves_the_defaults() {
         },
     }});
     let config = "policy: enabled\ndefaultTemplates: [sidecar]\ntemplates:\nalwaysInjectSelector:\nneverInjectSelector:\n";
-    let sidecar = Some(vec!["sidecar".to_owned()]);
+    let sidecar = vec!["sidecar".to_owned()];
     let expected = InjectorConfig {
-        templates: Templates::new([].into(), sidecar, [].into()).unwrap(),
+        templates: Arc::new(Templates::new([].into(), sidecar, [].into()).unwrap()),
         values: Arc::new(empty.clone()),
         ..InjectorConfig::default()
     };
@@ -134,19 +134,19 @@ fn templates_are_read_from_both_keys() {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let expected = Templates::new(
         sources.into(),
-        Some(names(&["sidecar", "a"])),
+        names(&["sidecar", "a"]),
         [("both".to_owned(), names(&["a", "b"]))].into(),
     );
-    assert_eq!(applied(&values, Some(config)).templates, expected.unwrap());
+    assert_eq!(*applied(&values, Some(config)).templates, expected.unwrap());
     let config = Some("defaultTemplates: [gateway]\n");
     let expected = Templates::new(
         [("a", "{{ .Values.x }}"), ("b", "spec: {}")]
             .map(|(name, source)| (name.to_owned(), source.to_owned()))
             .into(),
-        Some(names(&["gateway"])),
+        names(&["gateway"]),
         [].into(),
     );
-    assert_eq!(applied(&values, config).templates, expected.unwrap());
+    assert_eq!(*applied(&values, config).templates, expected.unwrap());
 }
 
 #[test]

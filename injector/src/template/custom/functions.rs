@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, TemplateError>;
 type Function = (&'static str, usize, fn(&[Value]) -> Result<Value>);
 
 /// Of the language itself.
-const BUILT_IN: [&str; 19] = [
+pub(super) const BUILT_IN: [&str; 19] = [
     "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or",
     "print", "printf", "println", "slice", "urlquery",
 ];
@@ -42,9 +42,9 @@ const OF_PODS: [Function; 7] = [
     ("excludeInboundPort", 2, |args| {
         Ok(string(exclude_port(text(&args[0]).trim(), &text(&args[1]))))
     }),
-    ("excludeInterfaces", 1, |args| Ok(args[0].clone())),
-    ("kubevirtInterfaces", 1, |args| Ok(args[0].clone())),
-    ("formatDuration", 1, |args| Ok(args[0].clone())),
+    ("excludeInterfaces", 1, as_it_is),
+    ("kubevirtInterfaces", 1, as_it_is),
+    ("formatDuration", 1, as_it_is),
 ];
 
 /// Of values that may not be there.
@@ -72,10 +72,8 @@ const OF_DEFAULTS: [Function; 7] = [
 
 /// Of text.
 const OF_TEXT: [Function; 27] = [
-    ("lower", 1, |args| Ok(string(text(&args[0]).to_lowercase()))),
-    ("toLower", 1, |args| {
-        Ok(string(text(&args[0]).to_lowercase()))
-    }),
+    ("lower", 1, lower),
+    ("toLower", 1, lower),
     ("upper", 1, |args| Ok(string(text(&args[0]).to_uppercase()))),
     ("trim", 1, |args| Ok(string(text(&args[0]).trim()))),
     ("trimAll", 2, |args| {
@@ -146,8 +144,8 @@ const OF_TEXT: [Function; 27] = [
         let bytes = BASE64_STANDARD.decode(text(&args[0])).map_err(failed)?;
         String::from_utf8(bytes).map(string).map_err(failed)
     }),
-    ("int", 1, |args| integer(&args[0]).map(Value::Int)),
-    ("int64", 1, |args| integer(&args[0]).map(Value::Int)),
+    ("int", 1, to_integer),
+    ("int64", 1, to_integer),
     ("add", 1, |args| calculate(args, i64::checked_add)),
     ("sub", 2, |args| calculate(args, i64::checked_sub)),
     ("mul", 1, |args| calculate(args, i64::checked_mul)),
@@ -177,12 +175,8 @@ const OF_COLLECTIONS: [Function; 13] = [
             .cloned()
             .unwrap_or_else(|| string("")))
     }),
-    ("hasKey", 2, |args| {
-        Ok(Value::Bool(args[0].field(&text(&args[1])).is_some()))
-    }),
-    ("isset", 2, |args| {
-        Ok(Value::Bool(args[0].field(&text(&args[1])).is_some()))
-    }),
+    ("hasKey", 2, has_key),
+    ("isset", 2, has_key),
     ("keys", 1, |args| {
         Ok(Value::List(map(&args[0])?.keys().map(string).collect()))
     }),
@@ -194,28 +188,23 @@ const OF_COLLECTIONS: [Function; 13] = [
 ];
 
 /// Of YAML and JSON.
-const OF_FORMATS: [Function; 8] = [
+const OF_FORMATS: [Function; 9] = [
     ("toYaml", 1, |args| {
         serde_saphyr::to_string(&json(&args[0]))
             .map(string)
             .map_err(failed)
     }),
-    ("toJson", 1, |args| Ok(string(json(&args[0])))),
-    ("toRawJson", 1, |args| Ok(string(json(&args[0])))),
+    ("toJson", 1, to_json),
+    ("toRawJson", 1, to_json),
     ("toJSON", 1, to_json_object),
     ("structToJSON", 1, to_json_object),
     ("protoToJSON", 1, to_json_object),
     ("toJsonMap", 0, |args| {
         Ok(string(Json::Object(merged(args)?)))
     }),
-    ("fromJson", 1, |args| {
-        let json: Json = serde_json::from_str(&text(&args[0])).map_err(failed)?;
-        from_json(&json)
-    }),
+    ("fromJson", 1, parse_json),
+    ("fromJSON", 1, parse_json),
 ];
-
-/// Another name, as Istio writes it.
-const FROM_JSON: &str = "fromJSON";
 
 fn every() -> impl Iterator<Item = Function> {
     let all: [&'static [Function]; 5] = [
@@ -230,7 +219,7 @@ fn every() -> impl Iterator<Item = Function> {
 
 /// All, as the engine wants them.
 pub(super) fn all() -> FuncMap {
-    let mut functions: FuncMap = every()
+    every()
         .map(|(name, least, function)| {
             let checked: ValueFunc = Arc::new(move |args: &[Value]| {
                 if args.len() < least {
@@ -244,16 +233,37 @@ pub(super) fn all() -> FuncMap {
             });
             (name.to_owned(), checked)
         })
-        .collect();
-    if let Some(function) = functions.get("fromJson").cloned() {
-        functions.insert(FROM_JSON.to_owned(), function);
-    }
-    functions
+        .collect()
 }
 
 /// Whether a template may call it.
 pub(super) fn exists(name: &str) -> bool {
-    BUILT_IN.contains(&name) || name == FROM_JSON || every().any(|(known, ..)| known == name)
+    BUILT_IN.contains(&name) || every().any(|(known, ..)| known == name)
+}
+
+fn as_it_is(args: &[Value]) -> Result<Value> {
+    Ok(args[0].clone())
+}
+
+fn lower(args: &[Value]) -> Result<Value> {
+    Ok(string(text(&args[0]).to_lowercase()))
+}
+
+fn to_integer(args: &[Value]) -> Result<Value> {
+    integer(&args[0]).map(Value::Int)
+}
+
+fn has_key(args: &[Value]) -> Result<Value> {
+    Ok(Value::Bool(args[0].field(&text(&args[1])).is_some()))
+}
+
+fn to_json(args: &[Value]) -> Result<Value> {
+    Ok(string(json(&args[0])))
+}
+
+fn parse_json(args: &[Value]) -> Result<Value> {
+    let json: Json = serde_json::from_str(&text(&args[0])).map_err(failed)?;
+    from_json(&json)
 }
 
 fn string(text: impl Display) -> Value {
@@ -369,7 +379,7 @@ fn merged(maps: &[Value]) -> Result<Map<String, Json>> {
 fn to_json_object(args: &[Value]) -> Result<Value> {
     match &args[0] {
         Value::Nil => Ok(string("{}")),
-        value => Ok(string(json(value))),
+        _ => to_json(args),
     }
 }
 

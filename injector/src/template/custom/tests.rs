@@ -11,12 +11,12 @@ fn templates(sources: &[(&str, &str)]) -> Result<Templates, TemplatesError> {
     let sources = sources
         .iter()
         .map(|(name, source)| ((*name).to_owned(), (*source).to_owned()));
-    Templates::new(sources.collect(), None, BTreeMap::new())
+    Templates::new(sources.collect(), Vec::new(), BTreeMap::new())
 }
 
 fn config(templates: Templates) -> InjectorConfig {
     InjectorConfig {
-        templates,
+        templates: Arc::new(templates),
         values: Arc::new(json!({"global": {"hub": "docker.io/weft"}})),
         ..InjectorConfig::default()
     }
@@ -185,7 +185,7 @@ fn defaults_and_aliases_name_templates() {
         "metadata: {labels: {own: \"1\"}}".to_owned(),
     )];
     let aliases = [("meshed".to_owned(), names(&["sidecar", "own"]))];
-    let defaults = Some(names(&["meshed"]));
+    let defaults = names(&["meshed"]);
     let config = config(Templates::new(sources.into(), defaults, aliases.into()).unwrap());
     let namespace = Namespace {
         name: "shop".to_owned(),
@@ -311,13 +311,13 @@ fn what_can_be_said_of_a_template_is_said_when_it_is_read() {
         "template: own:1:9: empty command"
     );
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let defaults = Templates::new([].into(), Some(names(&["own"])), [].into());
+    let defaults = Templates::new([].into(), names(&["own"]), [].into());
     assert_eq!(
         defaults.unwrap_err().to_string(),
         "\"defaultTemplates\" names template \"own\", which does not exist"
     );
     let aliases = [("a".to_owned(), names(&["sidecar", "own"]))];
-    let aliases = Templates::new([].into(), None, aliases.into());
+    let aliases = Templates::new([].into(), Vec::new(), aliases.into());
     assert_eq!(
         aliases.unwrap_err().to_string(),
         "\"aliases.a\" names template \"own\", which does not exist"
@@ -330,6 +330,12 @@ fn every_function_of_ours_and_of_the_language_may_be_called() {
         assert!(functions::exists(name), "{name}");
     }
     assert!(!functions::exists("env"));
+    for name in functions::BUILT_IN {
+        let call = Template::new("call").parse(&format!("{{{{ {name} }}}}"));
+        let result = call.unwrap().execute_to_string(&gotmpl::Value::Nil);
+        let undefined = matches!(result, Err(TemplateError::UndefinedFunction(_)));
+        assert!(!undefined, "{name}");
+    }
 }
 
 proptest::proptest! {

@@ -1,4 +1,4 @@
-# One target for each thing people do here; `.ci/run` calls `.ci/demo`, `make test charts`, and then `make e2e-kind`.
+# One target for each thing people do here; `.ci/run` calls `.ci/demo`, `make test`, `make charts` and `make e2e-kind`.
 #
 #   make demo    the mesh with bookinfo on this machine
 #   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine
@@ -9,13 +9,15 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # "release" for what is shipped and measured; that takes many minutes more.
 PROFILE := quick
+# What "make build" builds; only "make bench" needs bench.
+MEMBERS := --workspace --exclude bench
 BIN = $(TARGET)/$(PROFILE)
 ENVOY_VERSION := 1.40.0
 ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
 
 LAB := e2e/kind/lab
 
-.PHONY: demo kind images charts test bench build lint unit differential e2e e2e-kind e2e-rootless envoy clean
+.PHONY: demo kind images charts test bench build lint format unit differential e2e e2e-kind e2e-rootless envoy clean
 
 demo:
 	@.ci/prerequisites demo
@@ -40,17 +42,22 @@ charts:
 # it runs on nodes and their libraries are not ours.
 build:
 	@echo "building (the first time takes some minutes) ..."
-	cargo build --profile $(PROFILE) --locked --bins
+	cargo build --profile $(PROFILE) --locked $(MEMBERS) --bins
 	cargo rustc --profile $(PROFILE) --locked --package cni-plugin --bin weft-cni -- -C target-feature=+crt-static
 
+# Clippy looks at the crates while they are compiled for their tests, so that all is compiled once.
 test:
 	@.ci/prerequisites test
-	@$(MAKE) --no-print-directory envoy lint unit e2e e2e-rootless
+	@$(MAKE) --no-print-directory envoy format
+	@RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings $(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e e2e-rootless
 
-lint:
+lint: format
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+format:
 	cargo fmt --all --check
 	.ci/architecture
-	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # Unit, golden and property tests, and the differential test against Envoy.
 unit: envoy
@@ -86,7 +93,7 @@ e2e-rootless: build
 bench: PROFILE := release
 bench: envoy
 	@.ci/prerequisites test
-	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE) MEMBERS=--workspace
 	$(BIN)/bench --bin-dir $(BIN) --envoy $(WEFT_ENVOY)
 
 # The unmodified Envoy that answers are compared with, from PyPI. Nothing else may depend on it being there.

@@ -2,6 +2,8 @@
 # The programs: from the machine where they are installed, else built from Go modules into the cache. Sourced by `lab`.
 
 readonly kind_version=v0.33.0 gateway_api_version=v1.4.1
+# The same for all, so that what they share is built once. Nobody debugs them.
+readonly go_flags=(-trimpath -gcflags=all=-dwarf=0)
 
 # binaries NAME… | all: makes sure that they are there.
 binaries() {
@@ -38,14 +40,14 @@ build_tools() {
     local at=k8s.io/component-base/version major minor
     IFS=. read -r major minor _ <<<"${kubernetes#v}"
     mkdir -p "$bin"
-    (cd "$here" && CGO_ENABLED=0 go build -trimpath -o "$bin/" -ldflags "-s -w -X $at.gitVersion=$kubernetes \
+    (cd "$here" && CGO_ENABLED=0 go build "${go_flags[@]}" -o "$bin/" -ldflags "-s -w -X $at.gitVersion=$kubernetes \
         -X $at.gitMajor=$major -X $at.gitMinor=$minor -X $at.gitTreeState=clean" "${1:-tool}")
     [ ! -e "$bin/server" ] || mv "$bin/server" "$bin/etcd"
 }
 
 install_kind() {
     [ -x "$bin/kind" ] ||
-        (cd / && CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w" sigs.k8s.io/kind@$kind_version)
+        (cd / && CGO_ENABLED=0 GOBIN=$bin go install "${go_flags[@]}" -ldflags "-s -w" sigs.k8s.io/kind@$kind_version)
 }
 
 # gateway_api_definitions: where those of the experimental channel are; kept in the cache, from the Go module.

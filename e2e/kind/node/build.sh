@@ -12,7 +12,7 @@ node_image() {
     context=$(mktemp -d)
     node_base
     node_context "$context"
-    control_plane_images "$context"
+    control_plane_images "$context/images.tar"
     docker_build --label "files=$files" -t "$node_image" "$context"
     rm -rf "$context"
 }
@@ -37,27 +37,34 @@ node_base() {
 
 # node_context DIR: the files that node/Dockerfile copies.
 node_context() {
-    local control=$1/control root=$cache/$kubernetes/root file
-    mkdir -p "$1/bin" "$control/usr/local/bin" "$control/tmp"
+    mkdir -p "$1/bin"
     cp "$here"/node/{Dockerfile,containerd.toml,entrypoint} "$1"
     cp "$bin"/{kubelet,kubectl,kubeadm} "$1/bin"
-    cp "$bin"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,coredns} "$control/usr/local/bin"
-    gcc -static -Os -s -o "$control/usr/local/bin/pause" "$here/node/pause.c"
-    # kube-proxy runs nft.
-    for file in /usr/sbin/nft $(chroot "$root" ldd /usr/sbin/nft | grep -o '/lib[^ ]*'); do
-        install -D "$root$(chroot "$root" readlink -f "$file")" "$control$file"
-    done
     # Debian's CNI programs, where everybody else has them.
     mkdir -p "$1/opt/cni"
     ln -s /usr/lib/cni "$1/opt/cni/bin"
     echo $kubernetes >"$1/version"
 }
 
-# control_plane_images DIR: what kubeadm asks for by name, as images.tar.
+# control_plane_images FILE: what kubeadm asks for by name. All of the control plane is one layer, and its programs are
+# names of one image.
 control_plane_images() {
-    local name names target
-    for target in control coredns pause; do
-        docker_build --target $target -t weft-lab/$target "$1"
+    local files root=$cache/$kubernetes/root file name names target
+    files=$(mktemp -d)
+    mkdir -p "$files/usr/local/bin" "$files/tmp"
+    chmod 755 "$files"   # as whom a program runs is its own business
+    cp "$bin"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,coredns} "$files/usr/local/bin"
+    gcc -static -Os -s -o "$files/usr/local/bin/pause" "$here/node/pause.c"
+    # kube-proxy runs nft.
+    for file in /usr/sbin/nft $(chroot "$root" ldd /usr/sbin/nft | grep -o '/lib[^ ]*'); do
+        install -D "$root$(chroot "$root" readlink -f "$file")" "$files$file"
+    done
+    tar -C "$files" -c . |
+        inside_daemon docker import -c "ENV PATH=/usr/local/bin:/usr/sbin" - weft-lab/control >/dev/null
+    rm -rf "$files"
+    for target in coredns pause; do
+        docker_build -t weft-lab/$target - <<<"FROM weft-lab/control
+ENTRYPOINT [\"$target\"]"
     done
     mapfile -t names < <(kubeadm config images list --kubernetes-version $kubernetes)
     for name in "${names[@]}"; do
@@ -68,5 +75,5 @@ control_plane_images() {
         esac
         inside_daemon docker tag weft-lab/$target "$name"
     done
-    inside_daemon docker save -o "$1/images.tar" "${names[@]}"
+    inside_daemon docker save -o "$1" "${names[@]}"
 }

@@ -26,3 +26,11 @@ pub mod backoff;
 pub mod file_watch;
 
 pub mod build_info;
+
+pub mod pool;
+
+pub mod cpu_budget;
+
+pub mod ledger;
+
+pub mod reviews;

@@ -4,17 +4,21 @@
 //! every error's field and reason; warnings are passed on, and `kubectl` prints them. Rules that depend on the
 //! mesh's settings are those of the mesh as it is now. Whether an object fits to its neighbours is not asked
 //! here: they may come later.
+//!
+//! Reviews are made by [`Reviews`], within its bounds.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::snapshot::Snapshot;
 use mesh_runtime::metrics::BareCounter;
+use mesh_runtime::reviews::Reviews;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -25,9 +29,6 @@ use crate::check::check_in;
 use crate::kind::{Handling, handling};
 use crate::manifest::node::Node;
 use crate::manifest::{Document, Place};
-
-/// Largest accepted review: etcd's limit for an object, twice (new and old), with room for the envelope.
-const REVIEW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The label of [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,14 +64,22 @@ impl Metrics {
 struct Webhook {
     metrics: Metrics,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    reviews: Reviews,
 }
 
 /// The route of the webhook. The newest snapshot says what the mesh's settings are.
-pub fn router(metrics: Metrics, snapshots: watch::Receiver<Arc<Snapshot>>) -> axum::Router {
+pub fn router(
+    metrics: Metrics,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    reviews: Reviews,
+) -> axum::Router {
     axum::Router::new()
         .route("/validate", post(validate))
-        .layer(DefaultBodyLimit::max(REVIEW_BYTES_MAX))
-        .with_state(Webhook { metrics, snapshots })
+        .with_state(Webhook {
+            metrics,
+            snapshots,
+            reviews,
+        })
 }
 
 /// Answers a review; nothing if it has no request to answer.
@@ -87,19 +96,26 @@ pub fn review(review: &Value, mesh: &MeshConfig, metrics: &Metrics) -> Option<Va
     }))
 }
 
-async fn validate(
-    State(webhook): State<Webhook>,
-    Json(body): Json<Value>,
-) -> Result<Json<Value>, (StatusCode, &'static str)> {
-    let mesh = webhook.snapshots.borrow().mesh.clone();
-    let answer = review(&body, &mesh, &webhook.metrics);
-    answer.map(Json).ok_or_else(|| {
-        webhook.metrics.http_errors.inc();
-        (
-            StatusCode::BAD_REQUEST,
-            "the body is not an AdmissionReview with a request\n",
-        )
-    })
+async fn validate(State(webhook): State<Webhook>, request: Request) -> Response {
+    let reviews = webhook.reviews.clone();
+    let review = move |body: &[u8]| webhook.respond(body);
+    reviews.answer("validation", request, review).await
+}
+
+impl Webhook {
+    fn respond(&self, body: &[u8]) -> Response {
+        let mesh = self.snapshots.borrow().mesh.clone();
+        let parsed: Option<Value> = serde_json::from_slice(body).ok();
+        let answer = parsed.and_then(|body| review(&body, &mesh, &self.metrics));
+        match answer {
+            Some(answer) => Json(answer).into_response(),
+            None => {
+                self.metrics.http_errors.inc();
+                let reason = "the body is not an AdmissionReview with a request\n";
+                (StatusCode::BAD_REQUEST, reason).into_response()
+            }
+        }
+    }
 }
 
 fn response(uid: &str, request: &Value, mesh: &MeshConfig, metrics: &Metrics) -> Value {

@@ -5,6 +5,9 @@
 
 mod reinjection;
 
+use std::collections::HashMap;
+
+use mesh_runtime::cpu_budget::Spent;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -41,6 +44,9 @@ pub enum InjectError {
     /// A note of an earlier injection was damaged.
     #[error("annotation \"{0}\" is not what an earlier injection wrote")]
     Note(&'static str),
+    /// The pod costs more than one review may.
+    #[error("the pod cannot be injected: {0}")]
+    CpuTime(#[from] Spent),
 }
 
 /// What became of a pod.
@@ -133,19 +139,19 @@ fn inject(
 /// Lays the user's own version of an injected container over ours; returns what was laid over.
 fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Value {
     let mut overrides = json!({});
+    let mut users = HashMap::new();
     for list in CONTAINERS {
-        for injected in items(&rendered["spec"], list) {
-            let Some(own) = container(&user_pod["spec"], name(injected)) else {
-                continue;
-            };
-            let mut own = own.clone();
-            if own["image"] == AUTO_IMAGE
-                && let Some(own) = own.as_object_mut()
-            {
-                own.remove("image");
-            }
-            overlay::merge(&mut pod["spec"], &json!({list: [own]}));
-            array_mut(&mut overrides, list).push(own);
+        for item in items(&user_pod["spec"], list) {
+            users.entry(name(item)).or_insert(item);
+        }
+    }
+    for list in CONTAINERS {
+        let injected = items(&rendered["spec"], list).iter();
+        let own = injected.filter_map(|injected| users.get(name(injected)));
+        let own: Vec<Value> = own.map(|own| without_auto_image(own)).collect();
+        if !own.is_empty() {
+            overlay::merge(&mut pod["spec"], &json!({list: &own}));
+            array_mut(&mut overrides, list).extend(own);
         }
     }
     // The user's container of that name in the other list has been merged into ours.
@@ -153,6 +159,16 @@ fn reapply_overrides(pod: &mut Value, user_pod: &Value, rendered: &Value) -> Val
         array_mut(&mut pod["spec"], "containers").retain(|item| name(item) != PROXY_CONTAINER);
     }
     overrides
+}
+
+fn without_auto_image(container: &Value) -> Value {
+    let mut container = container.clone();
+    if container["image"] == AUTO_IMAGE
+        && let Some(container) = container.as_object_mut()
+    {
+        container.remove("image");
+    }
+    container
 }
 
 /// The capture rules exempt the proxy by its user, so they must know the user's choice of one.

@@ -38,6 +38,12 @@ pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value[key].as_str()
 }
 
+/// The start of a text that its author may have made long, for the log.
+pub(crate) fn short(text: &str) -> &str {
+    const BYTES_MAX: usize = 256;
+    &text[..text.floor_char_boundary(BYTES_MAX)]
+}
+
 /// The name of a container, volume, port or environment variable.
 pub(crate) fn name(value: &Value) -> &str {
     text(value, "name").unwrap_or_default()

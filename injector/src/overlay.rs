@@ -4,6 +4,8 @@
 //! replaced as a whole. `null` removes, as in every Kubernetes merge, and so does the directive `$patch: delete` the
 //! element of a list; `$patch: replace` replaces one, or a map, instead of merging it.
 
+use std::collections::{HashMap, VecDeque};
+
 use serde_json::{Map, Value};
 
 /// Lists that merge by key, with the fields that make the key.
@@ -62,20 +64,32 @@ fn empty(value: &Value) -> Value {
     }
 }
 
+/// Both lists may be the pod's author's and as long as a pod can be, so elements are found by an index.
 fn merge_lists(base: &mut Vec<Value>, overlay: &[Value], fields: &[&str]) {
+    let mut places: HashMap<Vec<Value>, VecDeque<usize>> = HashMap::with_capacity(base.len());
+    for (at, item) in base.iter().enumerate() {
+        places.entry(key(item, fields)).or_default().push_back(at);
+    }
+    let mut merged: Vec<Option<Value>> = std::mem::take(base).into_iter().map(Some).collect();
     for item in overlay {
-        let at = base.iter().position(|other| same_key(other, item, fields));
-        match at {
-            Some(at) if item[DIRECTIVE] == "delete" => drop(base.remove(at)),
-            Some(at) => merge(&mut base[at], item),
-            None if item[DIRECTIVE] == "delete" => {}
+        let places = places.entry(key(item, fields)).or_default();
+        let deletes = item[DIRECTIVE] == "delete";
+        match places.front().copied() {
+            Some(at) if deletes => {
+                merged[at] = None;
+                places.pop_front();
+            }
+            Some(at) => merge(merged[at].get_or_insert_default(), item),
+            None if deletes => {}
             None => {
                 let mut new = empty(item);
                 merge(&mut new, item);
-                base.push(new);
+                places.push_back(merged.len());
+                merged.push(Some(new));
             }
         }
     }
+    base.extend(merged.into_iter().flatten());
 }
 
 fn merge_key(list: &str) -> Option<&'static [&'static str]> {
@@ -85,10 +99,8 @@ fn merge_key(list: &str) -> Option<&'static [&'static str]> {
         .map(|(_, fields)| *fields)
 }
 
-fn same_key(one: &Value, two: &Value, fields: &[&str]) -> bool {
-    fields
-        .iter()
-        .all(|field| key_part(one, field) == key_part(two, field))
+fn key(item: &Value, fields: &[&str]) -> Vec<Value> {
+    fields.iter().map(|field| key_part(item, field)).collect()
 }
 
 /// A missing protocol is TCP, by the schema's default.
@@ -157,6 +169,15 @@ mod tests {
                 "securityContext": {"runAsUser": 3},
                 "volumes": [{"name": "w"}],
             }),
+        );
+    }
+
+    #[test]
+    fn of_elements_with_the_same_key_the_first_is_meant() {
+        check(
+            json!({"volumes": [{"name": "a", "x": 1}, {"name": "a", "x": 2}, {"name": "a", "x": 3}]}),
+            json!({"volumes": [{"name": "a", "$patch": "delete"}, {"name": "a", "x": 4}]}),
+            json!({"volumes": [{"name": "a", "x": 4}, {"name": "a", "x": 3}]}),
         );
     }
 

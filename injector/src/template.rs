@@ -13,6 +13,7 @@ mod env;
 mod init;
 mod volumes;
 
+use mesh_runtime::cpu_budget::{self, Spent};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -52,6 +53,9 @@ pub enum TemplateError {
     /// One made nothing of this pod.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// They cost more than one review may: a pod may name any number.
+    #[error("annotation \"inject.istio.io/templates\": {0}")]
+    CpuTime(#[from] Spent),
 }
 
 fn quoted(names: &[String]) -> String {
@@ -119,6 +123,7 @@ pub(crate) fn apply(
 ) -> Result<Value, TemplateError> {
     let mut together = json!({});
     for template in templates {
+        cpu_budget::check()?;
         let mut partial = match template {
             Template::BuiltIn(role) => built_in(*role, subject),
             Template::Custom(template) => template.render(subject)?,

@@ -2,30 +2,37 @@
 //!
 //! `POST /inject`, and `/inject/cluster/ID/net/NETWORK` for clusters that share a control plane. The review
 //! is read as plain JSON with only the fields that are needed, so a newer API server's additions do no harm.
-//! A pod that cannot be injected as its author asked is refused: it would run outside the mesh otherwise.
+//! A pod that cannot be injected as its author asked is refused: it would run outside the mesh otherwise. So is one
+//! that costs more than a review may; reviews are made by [`Reviews`], within its bounds.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{self, Path, State};
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mesh_runtime::cpu_budget;
+use mesh_runtime::reviews::Reviews;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::config::InjectorConfig;
 use crate::inject::{InjectError, Injection, inject_pod};
-use crate::json::text;
+use crate::json::{short, text};
 use crate::metrics::Metrics;
 use crate::patch;
 use crate::policy::Namespace;
 
-/// Largest accepted review: etcd's limit for an object, twice (new and old), with room for the envelope.
-const REVIEW_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of what is told to the pod's author, which may quote an annotation.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Warnings that are passed on; an API server keeps 4 KiB of them.
+const WARNINGS_MAX: usize = 20;
 
 /// Gives the settings in force at the moment of a request.
 pub type Settings = Arc<dyn Fn() -> InjectorConfig + Send + Sync>;
@@ -44,21 +51,27 @@ impl Webhook {
     }
 
     /// Its routes.
-    pub fn router(self) -> axum::Router {
+    pub fn router(self, reviews: Reviews) -> axum::Router {
         axum::Router::new()
             .route("/inject", post(inject))
             .route("/inject/{*settings}", post(inject_with_settings))
-            .layer(DefaultBodyLimit::max(REVIEW_BYTES_MAX))
-            .with_state(self)
+            .with_state((self, reviews))
     }
 
-    /// Answers one review; `settings` is the rest of the path.
-    pub fn review(&self, review: &Value, settings: &str) -> Result<Value, ReviewError> {
+    /// Answers one review in JSON; `settings` is the rest of the path.
+    ///
+    /// # Errors
+    /// When it cannot be answered; a pod that is refused is no such error.
+    pub fn review(&self, review: &[u8], settings: &str) -> Result<Value, ReviewError> {
         let started = Instant::now();
         self.metrics.requests.inc();
-        let request = Request::parse(review).inspect_err(|_| {
+        let parsed = Review::parse(review).inspect_err(|_| {
             self.metrics.failure.inc();
         })?;
+        let Review {
+            api_version,
+            request,
+        } = parsed;
         let answer = match self.answer(&request, settings) {
             Ok(injection) => self.allow(&request, &injection),
             Err(error) => self.deny(&request, &error),
@@ -67,7 +80,7 @@ impl Webhook {
             .seconds
             .observe(started.elapsed().as_secs_f64());
         Ok(serde_json::json!({
-            "apiVersion": text(review, "apiVersion").unwrap_or("admission.k8s.io/v1"),
+            "apiVersion": api_version,
             "kind": "AdmissionReview",
             "response": answer,
         }))
@@ -80,20 +93,21 @@ impl Webhook {
             name: request.namespace.clone(),
             labels: None,
         };
+        cpu_budget::check()?;
         inject_pod(&request.object, &namespace, &config)
     }
 
     fn allow(&self, request: &Request, injection: &Injection) -> Response {
-        let pod = pod_name(&request.object);
         tracing::info!(
-            namespace = request.namespace,
-            pod,
+            namespace = short(&request.namespace),
+            pod = short(pod_name(&request.object)),
             injected = injection.decision.is_inject(),
             reason = %injection.decision.reason(),
             "pod reviewed"
         );
         let mut response = Response::new(&request.uid, true);
-        response.warnings.clone_from(&injection.warnings);
+        let warnings = injection.warnings.iter().take(WARNINGS_MAX);
+        response.warnings = warnings.map(|warning| short(warning).to_owned()).collect();
         if !injection.decision.is_inject() {
             self.metrics.skip.inc();
             return response;
@@ -108,13 +122,19 @@ impl Webhook {
 
     fn deny(&self, request: &Request, error: &InjectError) -> Response {
         self.metrics.failure.inc();
-        let pod = pod_name(&request.object);
-        tracing::warn!(namespace = request.namespace, pod, %error, "pod refused");
+        let mut message = format!("sidecar injection: {error}");
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('…');
+        }
+        tracing::warn!(
+            namespace = short(&request.namespace),
+            pod = short(pod_name(&request.object)),
+            message,
+            "pod refused"
+        );
         let mut response = Response::new(&request.uid, false);
-        response.status = Some(Status {
-            code: 400,
-            message: format!("sidecar injection: {error}"),
-        });
+        response.status = Some(Status { code: 400, message });
         response
     }
 }
@@ -133,6 +153,12 @@ pub enum ReviewError {
     NotAPod(String),
 }
 
+/// What is needed of an AdmissionReview.
+struct Review {
+    api_version: String,
+    request: Request,
+}
+
 /// What is needed of an AdmissionRequest.
 struct Request {
     uid: String,
@@ -140,23 +166,49 @@ struct Request {
     object: Value,
 }
 
-impl Request {
-    fn parse(review: &Value) -> Result<Self, ReviewError> {
-        let request = &review["request"];
-        if !request.is_object() {
-            return Err(ReviewError::NoRequest);
-        }
-        let uid = text(request, "uid").ok_or(ReviewError::NoUid)?;
-        let kind = text(&request["kind"], "kind").or(text(&request["object"], "kind"));
+/// An AdmissionReview on the wire; what else is in it, the old object above all, is not kept.
+#[derive(Deserialize)]
+struct WireReview {
+    #[serde(default, rename = "apiVersion")]
+    api_version: Option<String>,
+    #[serde(default)]
+    request: Option<WireRequest>,
+}
+
+#[derive(Deserialize)]
+struct WireRequest {
+    uid: Option<String>,
+    #[serde(default)]
+    kind: Value,
+    namespace: Option<String>,
+    #[serde(default)]
+    object: Value,
+}
+
+impl Review {
+    fn parse(review: &[u8]) -> Result<Self, ReviewError> {
+        let review: WireReview =
+            serde_json::from_slice(review).map_err(|_| ReviewError::NoRequest)?;
+        let request = review.request.ok_or(ReviewError::NoRequest)?;
+        let uid = request.uid.ok_or(ReviewError::NoUid)?;
+        let object = request.object;
+        let kind = text(&request.kind, "kind").or(text(&object, "kind"));
         if kind != Some("Pod") {
-            return Err(ReviewError::NotAPod(kind.unwrap_or_default().to_owned()));
+            return Err(ReviewError::NotAPod(
+                short(kind.unwrap_or_default()).to_owned(),
+            ));
         }
-        let object = &request["object"];
-        let namespace = text(request, "namespace").or(text(&object["metadata"], "namespace"));
+        let in_object = || text(&object["metadata"], "namespace").map(ToOwned::to_owned);
+        let namespace = request.namespace.or_else(in_object);
         Ok(Self {
-            uid: uid.to_owned(),
-            namespace: namespace.unwrap_or("default").to_owned(),
-            object: object.clone(),
+            api_version: review
+                .api_version
+                .unwrap_or_else(|| "admission.k8s.io/v1".to_owned()),
+            request: Request {
+                uid,
+                namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+                object,
+            },
         })
     }
 }
@@ -196,29 +248,22 @@ impl Response {
 }
 
 async fn inject(
-    State(webhook): State<Webhook>,
-    Json(review): Json<Value>,
-) -> Result<Json<Value>, (StatusCode, String)> {
-    respond(&webhook, &review, "")
+    state: State<(Webhook, Reviews)>,
+    request: extract::Request,
+) -> axum::response::Response {
+    inject_with_settings(state, Path(String::new()), request).await
 }
 
 async fn inject_with_settings(
-    State(webhook): State<Webhook>,
+    State((webhook, reviews)): State<(Webhook, Reviews)>,
     Path(settings): Path<String>,
-    Json(review): Json<Value>,
-) -> Result<Json<Value>, (StatusCode, String)> {
-    respond(&webhook, &review, &settings)
-}
-
-fn respond(
-    webhook: &Webhook,
-    review: &Value,
-    settings: &str,
-) -> Result<Json<Value>, (StatusCode, String)> {
-    webhook
-        .review(review, settings)
-        .map(Json)
-        .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))
+    request: extract::Request,
+) -> axum::response::Response {
+    let review = move |body: &[u8]| match webhook.review(body, &settings) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    reviews.answer("injection", request, review).await
 }
 
 /// `cluster/ID/net/NETWORK` in any order over the settings in force.
@@ -228,7 +273,12 @@ fn with_settings(mut config: InjectorConfig, settings: &str) -> InjectorConfig {
         match key {
             "cluster" => value.clone_into(&mut config.cluster_id),
             "net" => config.network = Some(value.to_owned()),
-            _ => tracing::warn!(key, value, "unknown setting in the webhook's path"),
+            _ => {
+                // One line, however long the path is.
+                let (key, value) = (short(key), short(value));
+                tracing::warn!(key, value, "unknown setting in the webhook's path");
+                break;
+            }
         }
     }
     config

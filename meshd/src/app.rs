@@ -21,6 +21,7 @@ use mesh_runtime::drain;
 use mesh_runtime::log::LogHandle;
 use mesh_runtime::metrics::Registry;
 use mesh_runtime::readiness::Readiness;
+use mesh_runtime::reviews::Reviews;
 use mesh_runtime::task::{Failure, Tasks};
 use pilot::Pilot;
 use tokio::sync::watch;
@@ -69,6 +70,7 @@ pub struct Addresses {
 /// A running control plane.
 pub struct Meshd {
     addresses: Addresses,
+    reviews: Reviews,
     tasks: Tasks,
     readiness: Readiness,
     /// Ends the lead of this replica.
@@ -103,8 +105,10 @@ impl Meshd {
         publish_roots(&args, cluster.as_ref(), &authority, &tasks)?;
         let settings =
             injection_settings(&args, cluster.as_ref(), &authority, &snapshots, &tasks).await?;
-        let webhook =
-            webhook_server(&args, &authority, &snapshots, settings, &mut registry).await?;
+        let reviews = Reviews::start(&mut registry).context("threads for reviews")?;
+        let router = webhook_router(&args, &snapshots, settings, &reviews, &mut registry);
+        let tls = Security::Tls(authority.webhook_tls.clone());
+        let webhook = bind(args.webhook_address, tls, router).await?;
         let pilot = Pilot::new(snapshots, pilot::Config::default());
         pilot.metrics().register(&mut registry);
         let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;
@@ -137,6 +141,7 @@ impl Meshd {
         );
         Ok(Self {
             addresses,
+            reviews,
             tasks,
             readiness,
             election,
@@ -148,6 +153,11 @@ impl Meshd {
     /// Where everything listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// The threads that the webhooks' reviews are made on.
+    pub fn reviews(&self) -> &Reviews {
+        &self.reviews
     }
 
     /// Runs until `shutdown` resolves or an essential part fails; drains in both cases.
@@ -235,27 +245,27 @@ async fn injection_settings(
     }
 }
 
-/// Webhooks over TLS, for the API server.
-async fn webhook_server(
+/// Webhooks, for the API server. Both make their reviews on the same threads.
+fn webhook_router(
     args: &Args,
-    authority: &Authority,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     settings: Settings,
+    reviews: &Reviews,
     registry: &mut Registry,
-) -> anyhow::Result<Server> {
+) -> axum::Router {
     let mut router = axum::Router::new();
     if args.runs(Component::Injector) {
         let metrics = injector::metrics::Metrics::default();
         metrics.register(registry);
-        router = router.merge(Webhook::new(settings, metrics).router());
+        router = router.merge(Webhook::new(settings, metrics).router(reviews.clone()));
     }
     if args.runs(Component::Galley) {
         let metrics = galley::webhook::Metrics::default();
         metrics.register(registry);
-        router = router.merge(galley::webhook::router(metrics, snapshots.clone()));
+        let (snapshots, reviews) = (snapshots.clone(), reviews.clone());
+        router = router.merge(galley::webhook::router(metrics, snapshots, reviews));
     }
-    let tls = Security::Tls(authority.webhook_tls.clone());
-    bind(args.webhook_address, tls, router).await
+    router
 }
 
 /// Discovery and signing, over TLS and in plaintext.

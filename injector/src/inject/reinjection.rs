@@ -4,6 +4,8 @@
 //! containers that were merged. What the proxy was told about probes and metrics is kept, since the pod
 //! itself says only where they were redirected to.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::InjectError;
@@ -41,8 +43,9 @@ pub(super) fn undo(pod: &Value) -> Result<(Value, Earlier), InjectError> {
     ] {
         let injected = items(&status, list);
         if !injected.is_empty() && !items(&pod["spec"], list).is_empty() {
-            let is_injected = |item: &Value| injected.iter().any(|known| known == name(item));
-            array_mut(&mut pod["spec"], list).retain(|item| !is_injected(item));
+            // The note came with the pod and may be as long as its lists.
+            let injected: HashSet<&str> = injected.iter().filter_map(Value::as_str).collect();
+            array_mut(&mut pod["spec"], list).retain(|item| !injected.contains(name(item)));
         }
         for own in items(&overrides, list) {
             array_mut(&mut pod["spec"], list).push(own.clone());

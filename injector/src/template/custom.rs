@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode};
 use gotmpl::{Template, TemplateError};
+use mesh_runtime::cpu_budget;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -89,6 +90,10 @@ const MAX_ITERATIONS: u64 = 10_000;
 
 /// Bytes that one rendering may yield; a pod is smaller than what etcd takes.
 const MAX_RENDERED: usize = 1 << 20;
+
+/// Bytes that a function of ours may yield on the way there. What the language's own (`printf`) put together is as
+/// long as their arguments, and there are no more of those than iterations.
+const MAX_TEXT: usize = 4 * MAX_RENDERED;
 
 /// What the template language prints for a value that is not there.
 const NO_VALUE: &str = "<no value>";
@@ -190,13 +195,16 @@ impl CustomTemplate {
             reason,
         };
         let data = data::of(subject).map_err(|error| refuse(error.to_string()))?;
-        let mut text = Bounded(String::new());
+        let mut text = Bounded::default();
         let rendered = self.parsed.execute_fmt(&mut text, &data);
-        rendered.map_err(|error| match error {
-            TemplateError::Write => refuse(format!("renders more than {MAX_RENDERED} bytes")),
-            error => refuse(error.to_string()),
+        rendered.map_err(|error| match (error, text.spent) {
+            (TemplateError::Write, Some(spent)) => refuse(spent.to_string()),
+            (TemplateError::Write, None) => {
+                refuse(format!("renders more than {MAX_RENDERED} bytes"))
+            }
+            (error, _) => refuse(error.to_string()),
         })?;
-        let text = text.0;
+        let text = text.text;
         if let Some(line) = text.lines().find(|line| line.contains(NO_VALUE)) {
             let line = line.trim();
             return Err(refuse(format!("prints a value that is not there: {line}")));
@@ -240,15 +248,21 @@ fn only(map: &Map<String, Value>, path: &str, allowed: [&str; 2]) -> Result<(), 
     }
 }
 
-/// Text up to [`MAX_RENDERED`].
-struct Bounded(String);
+/// Text up to [`MAX_RENDERED`], written within the review's CPU time.
+#[derive(Default)]
+struct Bounded {
+    text: String,
+    /// Set when the time is used up.
+    spent: Option<cpu_budget::Spent>,
+}
 
 impl fmt::Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > MAX_RENDERED {
+        self.spent = cpu_budget::check().err();
+        if self.spent.is_some() || self.text.len() + text.len() > MAX_RENDERED {
             return Err(fmt::Error);
         }
-        self.0.push_str(text);
+        self.text.push_str(text);
         Ok(())
     }
 }

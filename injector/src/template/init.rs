@@ -4,6 +4,8 @@
 //! The one that sets it up alone has privileges, and it is gone before the application starts. The plugin knows what
 //! to capture from annotations, into which the operator's defaults are written for it.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{Subject, container, env};
@@ -188,8 +190,9 @@ fn excluded_inbound_ports(status_port: u16, excluded: &str) -> String {
 /// `own` ports, then those of `excluded` that are others.
 fn ports<'a>(own: impl IntoIterator<Item = &'a str>, excluded: &'a str) -> String {
     let mut ports: Vec<&str> = own.into_iter().collect();
+    let mut seen: HashSet<&str> = ports.iter().copied().collect();
     for port in excluded.split(',').map(str::trim) {
-        if !port.is_empty() && !ports.contains(&port) {
+        if !port.is_empty() && seen.insert(port) {
             ports.push(port);
         }
     }

@@ -15,6 +15,11 @@ fn pod() -> Value {
     })
 }
 
+/// What the webhook answers.
+fn answer_to(webhook: &Webhook, review: &Value, settings: &str) -> Result<Value, ReviewError> {
+    webhook.review(review.to_string().as_bytes(), settings)
+}
+
 fn review(pod: Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -42,7 +47,7 @@ fn patched(answer: &Value) -> Value {
 #[test]
 fn a_pod_is_patched_to_what_injection_makes_of_it() {
     let webhook = webhook();
-    let answer = webhook.review(&review(pod()), "").unwrap();
+    let answer = answer_to(&webhook, &review(pod()), "").unwrap();
     assert_eq!(answer["kind"], "AdmissionReview");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(answer["response"]["uid"], "705ab4f5");
@@ -66,7 +71,7 @@ fn a_pod_left_alone_is_allowed_without_patch() {
     let webhook = webhook();
     let mut pod = pod();
     pod["spec"]["hostNetwork"] = true.into();
-    let answer = webhook.review(&review(pod), "").unwrap();
+    let answer = answer_to(&webhook, &review(pod), "").unwrap();
     assert_eq!(
         answer["response"],
         json!({"uid": "705ab4f5", "allowed": true})
@@ -79,7 +84,7 @@ fn a_pod_that_asks_for_the_impossible_is_refused_with_the_reason() {
     let mut pod = pod();
     pod["metadata"]["annotations"] = json!({"sidecar.istio.io/interceptionMode": "MAGIC"});
     let webhook = webhook();
-    let answer = webhook.review(&review(pod), "").unwrap();
+    let answer = answer_to(&webhook, &review(pod), "").unwrap();
     assert_eq!(
         answer["response"],
         json!({"uid": "705ab4f5", "allowed": false, "status": {
@@ -95,7 +100,7 @@ fn a_pod_that_asks_for_the_impossible_is_refused_with_the_reason() {
 fn warnings_reach_the_user() {
     let mut pod = pod();
     pod["metadata"]["annotations"] = json!({"sidecar.istio.io/statsCompression": "gzip"});
-    let answer = webhook().review(&review(pod), "").unwrap();
+    let answer = answer_to(&webhook(), &review(pod), "").unwrap();
     assert_eq!(
         answer["response"]["warnings"],
         json!([
@@ -106,9 +111,8 @@ fn warnings_reach_the_user() {
 
 #[test]
 fn the_path_names_cluster_and_network() {
-    let answer = webhook()
-        .review(&review(pod()), "cluster/east/net/vpc-1")
-        .unwrap();
+    let review = review(pod());
+    let answer = answer_to(&webhook(), &review, "cluster/east/net/vpc-1").unwrap();
     let pod = patched(&answer);
     assert_eq!(
         pod["metadata"]["labels"]["topology.istio.io/network"],
@@ -122,15 +126,14 @@ fn the_path_names_cluster_and_network() {
 #[test]
 fn what_is_no_review_of_a_pod_is_an_error() {
     let webhook = webhook();
-    assert_eq!(webhook.review(&json!({}), ""), Err(ReviewError::NoRequest));
-    assert_eq!(
-        webhook.review(&json!({"request": {}}), ""),
-        Err(ReviewError::NoUid)
-    );
+    let refused = |review: Value| answer_to(&webhook, &review, "").unwrap_err();
+    assert_eq!(refused(json!({})), ReviewError::NoRequest);
+    assert_eq!(refused(json!({"request": {}})), ReviewError::NoUid);
+    assert_eq!(webhook.review(b"{", ""), Err(ReviewError::NoRequest));
     let mut deployment = review(pod());
     deployment["request"]["kind"]["kind"] = "Deployment".into();
     assert_eq!(
-        webhook.review(&deployment, "").unwrap_err().to_string(),
+        refused(deployment).to_string(),
         "only pods are injected, the request is about \"Deployment\""
     );
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
+use mesh_runtime::cpu_budget;
 use serde_json::{Map, Value as Json};
 
+use super::MAX_TEXT;
 use crate::config::PROXY_CONTAINER;
 
 type Result<T> = std::result::Result<T, TemplateError>;
@@ -98,9 +100,7 @@ const OF_TEXT: [Function; 27] = [
         Ok(Value::Bool(text(&args[1]).contains(&text(&args[0]))))
     }),
     ("replace", 3, |args| {
-        Ok(string(
-            text(&args[2]).replace(&text(&args[0]), &text(&args[1])),
-        ))
+        replace(&text(&args[2]), &text(&args[0]), &text(&args[1]))
     }),
     ("trunc", 2, |args| {
         let length = usize::try_from(integer(&args[0])?).unwrap_or_default();
@@ -117,7 +117,13 @@ const OF_TEXT: [Function; 27] = [
     ("toString", 1, |args| Ok(string(text(&args[0])))),
     ("join", 2, |args| {
         let parts: Vec<String> = list(&args[1])?.iter().map(text).collect();
-        Ok(string(parts.join(&text(&args[0]))))
+        let separator = text(&args[0]);
+        fits(
+            parts.iter().map(String::len).sum(),
+            parts.len(),
+            separator.len(),
+        )?;
+        Ok(string(parts.join(&separator)))
     }),
     ("splitList", 2, |args| {
         let (separator, text) = (text(&args[0]), text(&args[1]));
@@ -126,11 +132,11 @@ const OF_TEXT: [Function; 27] = [
     ("indent", 2, |args| {
         // Istio's leaves the first line where it stands.
         let pad = padding(&args[0])?;
-        Ok(string(text(&args[1]).replace('\n', &format!("\n{pad}"))))
+        replace(&text(&args[1]), "\n", &format!("\n{pad}"))
     }),
     ("nindent", 2, |args| {
         let pad = padding(&args[0])?;
-        let text = text(&args[1]).replace('\n', &format!("\n{pad}"));
+        let text = replace(&text(&args[1]), "\n", &format!("\n{pad}"))?;
         Ok(string(format!("\n{pad}{text}")))
     }),
     ("directory", 1, |args| {
@@ -229,6 +235,8 @@ pub(super) fn all() -> FuncMap {
                         got: args.len(),
                     });
                 }
+                // What a template goes over is the pod author's, and as long as a pod can be.
+                cpu_budget::check().map_err(failed)?;
                 function(args)
             });
             (name.to_owned(), checked)
@@ -336,6 +344,21 @@ fn calculate(args: &[Value], operation: fn(i64, i64) -> Option<i64>) -> Result<V
             operation(result, number?).ok_or_else(|| failed("the number is too large"))
         })
         .map(Value::Int)
+}
+
+fn replace(text: &str, old: &str, new: &str) -> Result<Value> {
+    fits(text.len(), text.matches(old).count(), new.len())?;
+    Ok(string(text.replace(old, new)))
+}
+
+/// Whether a text with `count` insertions of `each` bytes is short enough, before it is made.
+fn fits(text: usize, count: usize, each: usize) -> Result<()> {
+    if text.saturating_add(count.saturating_mul(each)) > MAX_TEXT {
+        return Err(failed(format!(
+            "makes a text of more than {MAX_TEXT} bytes"
+        )));
+    }
+    Ok(())
 }
 
 fn padding(width: &Value) -> Result<String> {

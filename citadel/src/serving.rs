@@ -4,11 +4,14 @@
 //! is never a session store older than the roots. Resumption is off altogether: it would skip verification
 //! of the client and bring back an identity that may have ended since.
 
+mod client_ca;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_runtime::backoff::Backoff;
+use mesh_runtime::file_watch::{FileWatch, WatchError};
 use rcgen::KeyPair;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -18,6 +21,7 @@ use time::OffsetDateTime;
 
 use crate::ca::Ca;
 use crate::issue::IssueError;
+pub use client_ca::{ClientCa, ClientCaError};
 
 /// First and longest pause after a renewal that failed.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -26,12 +30,14 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const JITTER: f64 = 0.05;
 
 /// Whether clients show certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// Clients are not asked.
     None,
     /// Clients may show one; if they do it must verify against the trust bundle.
     Optional,
+    /// Clients must show one of another authority; the handshake of others fails.
+    Required(ClientCa),
 }
 
 /// What to serve.
@@ -60,6 +66,12 @@ pub enum ServingError {
     /// The trust bundle cannot verify clients.
     #[error("clients cannot be verified")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// The authority of clients cannot be used.
+    #[error("the authority of clients cannot be used")]
+    ClientCa(#[from] ClientCaError),
+    /// Changes of the authority of clients would go unnoticed.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 /// A server configuration that stays valid.
@@ -99,9 +111,14 @@ impl ServingTls {
         Ok(())
     }
 
-    /// Renews at half life and whenever the CA changes, until dropped.
+    /// Renews at half life and whenever the CA or the authority of clients changes, until dropped. What cannot be
+    /// used leaves in force what is.
     pub async fn run(self: Arc<Self>) -> Result<(), ServingError> {
         let mut roots = self.ca.trust_bundles();
+        let clients = match &self.options.client_auth {
+            ClientAuth::Required(authority) => Some(FileWatch::new(&[authority.directory()])?),
+            ClientAuth::None | ClientAuth::Optional => None,
+        };
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         let mut pause = self.until_half_life();
         loop {
@@ -109,6 +126,7 @@ impl ServingTls {
                 () = tokio::time::sleep(pause) => {}
                 // The sender lives in `self.ca`, so this only ever reports a change.
                 _ = roots.changed() => {}
+                Some(()) = changed(clients.as_ref()) => {}
             }
             pause = match self.renew() {
                 Ok(()) => {
@@ -134,14 +152,22 @@ impl ServingTls {
     }
 }
 
+async fn changed(files: Option<&FileWatch>) -> Option<()> {
+    files?.changed().await;
+    Some(())
+}
+
 fn build(ca: &Ca, options: &ServingOptions) -> Result<Current, ServingError> {
     let key = KeyPair::generate().map_err(ServingError::Key)?;
     let issued = ca.issue_server(&options.names, &key)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-    let builder = match options.client_auth {
+    let builder = match &options.client_auth {
         ClientAuth::None => builder.with_no_client_auth(),
+        ClientAuth::Required(authority) => {
+            builder.with_client_cert_verifier(authority.verifier(provider)?)
+        }
         ClientAuth::Optional => {
             let roots = Arc::new(ca.trust_bundle().root_store());
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)

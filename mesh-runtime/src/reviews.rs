@@ -3,6 +3,7 @@
 //! | bound | by |
 //! |---|---|
 //! | size, time and memory of bodies | here, while the body comes in |
+//! | time and memory of responses | here, until they are sent |
 //! | threads and what waits for them | [`Pool`] |
 //! | values in a body | here, before it is parsed |
 //! | CPU time of one review | [`cpu_budget`], asked by the code that reviews |
@@ -15,6 +16,8 @@
 //! refuses it.
 
 pub mod metrics;
+
+mod response;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -35,15 +38,15 @@ use metrics::{Metrics, Outcome};
 
 /// Threads. An honest review takes less than a millisecond, so two do thousands a second; one that takes long leaves
 /// the other.
-const THREADS: usize = 2;
+pub const THREADS: usize = 2;
 
-/// Reviews that wait; with the longest honest one in front of each the last still meets its deadline.
-const QUEUE_MAX: usize = 64;
+/// Reviews that wait; with one that uses up its CPU time in front of each, the first third still meets its deadline.
+pub const QUEUE_MAX: usize = 64;
 
 /// Largest accepted review: etcd's limit for an object (1.5 MiB), twice (new and old), with room for the envelope.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bodies that have come in and are not reviewed yet, all together.
+/// Bodies that have come in and are not reviewed yet, and responses that are not sent yet, all together.
 const BODIES_BYTES_MAX: usize = 16 * BODY_BYTES_MAX;
 
 /// Of these, those of one address.
@@ -148,11 +151,24 @@ impl Reviews {
             response
         };
         let done = self.pool.run(caller.address, caller.deadline, work);
-        done.await.map_err(|refused| match refused {
+        let response = done.await.map_err(|refused| match refused {
             Refused::Full => Outcome::QueueFull,
             Refused::Late => Outcome::Late,
             Refused::Panicked => Outcome::Failed,
-        })?
+        })??;
+        self.lend(caller, response).await
+    }
+
+    /// The response under the memory of its caller.
+    async fn lend(&self, caller: Caller, response: Response) -> Result<Response, Outcome> {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|_| Outcome::Failed)?;
+        let body = body.to_bytes();
+        let mut loan = self.bodies.open(caller.address);
+        match loan.grow(body.len()) {
+            true => Ok(Response::from_parts(head, response::lent(body, loan))),
+            false => Err(Outcome::NoMemory),
+        }
     }
 }
 

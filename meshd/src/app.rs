@@ -33,11 +33,17 @@ use crate::cluster::{Cluster, injector_values};
 use crate::configuration::{self, Configuration};
 use crate::injection;
 use crate::publish_root;
-use crate::server::{Security, Server, peer};
+use crate::server::{Limits, Security, Server, peer};
 
 /// How long requests in flight may take when the process ends. Discovery streams are ended at once; what is
 /// left are reviews and signings, which take milliseconds.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An API server has a few connections to a webhook, and bodies are read at once or refused.
+const WEBHOOK_LIMITS: Limits = Limits {
+    connections: 512,
+    windows: (1024 * 1024, 256 * 1024),
+};
 
 /// Runs the control plane until `shutdown` resolves or an essential part fails.
 pub async fn run(
@@ -109,6 +115,7 @@ impl Meshd {
         let router = webhook_router(&args, &snapshots, settings, &reviews, &mut registry);
         let tls = Security::Tls(authority.webhook_tls.clone());
         let webhook = bind(args.webhook_address, tls, router).await?;
+        let webhook = webhook.with_limits(WEBHOOK_LIMITS);
         let pilot = Pilot::new(snapshots, pilot::Config::default());
         pilot.metrics().register(&mut registry);
         let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use citadel::serving::{ClientAuth, ClientCa};
 use clap::{Parser, ValueEnum};
 use mesh_api::identity::TrustDomain;
 use mesh_runtime::log::Format;
@@ -63,6 +64,14 @@ pub struct Args {
     /// Address of the admission webhooks
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15017")]
     pub webhook_address: SocketAddr,
+
+    /// PEM file of the authority whose certificates callers of the webhooks must show; without it nobody is asked
+    #[arg(long, value_name = "FILE")]
+    pub webhook_client_ca: Option<PathBuf>,
+
+    /// Name of which such a certificate must have one, as common name, DNS name or URI
+    #[arg(long, value_name = "NAME", requires = "webhook_client_ca")]
+    pub webhook_client_name: Vec<String>,
 
     /// Further name or address of this server, for its certificate
     #[arg(long, value_name = "NAME")]
@@ -144,6 +153,17 @@ impl Args {
         names
     }
 
+    /// Whether callers of the webhooks show certificates.
+    pub fn webhook_clients(&self) -> ClientAuth {
+        match &self.webhook_client_ca {
+            None => ClientAuth::None,
+            Some(file) => ClientAuth::Required(ClientCa {
+                file: file.clone(),
+                names: self.webhook_client_name.clone(),
+            }),
+        }
+    }
+
     /// How long to go on serving after a stop signal.
     pub fn shutdown_delay(&self) -> Duration {
         let default = match self.cluster.kubernetes {
@@ -215,6 +235,26 @@ mod tests {
     fn keys_without_an_issuer_are_refused() {
         assert!(parse(&["--jwks-file", "keys"]).is_err());
         assert!(parse(&["--jwks-file", "keys", "--token-issuer", "https://i"]).is_ok());
+    }
+
+    #[test]
+    fn callers_of_the_webhooks_show_certificates_if_an_authority_is_given() {
+        assert_eq!(parse(&[]).unwrap().webhook_clients(), ClientAuth::None);
+        assert!(parse(&["--webhook-client-name", "kube-apiserver"]).is_err());
+        let args = parse(&[
+            "--webhook-client-ca",
+            "ca.pem",
+            "--webhook-client-name",
+            "kube-apiserver",
+        ]);
+        let expected = ClientCa {
+            file: "ca.pem".into(),
+            names: vec!["kube-apiserver".to_owned()],
+        };
+        assert_eq!(
+            args.unwrap().webhook_clients(),
+            ClientAuth::Required(expected)
+        );
     }
 
     #[test]

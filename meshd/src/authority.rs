@@ -26,7 +26,7 @@ pub(crate) struct Authority {
     pub(crate) authenticator: Authenticator,
     /// For discovery and signing: clients may show a certificate of the mesh.
     pub(crate) xds_tls: Arc<ServingTls>,
-    /// For webhooks: the API server shows none.
+    /// For webhooks: the API server shows a certificate only where it is configured to.
     pub(crate) webhook_tls: Arc<ServingTls>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn open(
         xds_tls: serving("xds-certificate", ClientAuth::Optional, &[b"h2"])?,
         webhook_tls: serving(
             "webhook-certificate",
-            ClientAuth::None,
+            args.webhook_clients(),
             &[b"h2", b"http/1.1"],
         )?,
         authenticator: Authenticator::new(trust_domain, tokens, Clock::system()),

@@ -5,6 +5,10 @@
 
 pub mod peer;
 
+mod connections;
+
+mod stall;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +28,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use connections::{Connections, Place};
+use stall::Stall;
+
 /// A client that has not finished its handshake by then is gone or does not mean it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,6 +41,15 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// the allowance is half of the connection's window, and discovery requests are small frames.
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Connections of a listener unless [`Server::with_limits`] says otherwise: proxies keep theirs open.
+const CONNECTIONS_MAX: usize = 20_000;
+
+/// Requests under way on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 100;
+
+/// Bytes of a request's head, over either protocol; a token has one or two thousand.
+const HEAD_BYTES_MAX: u32 = 32 * 1024;
 
 /// Pauses after `accept` failed, mostly for want of file descriptors.
 const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -47,11 +63,30 @@ pub enum Security {
     Tls(Arc<ServingTls>),
 }
 
+/// What clients together and one connection may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections; above, the address with the most loses some.
+    pub connections: usize,
+    /// Bytes of HTTP/2 that a client may send before they are read, on a connection and on a stream of it.
+    pub windows: (u32, u32),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS_MAX,
+            windows: (CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES),
+        }
+    }
+}
+
 /// A socket that is bound and not yet served.
 pub struct Server {
     listener: TcpListener,
     security: Security,
     router: axum::Router,
+    limits: Limits,
 }
 
 impl Server {
@@ -65,7 +100,14 @@ impl Server {
             listener: TcpListener::bind(address).await?,
             security,
             router,
+            limits: Limits::default(),
         })
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Where it listens.
@@ -76,6 +118,7 @@ impl Server {
     /// Serves until the drain begins; connections finish within the drain's deadline.
     pub async fn run(self, drain: drain::Watch) -> io::Result<()> {
         let mut retry = Backoff::new(ACCEPT_RETRY.0, ACCEPT_RETRY.1);
+        let connections = Connections::new(self.limits.connections);
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -84,14 +127,14 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     retry.reset();
+                    let Some(place) = connections.open(peer.ip()) else {
+                        tracing::debug!(%peer, "no place for a further connection");
+                        continue;
+                    };
                     let (security, router) = (self.security.clone(), self.router.clone());
-                    let watch = drain.clone();
-                    drain.spawn(async move {
-                        if let Err(error) = connection(stream, peer, security, router, watch).await
-                        {
-                            tracing::debug!(%peer, %error, "connection ended");
-                        }
-                    });
+                    let (limits, watch) = (self.limits, drain.clone());
+                    let serving = connection(stream, peer, security, router, limits, watch);
+                    drain.spawn(while_placed(place, peer, serving));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -102,16 +145,29 @@ impl Server {
     }
 }
 
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+async fn while_placed(place: Place, peer: SocketAddr, connection: impl Future<Output = Ended>) {
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended");
+        },
+        () = place.lost() => tracing::debug!(%peer, "connection ended for one of another address"),
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     security: Security,
     router: axum::Router,
+    limits: Limits,
     drain: drain::Watch,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Ended {
     stream.set_nodelay(true)?;
+    let stream = Stall::new(stream);
     match security {
-        Security::Plaintext => serve(stream, address, None, router, drain).await,
+        Security::Plaintext => serve(stream, address, None, router, limits, drain).await,
         Security::Tls(tls) => {
             let handshake = TlsAcceptor::from(tls.current()).accept(stream);
             let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await??;
@@ -119,7 +175,7 @@ async fn connection(
             let peer = certificates
                 .and_then(|chain| chain.first())
                 .map(PeerCertificate::from_verified);
-            serve(stream, address, peer, router, drain).await
+            serve(stream, address, peer, router, limits, drain).await
         }
     }
 }
@@ -129,8 +185,9 @@ async fn serve<S>(
     address: SocketAddr,
     peer: Option<PeerCertificate>,
     router: axum::Router,
+    limits: Limits,
     drain: drain::Watch,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -141,7 +198,7 @@ where
         }
         request
     });
-    let builder = http_builder();
+    let builder = http_builder(limits);
     let connection =
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
@@ -152,18 +209,21 @@ where
     connection.await
 }
 
-fn http_builder() -> Builder<TokioExecutor> {
+fn http_builder(limits: Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(HEAD_BYTES_MAX as usize)
         .header_read_timeout(HANDSHAKE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES);
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .initial_connection_window_size(limits.windows.0)
+        .initial_stream_window_size(limits.windows.1);
     builder
 }

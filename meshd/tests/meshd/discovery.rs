@@ -14,7 +14,7 @@ use xds::resource::DeltaDiscoveryResponse;
 
 use crate::support::{ControlPlane, TokenIssuer, bearer};
 
-const MESH: &str = r#"
+pub(crate) const MESH: &str = r#"
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -53,7 +53,7 @@ endpoints:
 "#;
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
+pub(crate) const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
 
 fn node(namespace: &str) -> core::Node {
     core::Node {
@@ -63,14 +63,18 @@ fn node(namespace: &str) -> core::Node {
 }
 
 /// A proxy's discovery stream.
-struct Stream {
+pub(crate) struct Stream {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     answers: Streaming<DeltaDiscoveryResponse>,
 }
 
 impl Stream {
     /// Opens a stream and asks for all clusters.
-    async fn open(channel: Channel, namespace: &str, token: Option<&str>) -> Result<Self, Status> {
+    pub(crate) async fn open(
+        channel: Channel,
+        namespace: &str,
+        token: Option<&str>,
+    ) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(4);
         let first = DeltaDiscoveryRequest {
             node: Some(node(namespace)),
@@ -93,7 +97,7 @@ impl Stream {
     }
 
     /// The names in the next answer, which is acknowledged.
-    async fn next(&mut self) -> Result<BTreeSet<String>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<BTreeSet<String>, Status> {
         let answer = self.answers.message().await?.expect("an answer");
         let acknowledge = DeltaDiscoveryRequest {
             type_url: answer.type_url,

@@ -3,5 +3,6 @@
 mod discovery;
 mod identity;
 mod ports;
+mod reviews;
 mod rotation;
 mod support;

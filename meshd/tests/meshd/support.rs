@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use mesh_runtime::log::LogHandle;
+use mesh_runtime::reviews::Reviews;
 use meshd::app::{Addresses, Meshd};
 use meshd::args::Args;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
@@ -74,6 +75,7 @@ pub(crate) struct ControlPlane {
     pub(crate) directory: TempDir,
     pub(crate) addresses: Addresses,
     pub(crate) tokens: TokenIssuer,
+    pub(crate) reviews: Reviews,
     stop: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -81,6 +83,11 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts one whose configuration is `yaml`.
     pub(crate) async fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub(crate) async fn start_with(yaml: &str, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let tokens = TokenIssuer::new();
@@ -112,9 +119,11 @@ impl ControlPlane {
             "--webhook-address",
             "127.0.0.1:0",
         ];
-        let args = Args::parse_from(args.into_iter().chain(ports.map(Into::into)));
+        let more = more.iter().map(Into::into);
+        let args = args.into_iter().chain(ports.map(Into::into)).chain(more);
+        let args = Args::parse_from(args);
         let meshd = Meshd::start(args, LogHandle::detached()).await.unwrap();
-        let addresses = meshd.addresses();
+        let (addresses, reviews) = (meshd.addresses(), meshd.reviews().clone());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(meshd.run(async {
             let _ = stopped.await;
@@ -123,6 +132,7 @@ impl ControlPlane {
             directory,
             addresses,
             tokens,
+            reviews,
             stop,
             running,
         }

@@ -13,6 +13,7 @@ pub mod registry;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::Stream;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use xds::envoy::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
 use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoveryService;
 use xds::resource::{DeltaDiscoveryResponse, DiscoveryResponse};
 
-use self::authenticate::PeerIdentity;
+use self::authenticate::{PeerIdentity, proven};
 use self::connection::{Connection, Peer, Shared};
 use crate::world::World;
 
@@ -39,6 +40,20 @@ impl AdsService {
     /// A service that serves the worlds that come over `worlds`.
     pub fn new(shared: Arc<Shared>, worlds: watch::Receiver<Arc<World>>) -> Self {
         Self { shared, worlds }
+    }
+
+    /// Refuses strangers before a byte of their stream is decoded.
+    fn admit(&self, peer: &Peer) -> Result<(), Status> {
+        let Err(error) = proven(peer.identity.as_ref()) else {
+            return Ok(());
+        };
+        tracing::warn!(address = ?peer.address, %error, "proxy refused");
+        let reason = error.to_string();
+        if let Some(caller) = peer.address {
+            let now = SystemTime::now();
+            self.shared.refusals.refused(caller, &reason, now);
+        }
+        Err(Status::unauthenticated(reason))
     }
 }
 
@@ -65,6 +80,7 @@ impl AggregatedDiscoveryService for AdsService {
             identity: extensions.get::<PeerIdentity>().cloned(),
             address: extensions.get::<SocketAddr>().map(SocketAddr::ip),
         };
+        self.admit(&peer)?;
         let (shared, worlds) = (Arc::clone(&self.shared), self.worlds.clone());
         let connection = Connection::new(shared, worlds, peer, request.into_inner());
         Ok(Response::new(Box::pin(connection.responses())))

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use xds::envoy::core;
 use xds::structs;
 
+/// Longest accepted id: an address, names of a pod and a namespace (253 and 63 bytes), a domain.
+const ID_BYTES_MAX: usize = 1024;
+
 /// What a proxy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeKind {
@@ -109,6 +112,9 @@ pub enum NodeError {
     /// The id is not of the mesh's form.
     #[error("node id is not of the form type~ip~name.namespace~domain: \"{0}\"")]
     MalformedId(String),
+    /// The id is longer than its parts can be.
+    #[error("node id has {0} bytes, more than {ID_BYTES_MAX}")]
+    LongId(usize),
     /// The type is not served.
     #[error("unknown node type: \"{0}\"")]
     UnknownKind(String),
@@ -120,6 +126,9 @@ impl Node {
     /// # Errors
     /// When the id does not tell type, name and namespace.
     pub fn from_wire(wire: &core::Node) -> Result<Self, NodeError> {
+        if wire.id.len() > ID_BYTES_MAX {
+            return Err(NodeError::LongId(wire.id.len()));
+        }
         let malformed = || NodeError::MalformedId(wire.id.clone());
         let parts: Vec<&str> = wire.id.split('~').collect();
         let [kind, ip, pod, domain] = parts[..] else {
@@ -316,6 +325,8 @@ mod tests {
     fn ids_that_say_too_little_are_refused() {
         let parse = |id: &str| Node::from_wire(&wire(id, &json!({}))).unwrap_err();
         assert_eq!(parse("x"), NodeError::MalformedId("x".into()));
+        let long = "x".repeat(ID_BYTES_MAX + 1);
+        assert_eq!(parse(&long), NodeError::LongId(ID_BYTES_MAX + 1));
         assert_eq!(
             parse("sidecar~1.2.3.4~pod~x"),
             NodeError::MalformedId("sidecar~1.2.3.4~pod~x".into())

@@ -47,24 +47,31 @@ pub enum AuthenticateError {
     },
 }
 
+/// What a peer has proven; none where every node is believed. Known before anything that the peer
+/// sends on the stream is read, so of strangers nothing is.
+///
+/// # Errors
+/// When nothing was proven.
+pub fn proven(peer: Option<&PeerIdentity>) -> Result<Option<&SpiffeId>, AuthenticateError> {
+    match peer {
+        None => Err(AuthenticateError::Unauthenticated),
+        Some(PeerIdentity::Trusted) => Ok(None),
+        // A certificate outweighs a token: it is proven for the connection, not only for the request.
+        Some(PeerIdentity::Presented { certificate, token }) => match (certificate, token) {
+            (Some(identity), _) | (None, Some(Ok(identity))) => Ok(Some(identity)),
+            (None, Some(Err(reason))) => Err(AuthenticateError::TokenRefused(reason.clone())),
+            (None, None) => Err(AuthenticateError::Unauthenticated),
+        },
+    }
+}
+
 /// Checks a node's claim.
 ///
 /// # Errors
 /// When nothing was proven, or something else.
 pub fn authenticate(peer: Option<&PeerIdentity>, node: &Node) -> Result<(), AuthenticateError> {
-    let Some(PeerIdentity::Presented { certificate, token }) = peer else {
-        return match peer {
-            Some(_) => Ok(()),
-            None => Err(AuthenticateError::Unauthenticated),
-        };
-    };
-    // A certificate outweighs a token: it is proven for the connection, not only for the request.
-    let proven = match (certificate, token) {
-        (Some(identity), _) | (None, Some(Ok(identity))) => identity,
-        (None, Some(Err(reason))) => {
-            return Err(AuthenticateError::TokenRefused(reason.clone()));
-        }
-        (None, None) => return Err(AuthenticateError::Unauthenticated),
+    let Some(proven) = proven(peer)? else {
+        return Ok(());
     };
     let same =
         *proven.namespace == *node.namespace && *proven.service_account == *node.service_account;

@@ -27,6 +27,9 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::world::{Change, ProxyResources, World};
 
+/// Bytes of a proxy's reason for a refusal that are logged: it chooses the length.
+const NACK_BYTES_MAX: usize = 4096;
+
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Shared {
@@ -253,6 +256,7 @@ impl Connection {
     }
 
     fn on_nack(&self, resource_type: ResourceType, message: &str) {
+        let message = &message[..message.floor_char_boundary(NACK_BYTES_MAX)];
         let node = self.proxy.as_ref().map_or("", |proxy| &proxy.node.id);
         tracing::warn!(node, %resource_type, message, "configuration refused by proxy");
         self.shared.metrics.nacked(resource_type);

@@ -1,11 +1,14 @@
 //! Nonces of one resource type on one stream: what is out, what was accepted, what was refused.
 
+/// Bytes of a client's reason that are kept: it chooses the length.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
 /// A refusal by the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nack {
     /// The response that was refused.
     pub nonce: String,
-    /// The client's reason, for people.
+    /// The client's reason, for people; the beginning of a long one.
     pub message: String,
 }
 
@@ -83,7 +86,7 @@ impl Acks {
             Some(message) => {
                 self.nack = Some(Nack {
                     nonce: nonce.to_owned(),
-                    message: message.to_owned(),
+                    message: message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned(),
                 });
             }
             None => {
@@ -98,6 +101,14 @@ impl Acks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_reason_the_beginning_is_kept() {
+        let mut acks = Acks::default();
+        let nonce = acks.send();
+        assert!(acks.answer(&nonce, Some(&"x".repeat(1 << 20))));
+        assert_eq!(acks.nack().unwrap().message, "x".repeat(MESSAGE_BYTES_MAX));
+    }
 
     #[test]
     fn an_answer_settles_the_response_it_quotes() {

@@ -75,6 +75,13 @@ pub enum RequestError {
     UnknownType(String),
 }
 
+impl RequestError {
+    /// Quotes no more than a type's name can have: the error becomes a header.
+    fn unknown_type(url: &str) -> Self {
+        Self::UnknownType(url[..url.floor_char_boundary(256)].to_owned())
+    }
+}
+
 /// One stream's state.
 #[derive(Debug, Default)]
 pub struct Server {
@@ -133,7 +140,7 @@ impl Server {
     /// When the type is unknown; the stream's state is unchanged then.
     pub fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Request, RequestError> {
         let resource_type = ResourceType::from_url(&request.type_url)
-            .ok_or_else(|| RequestError::UnknownType(request.type_url.clone()))?;
+            .ok_or_else(|| RequestError::unknown_type(&request.type_url))?;
         let first = !self.types.contains_key(&resource_type);
         let state = self.types.entry(resource_type).or_default();
 

@@ -20,7 +20,7 @@ pub struct Args {
     /// The length of each measurement in seconds.
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
-    /// Where the Weft proxy is.
+    /// Where the Weft proxy and control plane are.
     #[arg(long, default_value = "target/release")]
     pub bin_dir: PathBuf,
     /// The Envoy to compare with.
@@ -50,6 +50,8 @@ pub enum Scenario {
     D,
     /// Memory: idle, and with 1,000 connections.
     Memory,
+    /// The control plane under the most expensive reviews; only where its binary is.
+    Reviews,
 }
 
 /// Who is measured.
@@ -65,7 +67,11 @@ impl Args {
     /// The scenarios to run, in order.
     pub fn scenarios(&self) -> Vec<Scenario> {
         match self.scenario.is_empty() {
-            true => Scenario::value_variants().to_vec(),
+            true => {
+                let all = Scenario::value_variants().iter().copied();
+                let can_run = |one: &Scenario| *one != Scenario::Reviews || self.meshd().exists();
+                all.filter(can_run).collect()
+            }
             false => self.scenario.clone(),
         }
     }
@@ -88,6 +94,11 @@ impl Args {
     /// The Weft proxy.
     pub fn weft(&self) -> PathBuf {
         self.bin_dir.join("weft-proxy")
+    }
+
+    /// The control plane.
+    pub fn meshd(&self) -> PathBuf {
+        self.bin_dir.join("meshd")
     }
 
     /// The length of each measurement.

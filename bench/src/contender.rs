@@ -65,6 +65,17 @@ impl Contender {
         Ok(contender)
     }
 
+    /// Starts `command` on the proxies' core and waits until it listens on `address`.
+    pub fn of(command: Command, log: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        let mut child = spawn(command, log)?;
+        let ready = wait_until_listening(&mut child, address);
+        let contender = Self {
+            children: vec![child],
+        };
+        ready.with_context(|| fs::read_to_string(log).unwrap_or_default())?;
+        Ok(contender)
+    }
+
     /// CPU time used so far.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
         self.children

@@ -21,6 +21,8 @@ pub struct Sample {
     pub proxy: Option<Proxy>,
     /// The value.
     pub value: f64,
+    /// What it should be below, and what it must be below.
+    pub bounds: Option<(f64, f64)>,
 }
 
 /// One row of the comparison.
@@ -33,6 +35,8 @@ pub struct Row {
     medians: BTreeMap<&'static str, f64>,
     /// Weft's median divided by Envoy's.
     ratio: Option<f64>,
+    /// What Weft's median should be below, and what it must be below.
+    bounds: Option<(f64, f64)>,
 }
 
 /// The whole comparison.
@@ -117,10 +121,18 @@ impl Row {
             less_is_better: first.less_is_better,
             medians,
             ratio,
+            bounds: first.bounds,
         }
     }
 
     fn verdict(&self) -> &'static str {
+        if let (Some((aim, limit)), Some(value)) = (self.bounds, self.medians.get("weft")) {
+            return match *value {
+                value if value < aim => "good",
+                value if value < limit => "above the aim",
+                _ => "too slow",
+            };
+        }
         match self.ratio {
             Some(ratio) if (ratio <= 1.0) == self.less_is_better => "better",
             Some(_) => "worse",
@@ -157,7 +169,21 @@ mod tests {
             less_is_better: true,
             proxy,
             value,
+            bounds: None,
         }
+    }
+
+    #[test]
+    fn a_bound_is_judged_by_weft_alone() {
+        let verdict = |value| {
+            let sample = Sample {
+                bounds: Some((10.0, 100.0)),
+                ..sample(Some(Proxy::Weft), value)
+            };
+            Report::new(vec![sample]).rows[0].verdict()
+        };
+        let verdicts = [9.9, 10.0, 100.0].map(verdict);
+        assert_eq!(verdicts, ["good", "above the aim", "too slow"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod h2c;
 mod http1;
 mod memory;
 mod mtls_pair;
+mod reviews;
 mod tcp;
 
 use std::{io::Write, net::SocketAddr, path::Path, time::Duration};
@@ -24,8 +25,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// Runs what `args` chooses and returns every value of every round.
 pub fn run(args: &Args) -> anyhow::Result<Vec<Sample>> {
     let contenders = args.contenders();
+    let of_proxies = args.scenarios().iter().any(|one| *one != Scenario::Reviews);
     ensure!(
-        !contenders.is_empty(),
+        !contenders.is_empty() || !of_proxies,
         "no contender is there: \"{}\" and \"{}\" do not exist",
         args.weft().display(),
         args.envoy.display()
@@ -33,8 +35,13 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Sample>> {
     let dir = tempfile::tempdir()?;
     let mut samples = Vec::new();
     for scenario in args.scenarios() {
+        let contenders = match scenario {
+            // There is nothing to compare our control plane with.
+            Scenario::Reviews => &[Proxy::Weft],
+            _ => contenders.as_slice(),
+        };
         for round in 1..=args.rounds {
-            for proxy in &contenders {
+            for proxy in contenders {
                 let _ = writeln!(
                     std::io::stderr(),
                     "scenario {scenario:?}, round {round} of {}: {}",
@@ -53,6 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Sample>> {
                     Scenario::C => h2c::measure(&mut turn)?,
                     Scenario::D => tcp::measure(&mut turn)?,
                     Scenario::Memory => memory::measure(&mut turn)?,
+                    Scenario::Reviews => reviews::measure(&mut turn)?,
                 }
             }
         }
@@ -91,7 +99,22 @@ impl Turn<'_> {
             less_is_better,
             proxy,
             value,
+            bounds: None,
         });
+    }
+
+    /// A value that should be below the first of `bounds` and must be below the second.
+    fn bounded(
+        &mut self,
+        scenario: &'static str,
+        metric: &'static str,
+        value: f64,
+        bounds: (f64, f64),
+    ) {
+        self.less(scenario, metric, value);
+        if let Some(sample) = self.samples.last_mut() {
+            sample.bounds = Some(bounds);
+        }
     }
 
     /// Requests per second and CPU per request, with all lanes busy.

@@ -40,8 +40,9 @@ use metrics::{Metrics, Outcome};
 /// the other.
 pub const THREADS: usize = 2;
 
-/// Reviews that wait; with one that uses up its CPU time in front of each, the first third still meets its deadline.
-pub const QUEUE_MAX: usize = 64;
+/// Reviews that wait: a storm of starting pods comes from one API server. Their memory is bounded by itself, and who
+/// waits too long meets a deadline.
+pub const QUEUE_MAX: usize = 256;
 
 /// Largest accepted review: etcd's limit for an object (1.5 MiB), twice (new and old), with room for the envelope.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-/// What waits, by caller. There are never more callers than places, so going through all of them is cheap.
+/// What waits, by caller. There are never more callers than places, and those are hundreds, so going through all
+/// callers is cheap.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     /// The next turn is the first lane's; none is empty.

@@ -272,15 +272,16 @@ async fn logs(
     let view = state.view();
     let (name, pod) = lookup::pod(&view, &wanted.pod)?;
     let container = lookup::container(pod, wanted.container.as_deref())?;
-    let path = state
+    let log = state
         .shared
         .state
         .container_log(&name.0, &name.1, &container);
-    let mut file = File::open(&path).await.map_err(|_| {
+    let file = log.read().map_err(|_| {
         refuse(format!(
             "container \"{container}\" has not written anything"
         ))
     })?;
+    let mut file = File::from_std(file);
     let mut begin = Vec::new();
     file.read_to_end(&mut begin)
         .await

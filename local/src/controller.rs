@@ -28,6 +28,7 @@ use crate::{
     network::AddressPool,
     pod::{self, Event, Order, Shared, status::PodStatus},
     state::Mirror,
+    system,
 };
 
 /// Events of all pods waiting to be read.
@@ -329,9 +330,12 @@ impl Controller {
             namespace.clone(),
             pod.metadata.name.clone().unwrap_or_default(),
         );
-        let system = owner
-            .as_ref()
-            .is_some_and(|owner| self.desired.is_default(owner));
+        // The control plane alone: the gateway goes through injection, where users have a say.
+        let system = owner.as_ref().is_some_and(|owner| {
+            owner.namespace == system::NAMESPACE
+                && owner.name == system::CONTROL_PLANE
+                && self.desired.is_default(owner)
+        });
         let namespace_labels = self.namespace_labels(&namespace);
         let request = pod::Request {
             pod: pod.clone(),

@@ -10,6 +10,7 @@
 //! what is injected into a pod: it asks the control plane, as an API server would.
 
 pub mod api;
+pub mod beneath;
 pub mod cleanup;
 pub mod client;
 pub mod control;
@@ -38,4 +39,5 @@ pub mod state;
 pub mod supervisor;
 pub mod system;
 pub mod token;
+pub mod validate;
 pub mod volume;

@@ -12,6 +12,11 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::validate::{self, Field, Positions, Problem};
+
+/// Longest file name stem; extension and temporary names find room beside it.
+const STEM_BYTES_MAX: usize = 180;
+
 /// Identity of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
@@ -26,23 +31,33 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// File name stem under which the object is stored; no part can leave the directory.
+    /// File name stem under which the object is stored: a single name that no part can lead out of the
+    /// directory, short enough for a file system, and another one for every object.
     pub fn file_stem(&self) -> String {
         let parts = [&self.group, &self.kind, &self.namespace, &self.name];
-        let clean = |part: &&String| {
-            part.replace(
-                |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.'),
-                "_",
-            )
-        };
-        parts
+        let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        let clean = |part: &&String| part.replace(|c: char| !legible(c), "_");
+        let joined: Vec<_> = parts
             .iter()
             .map(clean)
             .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("_")
-            .to_lowercase()
+            .collect();
+        let mut stem = joined.join("_").to_lowercase();
+        let faithful = parts.iter().all(|part| part.chars().all(legible));
+        if !faithful || stem.len() > STEM_BYTES_MAX || stem.starts_with('.') {
+            stem.truncate(STEM_BYTES_MAX);
+            stem = format!("_{stem}_{:016x}", fingerprint(&parts));
+        }
+        stem
     }
+}
+
+/// FNV-1a over the parts, each with its end.
+fn fingerprint(parts: &[&String]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl fmt::Display for ObjectKey {
@@ -114,10 +129,7 @@ pub fn parse(text: &str, file: &Path, namespace: &str) -> Documents {
             file: file.to_owned(),
             line,
         };
-        match parse_document(&document, &origin, namespace) {
-            Ok(objects) => found.objects.extend(objects),
-            Err(message) => found.errors.push(ManifestError { origin, message }),
-        }
+        parse_document(&document, &origin, namespace, &mut found);
     }
     found
 }
@@ -183,22 +195,58 @@ fn split(text: &str) -> Vec<(usize, String)> {
     documents
 }
 
-fn parse_document(document: &str, origin: &Origin, namespace: &str) -> Result<Vec<Object>, String> {
+/// Decodes a document; each item of a list stands for itself.
+fn parse_document(document: &str, origin: &Origin, namespace: &str, found: &mut Documents) {
     // YAML 1.1's octal form is what kubectl reads in file modes.
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let value: Value = serde_saphyr::from_str_with_options(document, options)
-        .map_err(|error| error.to_string())?;
-    if value.is_null() {
-        return Ok(Vec::new());
-    }
+    let mut value: Value = match serde_saphyr::from_str_with_options(document, options) {
+        Ok(Value::Null) => return,
+        Ok(value) => value,
+        Err(error) => {
+            return found.errors.push(ManifestError {
+                origin: origin.clone(),
+                message: error.to_string(),
+            });
+        }
+    };
+    let mut problems = Vec::new();
     if value["kind"].as_str().is_some_and(|kind| kind == "List") {
-        let items = value["items"].as_array().cloned().unwrap_or_default();
-        return items
-            .into_iter()
-            .map(|item| object(item, None, origin, namespace))
-            .collect();
+        let items = match value["items"].take() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        for (index, item) in items.into_iter().enumerate() {
+            match object(item, None, origin, namespace) {
+                Ok(object) => found.objects.push(object),
+                Err(of_item) => problems.extend(of_item.into_iter().map(|problem| Problem {
+                    field: problem.field.in_item(index),
+                    ..problem
+                })),
+            }
+        }
+    } else {
+        match object(value, Some(document), origin, namespace) {
+            Ok(object) => found.objects.push(object),
+            Err(of_object) => problems = of_object,
+        }
     }
-    Ok(vec![object(value, Some(document), origin, namespace)?])
+    found.errors.extend(errors(&problems, document, origin));
+}
+
+/// Problems with the lines of the fields that they are about.
+fn errors(problems: &[Problem], document: &str, origin: &Origin) -> Vec<ManifestError> {
+    if problems.is_empty() {
+        return Vec::new();
+    }
+    let positions = Positions::read(document);
+    let error = |problem: &Problem| ManifestError {
+        origin: Origin {
+            file: origin.file.clone(),
+            line: origin.line + positions.line(&problem.field) - 1,
+        },
+        message: problem.to_string(),
+    };
+    problems.iter().map(error).collect()
 }
 
 fn object(
@@ -206,22 +254,26 @@ fn object(
     text: Option<&str>,
     origin: &Origin,
     namespace: &str,
-) -> Result<Object, String> {
-    let field = |pointer: &str| {
-        value
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
+) -> Result<Object, Vec<Problem>> {
+    let field = |pointer: &str, name: &str| {
+        let text = value.pointer(pointer).and_then(Value::as_str);
+        text.map(str::to_owned).ok_or_else(|| {
+            vec![Problem {
+                field: Field::default(),
+                message: format!("\"{name}\" is missing"),
+            }]
+        })
     };
-    let api_version = field("/apiVersion").ok_or("\"apiVersion\" is missing")?;
-    let kind = field("/kind").ok_or("\"kind\" is missing")?;
-    let name = field("/metadata/name").ok_or("\"metadata.name\" is missing")?;
+    let api_version = field("/apiVersion", "apiVersion")?;
+    let kind = field("/kind", "kind")?;
+    let name = field("/metadata/name", "metadata.name")?;
     let group = api_version
         .rsplit_once('/')
         .map(|(group, _)| group)
         .unwrap_or_default()
         .to_owned();
-    let stated = field("/metadata/namespace").filter(|namespace| !namespace.is_empty());
+    let stated = field("/metadata/namespace", "metadata.namespace").ok();
+    let stated = stated.filter(|namespace| !namespace.is_empty());
     let rewritten = stated.is_none() && namespace != "default" && !cluster_scoped(&kind);
     let namespace = if cluster_scoped(&kind) {
         String::new()
@@ -231,17 +283,22 @@ fn object(
     if !namespace.is_empty() {
         value["metadata"]["namespace"] = Value::String(namespace.clone());
     }
+    let key = ObjectKey {
+        group,
+        kind,
+        namespace,
+        name,
+    };
+    let problems = validate::object(&key, &value);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let text = match text {
         Some(text) if !rewritten => text.to_owned(),
         _ => format!("{value:#}\n"),
     };
     Ok(Object {
-        key: ObjectKey {
-            group,
-            kind,
-            namespace,
-            name,
-        },
+        key,
         value,
         text,
         origin: origin.clone(),
@@ -303,13 +360,40 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_leave_the_directory() {
-        let key = ObjectKey {
-            group: "a.b".into(),
-            kind: "Kind".into(),
-            namespace: "n".into(),
-            name: "../x".into(),
+    fn a_list_loses_only_the_items_that_are_wrong() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}}\n\
+                    - apiVersion: v1\n  kind: Secret\n  metadata:\n    name: ../b\n\
+                    - {apiVersion: v1, kind: Secret, metadata: {name: c}}\n";
+        let found = parse(text, Path::new("f.yaml"), "default");
+        let names: Vec<_> = found.objects.iter().map(|o| o.key.name.as_str()).collect();
+        assert_eq!(names, ["a", "c"]);
+        let [error] = found.errors.as_slice() else {
+            panic!("{:?}", found.errors);
         };
-        assert_eq!(key.file_stem(), "a.b_kind_n_.._x");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("f.yaml:8: items[1].metadata.name: \"../b\" "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_file_name_stays_in_its_directory_fits_and_is_unlike_others() {
+        let stem = |group: &str, name: &str| {
+            let key = ObjectKey {
+                group: group.into(),
+                kind: "Kind".into(),
+                namespace: "n".into(),
+                name: name.into(),
+            };
+            key.file_stem()
+        };
+        assert_eq!(stem("a.b", "x"), "a.b_kind_n_x");
+        let hostile = stem("a.b", "../x");
+        assert!(hostile.starts_with("_a.b_kind_n_.._x_"), "{hostile}");
+        assert_ne!(stem("", "system:a"), stem("", "system_a"));
+        assert_ne!(stem("", &"x".repeat(253)), stem("", &"x".repeat(252)));
+        assert!(stem(&"g".repeat(253), &"x".repeat(253)).len() < 200);
+        assert!(!stem(".git", "x").starts_with('.'));
     }
 }

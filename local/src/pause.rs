@@ -32,7 +32,9 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// Cosmetic: programs that matter read `/etc/hostname` or `HOSTNAME`. Writing the kernel setting is not
 /// allowed in a user namespace, the system call that `hostname` makes is.
 fn set_hostname(name: &str) {
-    let _ = crate::process::tool_now("hostname").arg(name).status();
+    let _ = crate::process::tool_now("hostname")
+        .args(["--", name])
+        .status();
 }
 
 fn set_up_namespace() -> Result<(), Box<dyn std::error::Error>> {

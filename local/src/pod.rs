@@ -36,6 +36,7 @@ use crate::{
     },
     state::StateDir,
     token::TokenSigner,
+    validate,
     volume::{VolumeError, Volumes},
 };
 
@@ -119,6 +120,8 @@ enum PodError {
     Inject(#[from] inject::InjectError),
     #[error("the injected pod is not a pod")]
     Decode(#[from] serde_json::Error),
+    #[error("the injected pod is not allowed: {0}")]
+    Invalid(String),
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error(transparent)]
@@ -188,7 +191,9 @@ impl PodTask {
         if !self.provide(&pod, &mut volumes).await? {
             return Ok(());
         }
-        let sandbox = Sandbox::start(&self.shared, &pod, &dir, volumes.binds(&pod)?, own).await?;
+        let data = self.shared.data.borrow().clone();
+        let binds = volumes.binds(&pod, &data)?;
+        let sandbox = Sandbox::start(&self.shared, &pod, &dir, binds, own).await?;
         let prepared = Event::Prepared(Box::new(pod.clone()), own, sandbox.pid());
         let _ = self.events.send(prepared).await;
         let result = self
@@ -213,6 +218,7 @@ impl PodTask {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         // As an API server sends it: a pod of a workload has no name before admission.
         let name = pod.metadata.name.take();
+        let uid = pod.metadata.uid.clone();
         let value = serde_json::to_value(&pod)?;
         let root_cert = self.shared.state.root_cert();
         loop {
@@ -226,8 +232,11 @@ impl PodTask {
             match outcome {
                 Ok(Some(value)) => {
                     let mut pod: Pod = serde_json::from_value(value)?;
+                    // Who it is does not change in admission.
                     pod.metadata.name = name;
-                    return Ok(Some(pod));
+                    pod.metadata.namespace = Some(namespace);
+                    pod.metadata.uid = uid;
+                    return injected(pod).map(Some);
                 }
                 Err(error) if !error.is_transient() => return Err(error.into()),
                 Err(error) => self.waiting(&error.to_string()).await,
@@ -346,15 +355,20 @@ impl PodTask {
     /// The pod's ordinary life.
     async fn serve(&mut self, containers: &mut Containers, volumes: &mut Volumes) {
         let mut refresh = interval(VOLUME_REFRESH);
+        let mut known = None;
         loop {
             tokio::select! {
                 Some((from, report)) = containers.inbox.recv() => self.note(containers, &from, report).await,
                 order = self.orders.recv() => if !containers.obey(order) { return },
                 _ = refresh.tick() => {
                     let data = self.shared.data.borrow().clone();
-                    if let Err(error) = volumes.refresh(&containers.pod, &data, &self.shared.signer, SystemTime::now()) {
+                    let refreshed = volumes.refresh(&containers.pod, &data, &self.shared.signer, SystemTime::now());
+                    let error = refreshed.err().map(|error| chain(&error));
+                    // Said once, not every second.
+                    if let Some(error) = error.as_ref().filter(|error| known.as_ref() != Some(*error)) {
                         tracing::warn!(pod = containers.name(), %error, "volume not refreshed");
                     }
+                    known = error;
                 }
             }
         }
@@ -455,6 +469,16 @@ impl PodTask {
     async fn wait_for_end(&mut self) {
         while !matches!(self.orders.recv().await, Some(Order::Terminate) | None) {}
     }
+}
+
+/// Templates and annotations have added to the pod what no manifest check has seen.
+fn injected(pod: Pod) -> Result<Pod, PodError> {
+    let problems = validate::pod(&pod);
+    if problems.is_empty() {
+        return Ok(pod);
+    }
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(PodError::Invalid(texts.join("; ")))
 }
 
 /// The containers of a running pod.

@@ -2,7 +2,7 @@
 
 pub mod run;
 
-use std::{fs::File, path::PathBuf, process::Stdio};
+use std::process::Stdio;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::process::Command;
@@ -12,6 +12,7 @@ use crate::{
     image::{self, BIN_DIR, ImageError},
     network::system_path,
     options::{DataPlane, Options, Privilege},
+    state::ContainerLog,
 };
 
 /// User and group of containers that do not say; nobody else's on the machine.
@@ -55,7 +56,7 @@ pub struct Launch {
     /// Capabilities that are kept, in `setpriv`'s words.
     pub capabilities: Vec<String>,
     /// File that gets both output streams.
-    pub log: PathBuf,
+    pub log: ContainerLog,
 }
 
 impl Launch {
@@ -66,7 +67,7 @@ impl Launch {
         pod_pid: u32,
         options: &Options,
         data: &dyn Data,
-        log: PathBuf,
+        log: ContainerLog,
     ) -> Result<Self, ContainerError> {
         let program = image::resolve(container.image.as_deref().unwrap_or_default(), options)?;
         let mut env = base_env(pod, options);
@@ -157,10 +158,7 @@ impl Launch {
 
     /// The process with its output going to the log.
     pub fn logged_command(&self) -> std::io::Result<Command> {
-        if let Some(dir) = self.log.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
-        let log = File::options().create(true).append(true).open(&self.log)?;
+        let log = self.log.append()?;
         // Who opens /dev/stdout by name, as Envoy does for access logs, needs the file's own permission.
         if let Some((uid, gid)) = self.user {
             std::os::unix::fs::fchown(&log, Some(uid), Some(gid))?;
@@ -277,6 +275,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::state::StateDir;
 
     struct NoData;
 
@@ -314,7 +313,8 @@ mod tests {
         }))
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        Launch::new(&pod, container, 42, &options, &NoData, "/log".into())
+        let log = StateDir::new("/none").container_log("n", "p", "c");
+        Launch::new(&pod, container, 42, &options, &NoData, log)
     }
 
     fn line(command: &Command) -> String {

@@ -23,6 +23,15 @@ use serde::{Deserialize, Serialize};
 /// `/opt` is not among them: images keep their own programs there, and pods mount volumes below it.
 const SHARED: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "nix", "gnu"];
 
+/// Files of the kernel that change the whole machine (runc's `readonlyPaths`).
+const KERNEL_SETTINGS: [&str; 5] = [
+    "proc/sys",
+    "proc/sysrq-trigger",
+    "proc/irq",
+    "proc/bus",
+    "proc/fs",
+];
+
 /// Devices that every program may expect.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -128,7 +137,37 @@ fn share_system(root: &Path) -> Result<(), RootfsError> {
     for name in ["proc", "sys"] {
         bind_dir(&Path::new("/").join(name), &root.join(name), false)?;
     }
+    protect_kernel(root)
+}
+
+/// Takes the kernel's settings out of reach, as container runtimes do: without any capability, user 0 could
+/// change them for the whole machine, `core_pattern` and its like among them, because it owns the files.
+fn protect_kernel(root: &Path) -> Result<(), RootfsError> {
+    for name in KERNEL_SETTINGS {
+        let path = root.join(name);
+        if path.exists() {
+            mount_bind_recursive(&path, &path).step("bind", &path)?;
+            make_kernel_read_only(&path);
+        }
+    }
+    let sys = root.join("sys");
+    let mounts = fs::read_to_string("/proc/self/mountinfo")
+        .step("read", Path::new("/proc/self/mountinfo"))?;
+    // The fifth word of a line is where something is mounted.
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points
+        .map(Path::new)
+        .filter(|point| point.starts_with(&sys))
+    {
+        make_kernel_read_only(point);
+    }
     Ok(())
+}
+
+/// Keeps the other flags, which a user namespace does not allow to be taken away.
+fn make_kernel_read_only(target: &Path) {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let _ = mount_remount(target, MountFlags::BIND | MountFlags::RDONLY | flags, c"");
 }
 
 fn bind_dir(source: &Path, target: &Path, read_only: bool) -> Result<(), RootfsError> {
@@ -248,7 +287,7 @@ fn is_shared(target: &Path) -> bool {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
-    first.is_some_and(|name| SHARED.contains(&name) || ["proc", "sys"].contains(&name))
+    first.is_some_and(|name| SHARED.contains(&name) || ["proc", "sys", ".host"].contains(&name))
 }
 
 /// The path of `target` below `root`, with all parents as real directories of ours.

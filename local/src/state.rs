@@ -6,10 +6,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use crate::beneath::Beneath;
+
+/// Mode of files that the control plane reads: it runs as the user who started the mesh.
+const FILE_MODE: u32 = 0o600;
+
+/// Name of the file with the keys that verify service-account tokens.
+pub const JWKS: &str = "jwks.json";
 
 /// Paths inside one mesh's state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +39,8 @@ pub enum StateError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The directory belongs to somebody else.
-    #[error("\"{}\" belongs to user {owner}: choose another with --state", .path.display())]
+    /// The directory, or the one it is in, belongs to somebody else, or is a link.
+    #[error("\"{}\" is a link or belongs to user {owner}: choose another place with --state", .path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -71,25 +80,43 @@ impl StateDir {
             self.published(),
             self.ca(),
         ];
-        for path in std::iter::once(self.root.clone()).chain(parts) {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
-                .map_err(|source| StateError::Io {
-                    action: "create",
-                    path: path.clone(),
-                    source,
-                })?;
-        }
-        let owner = std::fs::metadata(&self.root)
-            .map_err(|source| self.io("examine", source))?
-            .uid();
-        if owner != rustix::process::getuid().as_raw() {
-            return Err(StateError::Foreign {
-                path: self.root.clone(),
-                owner,
-            });
+        self.create_dir(&self.root)?;
+        self.check_owners()?;
+        // It may have been there before, and open to others.
+        std::fs::set_permissions(&self.root, PermissionsExt::from_mode(0o700))
+            .map_err(|source| self.io("close", source))?;
+        parts.iter().try_for_each(|path| self.create_dir(path))
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<(), StateError> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| StateError::Io {
+                action: "create",
+                path: path.to_owned(),
+                source,
+            })
+    }
+
+    /// The directory must be ours, and what it stands in must not be another user's: in `/tmp` anybody
+    /// can be there first, and exchange it later for a link.
+    fn check_owners(&self) -> Result<(), StateError> {
+        let own = rustix::process::getuid().as_raw();
+        let above = self.root.parent().unwrap_or(&self.root);
+        for (path, above) in [(self.root.as_path(), false), (above, true)] {
+            let metadata = std::fs::symlink_metadata(path);
+            let metadata = metadata.map_err(|source| self.io("examine", source))?;
+            let owner = metadata.uid();
+            let trusted = owner == own || (above && owner == 0);
+            let replaced = !above && metadata.is_symlink();
+            if !trusted || replaced {
+                return Err(StateError::Foreign {
+                    path: path.to_owned(),
+                    owner,
+                });
+            }
         }
         Ok(())
     }
@@ -136,11 +163,13 @@ impl StateDir {
     }
 
     /// Log of one container.
-    pub fn container_log(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
-        self.logs()
-            .join(namespace)
-            .join(pod)
-            .join(format!("{container}.log"))
+    pub fn container_log(&self, namespace: &str, pod: &str, container: &str) -> ContainerLog {
+        ContainerLog {
+            logs: self.logs(),
+            file: Path::new(namespace)
+                .join(pod)
+                .join(format!("{container}.log")),
+        }
     }
 
     /// Log of the supervisor.
@@ -170,7 +199,7 @@ impl StateDir {
 
     /// Keys that verify service-account tokens.
     pub fn jwks(&self) -> PathBuf {
-        self.root.join("jwks.json")
+        self.root.join(JWKS)
     }
 
     /// Options of the running mesh.
@@ -186,6 +215,25 @@ impl StateDir {
     /// Socket of the control API.
     pub fn control_socket(&self) -> PathBuf {
         self.root.join("control.sock")
+    }
+}
+
+/// The file with a container's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerLog {
+    logs: PathBuf,
+    file: PathBuf,
+}
+
+impl ContainerLog {
+    /// Opens it for writing at its end.
+    pub fn append(&self) -> io::Result<File> {
+        Beneath::create(&self.logs)?.append(&self.file)
+    }
+
+    /// Opens it for reading.
+    pub fn read(&self) -> io::Result<File> {
+        Beneath::open(&self.logs)?.read(&self.file)
     }
 }
 
@@ -212,7 +260,7 @@ impl Mirror {
         let mut changed = 0;
         for (name, content) in files {
             if self.written.get(name) != Some(content) {
-                write_atomically(&self.dir.join(name), &self.staging, content.as_bytes())?;
+                write_atomically(&self.dir, name, &self.staging, content.as_bytes())?;
                 self.written.insert(name.clone(), content.clone());
                 changed += 1;
             }
@@ -224,7 +272,7 @@ impl Mirror {
             .cloned()
             .collect();
         for name in stale {
-            remove_file(&self.dir.join(&name))?;
+            remove_file(&self.dir, &name)?;
             self.written.remove(&name);
             changed += 1;
         }
@@ -232,31 +280,31 @@ impl Mirror {
     }
 }
 
-/// Writes a file by renaming a complete one over it.
-pub fn write_atomically(path: &Path, staging: &Path, content: &[u8]) -> Result<(), StateError> {
-    let error = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| StateError::Io {
-            action,
-            path,
-            source,
-        }
+/// Writes the file `name` in `dir` by moving a complete one from `staging` over it.
+pub fn write_atomically(
+    dir: &Path,
+    name: &str,
+    staging: &Path,
+    content: &[u8],
+) -> Result<(), StateError> {
+    let write = || {
+        let staging = Beneath::open(staging)?;
+        Beneath::open(dir)?.replace_from(&staging, Path::new(name), content, FILE_MODE)
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = staging.join(format!(".{name}.{:016x}", fastrand::u64(..)));
-    std::fs::write(&temporary, content).map_err(error("write", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(error("replace", path))
+    write().map_err(|source| StateError::Io {
+        action: "write",
+        path: dir.join(name),
+        source,
+    })
 }
 
-fn remove_file(path: &Path) -> Result<(), StateError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io {
-            action: "remove",
-            path: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
-    }
+fn remove_file(dir: &Path, name: &str) -> Result<(), StateError> {
+    let remove = || Beneath::open(dir)?.remove(Path::new(name));
+    remove().map_err(|source| StateError::Io {
+        action: "remove",
+        path: dir.join(name),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -296,9 +344,45 @@ mod tests {
     }
 
     #[test]
+    fn a_log_stays_below_the_logs() {
+        use std::io::Write;
+
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().join("mesh"));
+        state.create().unwrap();
+        let log = state.container_log("shop", "web-1", "app");
+        log.append().unwrap().write_all(b"x").unwrap();
+        let file = state.logs().join("shop/web-1/app.log");
+        assert_eq!(std::fs::read(file).unwrap(), b"x");
+        for (namespace, pod, container) in [
+            ("shop", "web-1", "../../../../outside"),
+            ("..", "..", "outside"),
+            ("shop", "web-1", "/outside"),
+        ] {
+            let log = state.container_log(namespace, pod, container);
+            assert!(log.append().is_err() && log.read().is_err());
+        }
+        assert!(!dir.path().join("outside.log").exists());
+    }
+
+    #[test]
+    fn a_directory_of_others_or_a_link_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let link = dir.path().join("mesh");
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let error = StateDir::new(&link).create().unwrap_err();
+        assert!(matches!(error, StateError::Foreign { .. }), "{error}");
+        assert_eq!(content(&elsewhere), files(&[]));
+    }
+
+    #[test]
     fn only_the_owner_can_look_inside() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::new(dir.path().join("mesh"));
+        std::fs::create_dir(state.root()).unwrap();
+        std::fs::set_permissions(state.root(), PermissionsExt::from_mode(0o777)).unwrap();
         state.create().unwrap();
         assert_eq!(
             std::fs::metadata(state.root()).unwrap().mode() & 0o777,

@@ -3,14 +3,17 @@
 use std::{
     net::SocketAddr,
     os::fd::AsFd,
-    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Mutex, atomic::AtomicU32},
     time::Duration,
 };
 
 use notify::{RecursiveMode, Watcher};
-use rustix::mount::{MountFlags, mount};
+use rustix::{
+    fs::Mode,
+    mount::{MountFlags, mount},
+    process::umask,
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Notify, mpsc, oneshot, watch},
@@ -26,7 +29,7 @@ use crate::{
     network::{self, AddressPool, ROUTER},
     options::Options,
     pod::Shared,
-    state::{StateDir, write_atomically},
+    state::{self, StateDir, write_atomically},
     system,
     token::TokenSigner,
 };
@@ -48,16 +51,32 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Runs the mesh in `state` until it is told to end.
 pub fn run(state: &str) -> Result<(), Error> {
     mesh_runtime::log::init("info", mesh_runtime::log::Format::Text)?;
+    let state = StateDir::new(state);
+    let control = bind_control(&state.control_socket())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let result = runtime.block_on(supervise(StateDir::new(state)));
+    let result = runtime.block_on(supervise(state, control));
     runtime.shutdown_background();
     result
 }
 
-async fn supervise(state: StateDir) -> Result<(), Error> {
+/// Binds the control socket for its owner alone. The mode is right from the start, not set afterwards;
+/// there is no other thread yet that the file mode mask could disturb.
+fn bind_control(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
+    let before = umask(Mode::from_raw_mode(0o177));
+    let listener = std::os::unix::net::UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn supervise(
+    state: StateDir,
+    control: std::os::unix::net::UnixListener,
+) -> Result<(), Error> {
     let options: Options = serde_json::from_slice(&std::fs::read(state.options())?)?;
     mount(
         "weft",
@@ -68,7 +87,8 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
     )?;
     network::set_up_router().await?;
     let signer = TokenSigner::generate()?;
-    write_atomically(&state.jwks(), &state.staging(), signer.jwks().as_bytes())?;
+    let jwks = signer.jwks().as_bytes();
+    write_atomically(state.root(), state::JWKS, &state.staging(), jwks)?;
     let ingress_listener = if options.mesh {
         Some(inherited_listener()?)
     } else {
@@ -105,8 +125,7 @@ async fn supervise(state: StateDir) -> Result<(), Error> {
         None => None,
     };
     let stop = Arc::new(Notify::new());
-    let listener = UnixListener::bind(state.control_socket())?;
-    std::fs::set_permissions(state.control_socket(), PermissionsExt::from_mode(0o600))?;
+    let listener = UnixListener::from_std(control)?;
     let control_state = ControlState {
         shared,
         view: view_out.clone(),

@@ -1,25 +1,33 @@
 //! Pod volumes as directories in memory: ConfigMaps, Secrets, tokens, pod information, scratch space.
 //!
 //! Each volume is a directory that is bound at its mount paths. Files are replaced by renaming inside
-//! that directory, so a refreshed token or changed ConfigMap shows up in the running pod.
+//! that directory, so a refreshed token or changed ConfigMap shows up in the running pod. Containers can
+//! write there too, and may have put links where directories were: every access goes through
+//! [`Beneath`].
 
 use std::{
     collections::{BTreeMap, HashMap},
-    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource,
-    ServiceAccountTokenProjection, Volume,
+    ServiceAccountTokenProjection, Volume, VolumeMount,
 };
 
 use crate::{
+    beneath::{Beneath, Kind},
     env::{self, Data, EnvError},
     rootfs::Bind,
     token::{Subject, TokenError, TokenSigner},
 };
+
+/// Mode of volumes and of directories in them that containers write into.
+const SCRATCH_MODE: u32 = 0o777;
+
+/// Mode of all others.
+const DIR_MODE: u32 = 0o755;
 
 /// Lifetime of a token whose volume does not say.
 const TOKEN_LIFETIME_DEFAULT: Duration = Duration::from_secs(3600);
@@ -45,6 +53,20 @@ pub enum VolumeError {
         container: String,
         /// The volume.
         volume: String,
+    },
+    /// A `subPathExpr` that leads nowhere, or out of its volume.
+    #[error(
+        "container \"{container}\" mounts \"{expression}\", which stands for \"{path}\": {reason}"
+    )]
+    SubPath {
+        /// The container.
+        container: String,
+        /// As written.
+        expression: String,
+        /// With its variables replaced.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// Two volumes at one path.
     #[error("two volumes are mounted at \"{}\"", .0.display())]
@@ -105,7 +127,8 @@ impl Volumes {
         }
     }
 
-    /// Writes what changed since the last call.
+    /// Writes what changed since the last call. A volume that cannot be written does not keep the others
+    /// from it; the first error is reported.
     pub fn refresh(
         &mut self,
         pod: &Pod,
@@ -114,28 +137,32 @@ impl Volumes {
         now: SystemTime,
     ) -> Result<(), VolumeError> {
         let sources = Sources { data, signer, now };
+        let base = Beneath::create(&self.dir).map_err(io(&self.dir))?;
+        let mut outcome = Ok(());
         for volume in volumes(pod) {
-            let files = self.files(pod, volume, sources)?;
-            let dir = self.dir.join(&volume.name);
-            if !dir.exists() {
-                let mode = if volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some()
-                {
-                    0o777
-                } else {
-                    0o755
-                };
-                std::fs::create_dir_all(&dir).map_err(io(&dir))?;
-                std::fs::set_permissions(&dir, PermissionsExt::from_mode(mode))
-                    .map_err(io(&dir))?;
-            }
-            let owner = owner(pod, &volume.name).filter(|_| self.chown);
-            self.write(&volume.name, &dir, files, owner)?;
+            let refreshed = self.refresh_volume(&base, pod, volume, sources);
+            outcome = outcome.and(refreshed);
         }
-        Ok(())
+        outcome
+    }
+
+    fn refresh_volume(
+        &mut self,
+        base: &Beneath,
+        pod: &Pod,
+        volume: &Volume,
+        sources: Sources<'_>,
+    ) -> Result<(), VolumeError> {
+        let files = self.files(pod, volume, sources)?;
+        let dir = base
+            .make_dir(Path::new(&volume.name), mode_of(volume))
+            .map_err(io(&self.dir.join(&volume.name)))?;
+        let owner = owner(pod, &volume.name).filter(|_| self.chown);
+        self.write(&volume.name, &dir, files, owner)
     }
 
     /// What is bound into the pod: every container's mounts in one file system.
-    pub fn binds(&self, pod: &Pod) -> Result<Vec<Bind>, VolumeError> {
+    pub fn binds(&self, pod: &Pod, data: &dyn Data) -> Result<Vec<Bind>, VolumeError> {
         let mut found: BTreeMap<PathBuf, Bind> = BTreeMap::new();
         for container in containers(pod) {
             for mount in container.volume_mounts.iter().flatten() {
@@ -145,13 +172,8 @@ impl Volumes {
                         container: container.name.clone(),
                         volume: mount.name.clone(),
                     })?;
-                let mut source = match &volume.host_path {
-                    Some(host) => PathBuf::from(&host.path),
-                    None => self.dir.join(&volume.name),
-                };
-                if let Some(sub_path) = &mount.sub_path {
-                    source.push(sub_path);
-                }
+                let sub_path = sub_path(pod, container, mount, data)?;
+                let source = self.source(volume, sub_path.as_deref())?;
                 let target = PathBuf::from(mount.mount_path.trim_end_matches('/'));
                 let read_only = mount.read_only == Some(true);
                 let entry = found.entry(target.clone()).or_insert_with(|| Bind {
@@ -168,6 +190,26 @@ impl Volumes {
         }
         // Paths in order: parents are bound before what is bound below them.
         Ok(found.into_values().collect())
+    }
+
+    /// The directory or file outside that a mount shows. A directory that `subPath` names is made, as
+    /// kubelet does; no container has run yet that could put something else there.
+    fn source(&self, volume: &Volume, sub_path: Option<&str>) -> Result<PathBuf, VolumeError> {
+        let dir = match &volume.host_path {
+            Some(host) => PathBuf::from(&host.path),
+            None => self.dir.join(&volume.name),
+        };
+        let Some(sub_path) = sub_path.filter(|path| !path.is_empty()) else {
+            return Ok(dir);
+        };
+        let inside = Path::new(sub_path);
+        let source = dir.join(inside);
+        let base = Beneath::open(&dir).map_err(io(&dir))?;
+        if base.kind(inside).map_err(io(&source))? == Kind::Nothing {
+            let made = base.make_dir(inside, mode_of(volume));
+            made.map_err(io(&source))?;
+        }
+        Ok(source)
     }
 
     fn files(
@@ -271,8 +313,10 @@ impl Volumes {
     ) -> Result<String, VolumeError> {
         let seconds = token
             .expiration_seconds
-            .and_then(|seconds| u64::try_from(seconds).ok());
-        let lifetime = seconds.map_or(TOKEN_LIFETIME_DEFAULT, Duration::from_secs);
+            .and_then(|seconds| u32::try_from(seconds).ok());
+        let lifetime = seconds.map_or(TOKEN_LIFETIME_DEFAULT, |seconds| {
+            Duration::from_secs(seconds.into())
+        });
         let key = (volume.to_owned(), token.path.clone());
         if let Some((made, content)) = self.tokens.get(&key)
             && now.duration_since(*made).unwrap_or_default() < lifetime * 4 / 5
@@ -288,7 +332,7 @@ impl Volumes {
     fn write(
         &mut self,
         volume: &str,
-        dir: &Path,
+        dir: &Beneath,
         files: Files,
         owner: Option<u32>,
     ) -> Result<(), VolumeError> {
@@ -297,16 +341,8 @@ impl Volumes {
             if self.written.get(&key) == Some(file) {
                 continue;
             }
-            let path = dir.join(name);
-            let staged = dir.join(format!("..{}", name.replace('/', "_")));
-            std::fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(io(&path))?;
-            std::fs::write(&staged, &file.content).map_err(io(&staged))?;
-            std::fs::set_permissions(&staged, PermissionsExt::from_mode(file.mode))
-                .map_err(io(&staged))?;
-            if let Some(owner) = owner {
-                chown(&staged, Some(owner), Some(owner)).map_err(io(&staged))?;
-            }
-            std::fs::rename(&staged, &path).map_err(io(&path))?;
+            dir.replace(Path::new(name), &file.content, file.mode, owner)
+                .map_err(io(&self.dir.join(volume).join(name)))?;
             self.written.insert(key, file.clone());
         }
         let stale: Vec<_> = self
@@ -316,11 +352,48 @@ impl Volumes {
             .cloned()
             .collect();
         for key in stale {
-            let _ = std::fs::remove_file(dir.join(&key.1));
+            // What a container has put in its place is the container's.
+            let _ = dir.remove(Path::new(&key.1));
             self.written.remove(&key);
         }
         Ok(())
     }
+}
+
+/// Mode of a volume's directory.
+fn mode_of(volume: &Volume) -> u32 {
+    match volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some() {
+        true => SCRATCH_MODE,
+        false => DIR_MODE,
+    }
+}
+
+/// The part of a volume that a mount shows: `subPath`, or `subPathExpr` with the container's variables.
+/// What variables bring is checked as what is written down is.
+fn sub_path(
+    pod: &Pod,
+    container: &Container,
+    mount: &VolumeMount,
+    data: &dyn Data,
+) -> Result<Option<String>, VolumeError> {
+    let Some(expression) = &mount.sub_path_expr else {
+        return Ok(mount.sub_path.clone());
+    };
+    let environment = env::environment(pod, container, data)?;
+    let path = env::expand(expression, &environment);
+    let reason = if path.contains("$(") {
+        "a variable is not known"
+    } else if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        "it must be a relative path without \"..\""
+    } else {
+        return Ok(Some(path));
+    };
+    Err(VolumeError::SubPath {
+        container: container.name.clone(),
+        expression: expression.clone(),
+        path,
+        reason,
+    })
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> VolumeError {
@@ -508,7 +581,134 @@ mod tests {
             target: "/etc/v".into(),
             read_only: false,
         };
-        assert_eq!(volumes.binds(&pod).unwrap(), [expected]);
+        assert_eq!(volumes.binds(&pod, &later).unwrap(), [expected]);
+    }
+
+    /// A volume with a ConfigMap below `sub`, filled once, and a directory beside it that is not the pod's.
+    fn attacked(item: &str) -> (tempfile::TempDir, Pod, Volumes) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("outside")).unwrap();
+        std::fs::write(dir.path().join("outside/f"), "untouched").unwrap();
+        let pod = pod(
+            json!([{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": item}]}}]),
+            json!([{"name": "v", "mountPath": "/v"}]),
+        );
+        let volumes = Volumes::new(dir.path().join("pod/volumes"), false, false);
+        (dir, pod, volumes)
+    }
+
+    fn refresh(volumes: &mut Volumes, pod: &Pod, content: &[u8]) -> Result<(), VolumeError> {
+        let signer = TokenSigner::generate().unwrap();
+        let maps = Maps([("k".to_owned(), content.to_vec())].into());
+        volumes.refresh(pod, &maps, &signer, SystemTime::now())
+    }
+
+    fn assert_untouched(dir: &tempfile::TempDir) {
+        let outside = dir.path().join("outside");
+        let names: Vec<_> = std::fs::read_dir(&outside)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["f"]);
+        assert_eq!(
+            std::fs::read_to_string(outside.join("f")).unwrap(),
+            "untouched"
+        );
+    }
+
+    #[test]
+    fn a_container_that_puts_links_into_its_volume_gains_nothing() {
+        let (dir, pod, mut volumes) = attacked("sub/f");
+        refresh(&mut volumes, &pod, b"1").unwrap();
+        let volume = dir.path().join("pod/volumes/v");
+        std::fs::remove_dir_all(volume.join("sub")).unwrap();
+        std::os::unix::fs::symlink("../../../outside", volume.join("sub")).unwrap();
+        refresh(&mut volumes, &pod, b"2").unwrap_err();
+        assert_untouched(&dir);
+
+        // The volume itself cannot be exchanged by a container, but the rule does not depend on that.
+        std::fs::remove_dir_all(&volume).unwrap();
+        std::os::unix::fs::symlink("../../outside", &volume).unwrap();
+        refresh(&mut volumes, &pod, b"3").unwrap_err();
+        assert_untouched(&dir);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+        let (dir, pod, mut volumes) = attacked("f");
+        refresh(&mut volumes, &pod, b"1").unwrap();
+        let file = dir.path().join("pod/volumes/v/f");
+        // Where a name for the file to come could be guessed, a link would wait there.
+        std::os::unix::fs::symlink("../../../outside/f", file.with_file_name("..f")).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("../../../outside/f", &file).unwrap();
+        refresh(&mut volumes, &pod, b"2").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"2");
+        assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
+        assert_untouched(&dir);
+    }
+
+    #[test]
+    fn a_path_that_no_door_has_seen_is_refused_where_it_is_used() {
+        for item in [
+            "../../../outside/f",
+            "/etc/weft-test",
+            "a/../../../../outside/f",
+        ] {
+            let (dir, pod, mut volumes) = attacked(item);
+            refresh(&mut volumes, &pod, b"1").unwrap_err();
+            assert_untouched(&dir);
+        }
+    }
+
+    #[test]
+    fn a_volume_that_cannot_be_written_does_not_keep_the_others_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod = pod(
+            json!([
+                {"name": "a", "configMap": {"name": "absent"}},
+                {"name": "b", "configMap": {"name": "c"}},
+            ]),
+            json!([]),
+        );
+        let mut volumes = Volumes::new(dir.path().to_owned(), false, false);
+        let error = refresh(&mut volumes, &pod, b"1").unwrap_err();
+        assert!(matches!(error, VolumeError::Missing { name, .. } if name == "absent"));
+        assert_eq!(std::fs::read(dir.path().join("b/k")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn sub_paths_are_made_and_stay_in_their_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |mount: serde_json::Value| {
+            let mut pod = pod(json!([{"name": "v", "emptyDir": {}}]), json!([mount]));
+            let spec = pod.spec.as_mut().unwrap();
+            spec.containers[0].env = serde_json::from_value(json!([
+                {"name": "GOOD", "value": "a/b"}, {"name": "BAD", "value": "../../x"},
+            ]))
+            .unwrap();
+            let mut volumes = Volumes::new(dir.path().join("volumes"), false, false);
+            refresh(&mut volumes, &pod, b"").unwrap();
+            let binds = volumes.binds(&pod, &Maps(BTreeMap::new()))?;
+            Ok::<_, VolumeError>(binds[0].source.clone())
+        };
+        let mount = |key: &str, path: &str| json!({"name": "v", "mountPath": "/v", key: path});
+        let expected = dir.path().join("volumes/v/a/b");
+        assert_eq!(of(mount("subPathExpr", "$(GOOD)")).unwrap(), expected);
+        assert_eq!(of(mount("subPath", "a/b")).unwrap(), expected);
+        assert!(expected.is_dir());
+        for (key, path) in [
+            ("subPathExpr", "$(BAD)"),
+            ("subPathExpr", "$(UNKNOWN)/x"),
+            ("subPath", "../../x"),
+            ("subPath", "/x"),
+        ] {
+            assert!(of(mount(key, path)).is_err(), "{path}");
+        }
+        assert!(!dir.path().join("x").exists());
+        std::os::unix::fs::symlink("/etc", dir.path().join("volumes/v/link")).unwrap();
+        assert!(of(mount("subPath", "link")).is_err());
+        assert!(of(mount("subPath", "link/x")).is_err());
     }
 
     #[test]

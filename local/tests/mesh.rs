@@ -249,3 +249,106 @@ async fn a_probe_decides_when_a_pod_serves() {
     eventually("not ready", async || !lab.pods("web").await[0].serving).await;
     lab.down().await;
 }
+
+#[tokio::test]
+async fn a_manifest_that_leads_out_is_refused_and_its_neighbours_run() {
+    let evil = manifest("evil", 1, "x").replace("- name: server", "- name: ../../../../outside");
+    let lab = Lab::up(&[(
+        "all.yaml",
+        &format!("{evil}---\n{}", manifest("web", 1, "one")),
+    )])
+    .await;
+    lab.wait_ready(1).await;
+    let names: Vec<_> = lab.pods("").await.into_iter().map(|pod| pod.name).collect();
+    assert!(names[0].starts_with("web-"), "{names:?}");
+    let errors = lab.client.status().await.unwrap().errors;
+    assert!(
+        errors.len() == 1
+            && errors[0].contains("all.yaml:25: spec.template.spec.containers[0].name: "),
+        "{errors:?}"
+    );
+
+    // What is applied takes the same door.
+    let error = lab.apply(&evil).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("test.yaml:25: spec.template.spec.containers[0].name: "),
+        "{error}"
+    );
+    let namespace = local::api::ApplyRequest {
+        text: manifest("web", 1, "one"),
+        file: "test.yaml".into(),
+        namespace: "../../outside".into(),
+    };
+    let error = lab.client.apply(&namespace).await.unwrap_err().to_string();
+    assert!(error.contains("metadata.namespace: "), "{error}");
+    lab.down().await;
+}
+
+#[tokio::test]
+async fn a_container_cannot_make_the_supervisor_write_elsewhere() {
+    let lab = Lab::up(&[]).await;
+    let outside = lab.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    // The volume belongs to user 0, so this container can change it.
+    let web = manifest("web", 1, "one")
+        .replace(
+            "image: debian",
+            "image: debian\n        securityContext: {runAsUser: 0}",
+        )
+        .replace(
+            "configMap: {name: web-settings}",
+            "configMap: {name: web-settings, items: [{key: motto, path: sub/motto}]}",
+        );
+    lab.apply(&web).await.unwrap();
+    lab.wait_ready(1).await;
+    for kernel in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+        "/sys",
+    ] {
+        let writable = lab.exec("web", &format!("test -w {kernel}")).await.1;
+        assert_eq!(writable, 1, "{kernel}");
+    }
+    // The names that files had while they were written, then the directory that they are written into.
+    let to = outside.display();
+    let link = format!("ln -s {to}/f /etc/settings/..sub_motto && cat /etc/settings/sub/motto");
+    assert_eq!(lab.exec("web", &link).await, ("hello".to_owned(), 0));
+    lab.apply(&web.replace("motto: hello", "motto: second"))
+        .await
+        .unwrap();
+    eventually("the second motto", async || {
+        lab.exec("web", "cat /etc/settings/sub/motto").await.0 == "second"
+    })
+    .await;
+    let link = format!(
+        "rm -r /etc/settings/sub && ln -s {to} /etc/settings/sub && readlink /etc/settings/sub"
+    );
+    assert_eq!(lab.exec("web", &link).await, (format!("{to}\n"), 0));
+    let witness = manifest("witness", 1, "w");
+    lab.apply(&web.replace("motto: hello", "motto: third"))
+        .await
+        .unwrap();
+    lab.apply(&witness).await.unwrap();
+    let log = lab.state.supervisor_log();
+    eventually("the supervisor says so", async || {
+        fs::read_to_string(&log)
+            .unwrap()
+            .contains("volume not refreshed")
+    })
+    .await;
+    lab.wait_ready(2).await;
+    let left: Vec<_> = fs::read_dir(&outside).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    lab.down().await;
+}
+
+#[tokio::test]
+async fn the_control_socket_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let lab = Lab::up(&[]).await;
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&lab.state.control_socket()), 0o600);
+    assert_eq!(mode(lab.state.root()), 0o700);
+    lab.down().await;
+}

@@ -23,6 +23,9 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Label with the template's hash.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
+/// What is left of a base name beside a dash and five letters.
+const GENERATED_BASE_BYTES_MAX: usize = 57;
+
 /// A workload with its template.
 struct Workload {
     key: ObjectKey,
@@ -161,16 +164,10 @@ fn new_pod(workload: &Workload, index: usize) -> Pod {
             labels.insert(TEMPLATE_HASH.to_owned(), wanted.revision.clone());
             let set = format!("{}-{}", key.name, wanted.revision);
             owner = Some(("ReplicaSet".to_owned(), set.clone()));
-            (
-                format!("{set}-{}", rollout::random_suffix()),
-                Some(format!("{set}-")),
-            )
+            (generated(&set), Some(format!("{set}-")))
         }
         "StatefulSet" => (format!("{}-{index}", key.name), None),
-        "DaemonSet" => (
-            format!("{}-{}", key.name, rollout::random_suffix()),
-            Some(format!("{}-", key.name)),
-        ),
+        "DaemonSet" => (generated(&key.name), Some(format!("{}-", key.name))),
         _ => {
             owner = None;
             (key.name.clone(), None)
@@ -204,4 +201,14 @@ fn new_pod(workload: &Workload, index: usize) -> Pod {
         spec: Some(spec),
         status: None,
     }
+}
+
+/// A name that fits into a label, as the API server generates it.
+fn generated(base: &str) -> String {
+    let base = &base[..base.floor_char_boundary(GENERATED_BASE_BYTES_MAX)];
+    format!(
+        "{}-{}",
+        base.trim_end_matches(['-', '.']),
+        rollout::random_suffix()
+    )
 }

@@ -62,11 +62,11 @@ impl Agent {
         let admin = Admin {
             readiness: readiness.clone(),
             registry: Arc::new(registry),
-            log,
         };
         let http = bind(args.http_address).await?;
         let http_address = http.local_addr()?;
-        tasks.spawn("http", admin::serve(http, admin::router(admin), drain));
+        let pages = admin::router(admin).merge(admin::local_logging_router(log));
+        tasks.spawn("http", admin::serve(http, pages, drain));
         tracing::info!(socket = %args.socket().display(), version = build_info::VERSION, "the agent is running");
         Ok(Self {
             args,

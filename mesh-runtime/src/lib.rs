@@ -15,6 +15,8 @@ pub mod readiness;
 
 pub mod admin;
 
+pub mod caller;
+
 pub mod signal;
 
 pub mod drain;

@@ -43,8 +43,22 @@ pub trait Cluster {
     /// All pods.
     fn pods(&self) -> impl Future<Output = Result<Vec<Pod>>>;
 
+    /// Asks an HTTP server inside a pod, as its own processes would; with a bearer token if one is given.
+    fn fetch(
+        &self,
+        pod: &Pod,
+        port: u16,
+        path: &str,
+        token: Option<&str>,
+    ) -> impl Future<Output = Result<Bytes>>;
+
+    /// A token that the control plane in `pod` accepts, of an identity of its namespace.
+    fn control_plane_token(&self, pod: &Pod) -> impl Future<Output = Result<String>>;
+
     /// Asks an HTTP server inside a pod, as its own processes would.
-    fn http_get(&self, pod: &Pod, port: u16, path: &str) -> impl Future<Output = Result<Bytes>>;
+    fn http_get(&self, pod: &Pod, port: u16, path: &str) -> impl Future<Output = Result<Bytes>> {
+        self.fetch(pod, port, path, None)
+    }
 
     /// The replicas of the control plane, those that answer only.
     fn control_plane_pods(&self) -> impl Future<Output = Result<Vec<Pod>>>;
@@ -59,9 +73,24 @@ pub trait Cluster {
         async move {
             let mut answers = Vec::new();
             for pod in self.control_plane_pods().await? {
-                answers.push(self.http_get(&pod, CONTROL_PLANE_PORT, path).await?);
+                answers.push(self.control_plane_page(&pod, path).await?);
             }
             Ok(answers)
+        }
+    }
+
+    /// A page of one replica of the control plane. It shows everything to its own machine, which a
+    /// port-forward is; where it is not taken for that, a token says who is asking.
+    fn control_plane_page(&self, pod: &Pod, path: &str) -> impl Future<Output = Result<Bytes>> {
+        async move {
+            let refused = match self.fetch(pod, CONTROL_PLANE_PORT, path, None).await {
+                Err(error) if asks_who(&error) => error,
+                answer => return answer,
+            };
+            let token = self.control_plane_token(pod).await;
+            let token = token.with_context(|| format!("{refused:#}"))?;
+            self.fetch(pod, CONTROL_PLANE_PORT, path, Some(&token))
+                .await
         }
     }
 
@@ -73,6 +102,11 @@ pub trait Cluster {
                 .with_context(|| format!("{path} of pod \"{}\" is not JSON", pod.name))
         }
     }
+}
+
+fn asks_who(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<http::Refused>();
+    refused.is_some_and(http::Refused::is_about_identity)
 }
 
 fn find(pods: Vec<Pod>, name: &str) -> Result<Pod> {
@@ -125,6 +159,56 @@ mod tests {
             name: name.into(),
             proxied: true,
         }
+    }
+
+    /// A control plane that refuses callers without the right token.
+    struct Suspicious {
+        token: Result<&'static str, &'static str>,
+    }
+
+    impl Cluster for Suspicious {
+        async fn pods(&self) -> Result<Vec<Pod>> {
+            Ok(vec![pod("istio-system", "istiod-1")])
+        }
+
+        async fn fetch(&self, pod: &Pod, _: u16, path: &str, token: Option<&str>) -> Result<Bytes> {
+            let (stream, mut server) = tokio::io::duplex(1 << 16);
+            let status = match token {
+                None => "401 Unauthorized",
+                Some("good") => "200 OK",
+                Some(_) => "403 Forbidden",
+            };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n[]");
+            tokio::io::AsyncWriteExt::write_all(&mut server, answer.as_bytes()).await?;
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            http::get(stream, &pod.name, path, token).await
+        }
+
+        async fn control_plane_token(&self, _: &Pod) -> Result<String> {
+            self.token.map(str::to_owned).map_err(anyhow::Error::msg)
+        }
+
+        async fn control_plane_pods(&self) -> Result<Vec<Pod>> {
+            self.pods().await
+        }
+    }
+
+    #[rstest]
+    #[case::accepted(Ok("good"), Ok("[]"))]
+    #[case::not_accepted(Ok("bad"), Err("/p of pod \"istiod-1\": 403 Forbidden: []"))]
+    #[case::no_token(
+        Err("you may not have one"),
+        Err("/p of pod \"istiod-1\": 401 Unauthorized: []: you may not have one")
+    )]
+    #[tokio::test]
+    async fn a_control_plane_that_asks_who_is_there_is_shown_a_token(
+        #[case] token: Result<&'static str, &'static str>,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let answers = Suspicious { token }.control_plane("/p").await;
+        let found = answers.map(|answers| String::from_utf8(answers.concat()).unwrap());
+        let found = found.map_err(|error| format!("{error:#}"));
+        assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
     }
 
     #[rstest]

@@ -24,15 +24,18 @@ use mesh_runtime::readiness::Readiness;
 use mesh_runtime::reviews::Reviews;
 use mesh_runtime::task::{Failure, Tasks};
 use pilot::Pilot;
+use pilot::debug::page::Pages;
+use pilot::debug::scope::whole_mesh;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
 use crate::args::{Args, Component};
 use crate::authority::{self, Authority};
 use crate::cluster::{Cluster, injector_values};
-use crate::configuration::{self, Configuration};
+use crate::configuration::{self, Configuration, Diagnostics};
 use crate::injection;
 use crate::publish_root;
+use crate::server::access::{self, Access};
 use crate::server::{Limits, Security, Server, peer};
 
 /// How long requests in flight may take when the process ends. Discovery streams are ended at once; what is
@@ -122,11 +125,13 @@ impl Meshd {
         let admin = Admin {
             readiness: readiness.clone(),
             registry: Arc::new(registry),
-            log,
         };
-        let http = admin::router(admin)
-            .merge(pilot.debug_router())
-            .merge(configuration::debug_router(diagnostics));
+        let access = Access {
+            authenticator: authority.authenticator.clone(),
+            namespace: args.cluster.namespace.as_str().into(),
+        };
+        let debug = debug_pages(&pilot, diagnostics, log, access);
+        let http = admin::router(admin).merge(debug);
         let http = bind(args.http_address, Security::Plaintext, http).await?;
 
         let addresses = Addresses {
@@ -299,6 +304,23 @@ async fn xds_servers(
     let trusted = router.layer(middleware::from_fn(peer::trusted));
     let plaintext = bind(args.plaintext_address, Security::Plaintext, trusted).await?;
     Ok((xds, plaintext))
+}
+
+/// What the HTTP port shows and changes beside metrics and readiness, for callers who may.
+fn debug_pages(
+    pilot: &Pilot,
+    diagnostics: Diagnostics,
+    log: LogHandle,
+    access: Access,
+) -> axum::Router {
+    let pages = Pages::default();
+    let of_the_mesh = configuration::debug_router(diagnostics, pages.clone())
+        .merge(admin::logging_router(log))
+        .route_layer(middleware::from_fn(whole_mesh));
+    pilot
+        .debug_router(pages)
+        .merge(of_the_mesh)
+        .route_layer(middleware::from_fn_with_state(access, access::scoped))
 }
 
 /// Ends with the drain, and ends all discovery streams then.

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use galley::{Config, Galley};
 use mesh_api::diagnostic::{Diagnostic, Severity};
@@ -15,6 +16,7 @@ use mesh_api::snapshot::Snapshot;
 use mesh_runtime::drain;
 use mesh_runtime::metrics::Registry;
 use mesh_runtime::task::Tasks;
+use pilot::debug::page::Pages;
 use tokio::sync::watch;
 
 use crate::args::Args;
@@ -70,15 +72,19 @@ pub(crate) async fn start(
 }
 
 /// The findings as text, one per line.
-pub(crate) fn debug_router(diagnostics: Diagnostics) -> axum::Router {
+pub(crate) fn debug_router(diagnostics: Diagnostics, pages: Pages) -> axum::Router {
     axum::Router::new()
         .route("/debug/diagnostics", get(show))
-        .with_state(diagnostics)
+        .with_state((diagnostics, pages))
 }
 
-async fn show(State(diagnostics): State<Diagnostics>) -> String {
+async fn show(State((diagnostics, pages)): State<(Diagnostics, Pages)>) -> Response {
     let diagnostics = diagnostics.borrow().clone();
-    diagnostics.iter().map(|one| format!("{one}\n")).collect()
+    pages.text(move |out| {
+        diagnostics
+            .iter()
+            .try_for_each(|one| writeln!(out, "{one}"))
+    })
 }
 
 /// Logs each finding when it appears.

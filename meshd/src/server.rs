@@ -3,6 +3,7 @@
 //! TLS is accepted here rather than by tonic, so that the identity proven in the handshake and the peer's address
 //! become extensions of every request on the connection, for citadel and pilot alike.
 
+pub mod access;
 pub mod peer;
 
 mod connections;

@@ -17,7 +17,7 @@ use crate::ads::debounce::{Debounce, Debouncer};
 use crate::ads::push_queue::PushQueue;
 use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
-use crate::debug;
+use crate::debug::{self, page::Pages};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::world::World;
@@ -67,11 +67,12 @@ impl Pilot {
         AggregatedDiscoveryServiceServer::new(service)
     }
 
-    /// The pages under `/debug`.
-    pub fn debug_router(&self) -> axum::Router {
+    /// The pages under `/debug`. The listener in front of them must leave a
+    /// [`crate::debug::scope::Scope`] in each request's extensions.
+    pub fn debug_router(&self, pages: Pages) -> axum::Router {
         let shared = &self.shared;
         let (registry, refusals) = (shared.registry.clone(), shared.refusals.clone());
-        debug::router(registry, refusals, self.worlds.subscribe())
+        debug::router(registry, refusals, self.worlds.subscribe(), pages)
     }
 
     /// Who is connected.

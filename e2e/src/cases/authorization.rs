@@ -33,7 +33,8 @@ pub(super) fn run(mesh: &mut Mesh) -> Result<()> {
     mesh.reset()?;
     rules(mesh)?;
     mesh.reset()?;
-    identities(mesh)
+    identities(mesh)?;
+    debug_pages(mesh)
 }
 
 /// Nothing is allowed, then hop by hop the page fills.
@@ -189,4 +190,26 @@ fn identities(mesh: &mut Mesh) -> Result<()> {
             .count(5)
             .send()?,
     )
+}
+
+/// What the control plane shows of the whole mesh is not for every pod; what Prometheus reads is.
+fn debug_pages(mesh: &Mesh) -> Result<()> {
+    const CONTROL_PLANE: &str = "http://istiod.istio-system:15014";
+    for from in [CLIENT, "outside/stranger"] {
+        for (page, status) in [
+            ("/debug/syncz", "401"),
+            ("/debug/config_dump?proxy=echo.apps", "401"),
+            ("/debug/registryz", "401"),
+            ("/logging?level=trace", "401"),
+            ("/metrics", "200"),
+        ] {
+            let url = format!("{CONTROL_PLANE}{page}");
+            let claimed = "x-forwarded-for: 127.0.0.1";
+            let report = mesh.from(from, &url)?.header(claimed).count(2).send()?;
+            assert::all(&report, status)?;
+        }
+    }
+    // A port-forward is the control plane's own machine.
+    let status = mesh.cluster().meshctl(&["proxy-status"])?;
+    assert::contains(&status.out, "echo")
 }

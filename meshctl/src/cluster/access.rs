@@ -183,10 +183,17 @@ impl Cluster for AnyCluster {
         }
     }
 
-    async fn http_get(&self, pod: &Pod, port: u16, path: &str) -> Result<Bytes> {
+    async fn fetch(&self, pod: &Pod, port: u16, path: &str, token: Option<&str>) -> Result<Bytes> {
         match self {
-            Self::Local(cluster) => cluster.http_get(pod, port, path).await,
-            Self::Kubernetes(cluster) => cluster.http_get(pod, port, path).await,
+            Self::Local(cluster) => cluster.fetch(pod, port, path, token).await,
+            Self::Kubernetes(cluster) => cluster.fetch(pod, port, path, token).await,
+        }
+    }
+
+    async fn control_plane_token(&self, pod: &Pod) -> Result<String> {
+        match self {
+            Self::Local(cluster) => cluster.control_plane_token(pod).await,
+            Self::Kubernetes(cluster) => cluster.control_plane_token(pod).await,
         }
     }
 

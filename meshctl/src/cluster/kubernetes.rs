@@ -4,10 +4,22 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1;
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PostParams},
+};
 
 use super::{Cluster, PROXY_CONTAINER, Pod, http};
+
+/// The audience that the control plane accepts tokens for.
+const TOKEN_AUDIENCE: &str = "istio-ca";
+
+/// The shortest life that the API server gives a token.
+const TOKEN_SECONDS: i64 = 600;
 
 /// A mesh in a cluster.
 #[derive(Clone)]
@@ -49,7 +61,7 @@ impl Cluster for KubernetesCluster {
             .collect())
     }
 
-    async fn http_get(&self, pod: &Pod, port: u16, path: &str) -> Result<Bytes> {
+    async fn fetch(&self, pod: &Pod, port: u16, path: &str, token: Option<&str>) -> Result<Bytes> {
         let pods: Api<v1::Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
         let what = || {
             format!(
@@ -63,7 +75,7 @@ impl Cluster for KubernetesCluster {
             .with_context(what)?;
         let stream = forward.take_stream(port).with_context(what)?;
         let refused = forward.take_error(port);
-        let answer = http::get(TokioIo::new(stream), &pod.name, path).await;
+        let answer = http::get(TokioIo::new(stream), &pod.name, path, token).await;
         // What the kubelet says is better than the end of a connection.
         match (answer, refused) {
             (Err(error), Some(refused)) if error.is::<hyper::Error>() => {
@@ -73,6 +85,28 @@ impl Cluster for KubernetesCluster {
             }
             (answer, _) => answer,
         }
+    }
+
+    async fn control_plane_token(&self, pod: &Pod) -> Result<String> {
+        let pods: Api<v1::Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let found = pods.get(&pod.name).await?;
+        let account = found.spec.and_then(|spec| spec.service_account_name);
+        let account = account.unwrap_or_else(|| "default".to_owned());
+        let accounts: Api<v1::ServiceAccount> =
+            Api::namespaced(self.client.clone(), &pod.namespace);
+        let answer = accounts
+            .create_token_request(&account, &PostParams::default(), &token_request())
+            .await
+            .with_context(|| {
+                format!(
+                    "no token for service account \"{account}\": the control plane asks for one where a \
+                     port-forward does not reach its loopback address, and you need the permission to create \
+                     serviceaccounts/token in namespace \"{}\"",
+                    pod.namespace
+                )
+            })?;
+        let status = answer.status.context("the API server gives no token")?;
+        Ok(status.token)
     }
 
     async fn control_plane_pods(&self) -> Result<Vec<Pod>> {
@@ -91,6 +125,18 @@ impl Cluster for KubernetesCluster {
             self.namespace
         );
         Ok(ready)
+    }
+}
+
+/// A token for what the control plane expects, and for no longer than the API server's minimum.
+fn token_request() -> TokenRequest {
+    TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: vec![TOKEN_AUDIENCE.to_owned()],
+            expiration_seconds: Some(TOKEN_SECONDS),
+            bound_object_ref: None,
+        },
+        ..TokenRequest::default()
     }
 }
 

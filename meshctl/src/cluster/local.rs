@@ -1,6 +1,6 @@
 //! A mesh on this machine, started by `meshctl local up`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use local::{
     api::{ForwardRequest, PodRef, PodSummary},
@@ -47,14 +47,22 @@ impl Cluster for LocalCluster {
             .collect())
     }
 
-    async fn http_get(&self, pod: &Pod, port: u16, path: &str) -> Result<Bytes> {
+    async fn fetch(&self, pod: &Pod, port: u16, path: &str, token: Option<&str>) -> Result<Bytes> {
         let to = PodRef {
             namespace: Some(pod.namespace.clone()),
             pod: pod.name.clone(),
         };
         let request = ForwardRequest { pod: to, port };
         let stream = self.client.forward(&request).await?;
-        http::get(stream.into_inner(), &pod.name, path).await
+        http::get(stream.into_inner(), &pod.name, path, token).await
+    }
+
+    async fn control_plane_token(&self, pod: &Pod) -> Result<String> {
+        bail!(
+            "pod \"{}\" does not take a connection from inside for its own: --http-address of meshd must \
+             include 127.0.0.1",
+            pod.name
+        )
     }
 
     async fn control_plane_pods(&self) -> Result<Vec<Pod>> {

@@ -67,6 +67,91 @@ async fn readiness_version_and_the_metrics_of_every_part() {
     meshd.stop().await;
 }
 
+/// Pages of the HTTP port that are not for everybody.
+const DEBUG_PAGES: [&str; 8] = [
+    "/debug/syncz",
+    "/debug/config_dump?proxy=cart.shop",
+    "/debug/refusedz",
+    "/debug/connections",
+    "/debug/endpointz",
+    "/debug/registryz",
+    "/debug/diagnostics",
+    "/logging",
+];
+
+#[tokio::test]
+async fn debug_pages_are_for_this_machine_and_for_identities() {
+    let meshd = ControlPlane::start("").await;
+    for page in DEBUG_PAGES {
+        let connected = if page.contains("config_dump") {
+            404
+        } else {
+            200
+        };
+        assert_eq!(meshd.get(page).await.0, connected, "{page}");
+
+        let (status, answer) = meshd.get_from_elsewhere(page, &[]).await;
+        assert_eq!(status, 401, "{page}: {answer}");
+        assert!(answer.contains("bearer token"), "{answer}");
+        let forged = [
+            ("authorization", "Bearer a.b.c"),
+            ("x-forwarded-for", "127.0.0.1"),
+        ];
+        let (status, answer) = meshd.get_from_elsewhere(page, &forged).await;
+        assert_eq!(status, 401, "{page}: {answer}");
+        assert!(!answer.contains("a.b.c"), "{answer}");
+
+        let control_plane = format!(
+            "Bearer {}",
+            meshd.tokens.token("istio-system", "prometheus")
+        );
+        let token = [("authorization", control_plane.as_str())];
+        let (status, answer) = meshd.get_from_elsewhere(page, &token).await;
+        assert_eq!(status, connected, "{page}: {answer}");
+
+        let shop = format!("Bearer {}", meshd.tokens.token("shop", "cart"));
+        let token = [("authorization", shop.as_str())];
+        let (status, answer) = meshd.get_from_elsewhere(page, &token).await;
+        let expected = match page {
+            "/debug/syncz" => 200,
+            _ if page.contains("config_dump") => 404,
+            _ => 403,
+        };
+        assert_eq!(status, expected, "{page}: {answer}");
+    }
+    for page in ["/metrics", "/ready", "/version"] {
+        assert_eq!(meshd.get_from_elsewhere(page, &[]).await.0, 200, "{page}");
+    }
+    meshd.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_level_is_not_for_everybody_to_change() {
+    let meshd = ControlPlane::start("").await;
+    let post = async |token: Option<&str>, origin: Option<&str>| {
+        let stream = TcpStream::connect(meshd.addresses.http).await.unwrap();
+        let mut request = Request::post("/logging?level=a=b=c").header("host", "localhost");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        exchange(stream, request.body(Full::default()).unwrap())
+            .await
+            .0
+    };
+    // 400: it would have been changed.
+    assert_eq!(post(None, None).await, 400);
+    // A page in a browser reaches loopback as well.
+    let evil = Some("https://evil.example");
+    assert_eq!(post(None, evil).await, 401);
+    let token = |namespace| meshd.tokens.token(namespace, "x");
+    assert_eq!(post(Some(&token("shop")), evil).await, 403);
+    assert_eq!(post(Some(&token("istio-system")), evil).await, 400);
+    meshd.stop().await;
+}
+
 #[tokio::test]
 async fn a_pod_is_injected_under_the_settings_of_the_mesh() {
     let mesh = "\

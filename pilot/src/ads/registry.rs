@@ -8,8 +8,12 @@ use serde::Serialize;
 use xds::delta::{Server, SyncState, TypeState};
 
 use crate::debug::rfc3339;
+use crate::debug::scope::Scope;
 use crate::node::Node;
 use crate::world::ProxyResources;
+
+/// Proxies that are looked up under one lock.
+const BATCH: usize = 64;
 
 /// All streams, by number.
 #[derive(Clone, Debug, Default)]
@@ -113,16 +117,38 @@ impl Registry {
 
     /// All connected proxies.
     pub fn status(&self) -> Vec<ProxyStatus> {
-        self.lock().by_id.values().map(Stream::status).collect()
+        self.statuses(Scope::Mesh).collect()
     }
 
-    /// The resources of the proxy whose id, `POD.NAMESPACE` or address is `name`.
-    pub fn resources(&self, name: &str) -> Option<(Arc<Node>, Arc<ProxyResources>)> {
+    /// The connected proxies that `scope` admits. They are looked up a few at a time, so that discovery
+    /// does not wait for a reader.
+    pub fn statuses(&self, scope: Scope) -> impl Iterator<Item = ProxyStatus> + use<> {
+        let registry = self.clone();
+        let mut last_id = 0;
+        let batches = std::iter::from_fn(move || {
+            let streams = registry.lock();
+            let batch = streams.by_id.range(last_id + 1..).take(BATCH);
+            let batch: Vec<_> = batch
+                .map(|(id, stream)| {
+                    last_id = *id;
+                    scope
+                        .admits(&stream.node.namespace)
+                        .then(|| stream.status())
+                })
+                .collect();
+            (!batch.is_empty()).then_some(batch)
+        });
+        batches.flatten().flatten()
+    }
+
+    /// The resources of the proxy whose id, `POD.NAMESPACE` or address is `name`, if `scope` admits it.
+    pub fn resources(&self, name: &str, scope: &Scope) -> Option<(Arc<Node>, Arc<ProxyResources>)> {
         let streams = self.lock();
         let stream = streams
             .by_id
             .values()
             .rev()
+            .filter(|stream| scope.admits(&stream.node.namespace))
             .find(|stream| stream.is_named(name))?;
         Some((Arc::clone(&stream.node), stream.resources.clone()?))
     }

@@ -15,6 +15,12 @@ const SCRAPE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long the application may take; Prometheus itself waits 10 s.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Ports of the mesh's own in every pod (Istio's `istioReservedPorts`). What they show is either merged
+/// already, in a circle, or for the pod alone: an annotation must not carry it to everybody who scrapes.
+const RESERVED_PORTS: [u16; 9] = [
+    15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090,
+];
+
 /// Renders the data plane's own metrics.
 pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -61,7 +67,20 @@ impl Application {
             .path
             .filter(|path| !path.is_empty())
             .unwrap_or_else(|| "/metrics".to_owned());
+        let own = port.filter(|port| RESERVED_PORTS.contains(port));
+        if let Some(port) = own.filter(|_| wanted) {
+            tracing::warn!(
+                port,
+                "prometheus.io/port is a port of the mesh: only its own metrics are shown"
+            );
+            return Ok(None);
+        }
         Ok(port.filter(|_| wanted).map(|port| Self { port, path }))
+    }
+
+    /// Whether the metrics are at one of these ports.
+    pub fn is_at(&self, ports: &[u16]) -> bool {
+        ports.contains(&self.port)
     }
 
     /// The application's metrics; empty with a log line if it does not answer, so that the proxy's still count.
@@ -133,6 +152,10 @@ mod tests {
         );
         assert_eq!(parse(r#"{"scrape":"false","port":"9080"}"#), None);
         assert_eq!(parse(r#"{"scrape":"true"}"#), None);
+        for port in RESERVED_PORTS {
+            let json = format!(r#"{{"scrape":"true","path":"/config_dump","port":"{port}"}}"#);
+            assert_eq!(parse(&json), None, "{port}");
+        }
     }
 
     #[test]

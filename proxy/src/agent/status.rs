@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use mesh_runtime::caller;
 use mesh_runtime::readiness::Readiness;
 use tokio_util::sync::CancellationToken;
 
@@ -113,11 +114,8 @@ async fn probe(State(status): State<Arc<Status>>, uri: Uri) -> Response {
     }
 }
 
-async fn quit(
-    State(status): State<Arc<Status>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-) -> Response {
-    if !peer.ip().to_canonical().is_loopback() {
+async fn quit(State(status): State<Arc<Status>>, request: Request) -> Response {
+    if !caller::is_local(&request) {
         return (StatusCode::FORBIDDEN, "only from this machine\n").into_response();
     }
     status.quit.cancel();
@@ -173,6 +171,31 @@ mod tests {
             ask(status.status_router(), "/healthz/ready").await,
             (200, String::new())
         );
+    }
+
+    #[tokio::test]
+    async fn only_this_machine_ends_the_process() {
+        for (peer, origin, expected) in [
+            ("10.0.0.1:1", None, 403),
+            ("127.0.0.6:1", None, 403),
+            ("127.0.0.1:1", Some("http://evil.example"), 403),
+            ("[::ffff:127.0.0.1]:1", None, 200),
+        ] {
+            let status = status(&Readiness::new());
+            let mut request = http::Request::post("/quitquitquit").header("host", "localhost");
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let mut request = request.body(axum::body::Body::empty()).expect("a request");
+            let peer: SocketAddr = peer.parse().expect("an address");
+            request
+                .extensions_mut()
+                .insert(axum::extract::ConnectInfo(peer));
+            let answer = status.status_router().oneshot(request).await;
+            let answer = answer.expect("infallible").status().as_u16();
+            assert_eq!(answer, expected, "{peer} {origin:?}");
+            assert_eq!(status.quit.is_cancelled(), expected == 200);
+        }
     }
 
     #[tokio::test]

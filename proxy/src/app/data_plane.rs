@@ -2,12 +2,14 @@
 //!
 //! The same for a plain bootstrap, for the agent and for tests, which start it inside their process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mesh_runtime::build_info;
+use mesh_runtime::caller;
 use mesh_runtime::log::LogHandle;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::task::{Failure, Tasks};
@@ -106,7 +108,7 @@ pub enum StartError {
     #[error("admin address {address}: {source}")]
     Admin {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         source: std::io::Error,
     },
@@ -234,6 +236,7 @@ impl DataPlane {
             quit: options.quit,
             start: Instant::now(),
         });
+        let router = guarded(router, address);
         let stop = self.stop.clone();
         self.tasks.spawn("admin", async move {
             axum::serve(listener, router)
@@ -302,6 +305,20 @@ impl DataPlane {
         // Only a runtime that is going away itself can refuse; then nobody waits for the workers.
         let _ = joined.await;
     }
+}
+
+/// The admin pages for whoever reaches `address`. On loopback that is this machine, a browser among its
+/// programs: pages of other sites are refused, which Envoy does not do.
+fn guarded(router: axum::Router, address: SocketAddr) -> axum::Router {
+    if address.ip().is_loopback() {
+        return router.layer(axum::middleware::from_fn(caller::no_other_site));
+    }
+    tracing::warn!(
+        %address,
+        "the admin pages show the configuration and end the process for everybody who reaches this address: \
+         bind them to 127.0.0.1 in the bootstrap"
+    );
+    router
 }
 
 /// Returns when the first complete configuration is in force on every worker.
@@ -388,5 +405,36 @@ fn ads_options(
             }
             metadata
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_of_other_sites_do_not_reach_the_admin_pages_of_this_machine() {
+        let ask = async |address: &str, host: &str, origin: Option<&str>| {
+            let pages = axum::Router::new().route("/", axum::routing::post(|| async {}));
+            let mut request = http::Request::post("/").header("host", host);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let router = guarded(pages, address.parse().expect("an address"));
+            let answer = router.oneshot(request).await.expect("infallible");
+            answer.status().as_u16()
+        };
+        let local = "127.0.0.1:15000";
+        assert_eq!(ask(local, "localhost:15000", None).await, 200);
+        assert_eq!(ask(local, "127.0.0.1:15000", None).await, 200);
+        assert_eq!(ask(local, "rebound.example:15000", None).await, 403);
+        let evil = Some("https://evil.example");
+        assert_eq!(ask(local, "localhost:15000", evil).await, 403);
+        assert_eq!(ask("[::1]:15000", "localhost:15000", evil).await, 403);
+        // Who binds it elsewhere means others to come.
+        assert_eq!(ask("0.0.0.0:15000", "proxy.example", None).await, 200);
     }
 }

@@ -93,6 +93,9 @@ impl Pod {
         let settings = &self.settings;
         let application = Application::parse(settings.prometheus.as_deref())
             .context("ISTIO_PROMETHEUS_ANNOTATIONS")?;
+        // They may have been moved from where they are known.
+        let own = [settings.proxy.status_port, settings.proxy.proxy_admin_port];
+        let application = application.filter(|application| !application.is_at(&own));
         let address = settings.addresses.first().copied();
         let probes = Probes::parse(settings.app_probers.as_deref(), address)
             .context("ISTIO_KUBE_APP_PROBERS")?;

@@ -198,3 +198,57 @@ async fn the_plaintext_port_believes_its_peers() {
     assert!(stream.next().await.unwrap().contains(CART));
     meshd.stop().await;
 }
+
+#[tokio::test]
+async fn an_identity_sees_the_proxies_of_its_own_namespace() {
+    let meshd = ControlPlane::start(MESH).await;
+    let mut streams = Vec::new();
+    for namespace in ["shop", "office"] {
+        let token = meshd.tokens.token(namespace, "default");
+        let channel = meshd.connect(None).await;
+        let mut stream = Stream::open(channel, namespace, Some(&token))
+            .await
+            .unwrap();
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    let ask = async |namespace: &str, page: &str| {
+        let token = format!("Bearer {}", meshd.tokens.token(namespace, "anybody"));
+        let headers = [("authorization", token.as_str())];
+        meshd.get_from_elsewhere(page, &headers).await
+    };
+    let seen = async |namespace: &str| {
+        let (status, page) = ask(namespace, "/debug/syncz").await;
+        assert_eq!(status, 200, "{page}");
+        let proxies: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
+        let names = proxies.iter().map(|one| one["proxy"].as_str().unwrap());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(seen("shop").await, set(&["client.shop"]));
+    assert_eq!(seen("office").await, set(&["client.office"]));
+    assert_eq!(seen("elsewhere").await, set(&[]));
+    let all = set(&["client.office", "client.shop"]);
+    assert_eq!(seen("istio-system").await, all);
+
+    // Both proxies claim one address: each namespace finds its own by it, and nobody finds another's.
+    for (namespace, proxy, status) in [
+        ("shop", "client.shop", 200),
+        ("shop", "client.office", 404),
+        (
+            "shop",
+            "sidecar~10.244.0.9~client.office~office.svc.cluster.local",
+            404,
+        ),
+        ("shop", "10.244.0.9", 200),
+        ("elsewhere", "10.244.0.9", 404),
+        ("istio-system", "client.office", 200),
+    ] {
+        let page = format!("/debug/config_dump?proxy={proxy}");
+        let (found, answer) = ask(namespace, &page).await;
+        assert_eq!(found, status, "{namespace} {proxy}: {answer}");
+        assert_eq!(answer.contains(CART), status == 200, "{namespace} {proxy}");
+    }
+    drop(streams);
+    meshd.stop().await;
+}

@@ -37,6 +37,14 @@ pub enum Kind {
     Service,
     /// Kubernetes.
     EndpointSlice,
+    /// rbac.authorization.k8s.io.
+    Role,
+    /// rbac.authorization.k8s.io.
+    ClusterRole,
+    /// rbac.authorization.k8s.io.
+    RoleBinding,
+    /// rbac.authorization.k8s.io.
+    ClusterRoleBinding,
     /// networking.k8s.io.
     Ingress,
     /// networking.k8s.io.
@@ -98,6 +106,25 @@ const MODEL: &[Row] = &[
     ("", "Pod", V1, Kind::Pod),
     ("", "Service", V1, Kind::Service),
     ("discovery.k8s.io", "EndpointSlice", V1, Kind::EndpointSlice),
+    ("rbac.authorization.k8s.io", "Role", V1, Kind::Role),
+    (
+        "rbac.authorization.k8s.io",
+        "ClusterRole",
+        V1,
+        Kind::ClusterRole,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "RoleBinding",
+        V1,
+        Kind::RoleBinding,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "ClusterRoleBinding",
+        V1,
+        Kind::ClusterRoleBinding,
+    ),
     ("networking.k8s.io", "Ingress", V1, Kind::Ingress),
     ("networking.k8s.io", "IngressClass", V1, Kind::IngressClass),
     (
@@ -292,7 +319,12 @@ impl Kind {
     pub fn is_cluster_wide(self) -> bool {
         matches!(
             self,
-            Self::Namespace | Self::Node | Self::IngressClass | Self::GatewayClass
+            Self::Namespace
+                | Self::Node
+                | Self::ClusterRole
+                | Self::ClusterRoleBinding
+                | Self::IngressClass
+                | Self::GatewayClass
         )
     }
 }

@@ -13,6 +13,7 @@ mod ingress;
 mod mesh_config;
 mod peer_authentication;
 mod pod;
+pub(crate) mod rbac;
 mod request_authentication;
 mod secret;
 mod service;
@@ -102,6 +103,13 @@ pub enum Model {
     Namespace(Labels),
     /// A Secret with a certificate.
     Credential(Arc<Credential>),
+    /// A Role or a ClusterRole.
+    Role {
+        /// Whether it permits to list all Secrets.
+        lists_secrets: bool,
+    },
+    /// A RoleBinding or a ClusterRoleBinding.
+    Binding(Arc<rbac::Binding>),
     /// Itself.
     VirtualService(Arc<VirtualService>),
     /// Itself.
@@ -166,6 +174,20 @@ pub(crate) fn normalize(
         Spec::Service(service) => Model::Service(Arc::new(service::normalize(service, &scope)?)),
         Spec::EndpointSlice(slice) => {
             Model::Slice(Arc::new(endpoint_slice::normalize(slice, &scope)?))
+        }
+        Spec::Role(role) => Model::Role {
+            lists_secrets: rbac::lists_secrets(role.rules.as_deref()),
+        },
+        Spec::ClusterRole(role) => Model::Role {
+            lists_secrets: rbac::lists_secrets(role.rules.as_deref()),
+        },
+        Spec::RoleBinding(binding) => {
+            let subjects = binding.subjects.as_deref();
+            Model::Binding(Arc::new(rbac::binding(&binding.role_ref, subjects, &scope)))
+        }
+        Spec::ClusterRoleBinding(binding) => {
+            let subjects = binding.subjects.as_deref();
+            Model::Binding(Arc::new(rbac::binding(&binding.role_ref, subjects, &scope)))
         }
         Spec::Ingress(spec) => Model::Ingress(Arc::new(ingress::normalize(spec, &scope)?)),
         Spec::IngressClass(class) => Model::IngressClass(ingress::is_ours(class)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1 as networking;
+use k8s_openapi::api::rbac::v1 as rbac;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mesh_api::diagnostic::Diagnostic;
 use mesh_api::resource::{Meta, ResourceKey};
@@ -48,6 +49,10 @@ pub enum Spec {
     Pod(Arc<core::Pod>),
     Service(Arc<core::Service>),
     EndpointSlice(Arc<EndpointSlice>),
+    Role(Arc<rbac::Role>),
+    ClusterRole(Arc<rbac::ClusterRole>),
+    RoleBinding(Arc<rbac::RoleBinding>),
+    ClusterRoleBinding(Arc<rbac::ClusterRoleBinding>),
     Ingress(Arc<networking::Ingress>),
     IngressClass(Arc<networking::IngressClass>),
     GatewayClass(Arc<crd::gateway_api::GatewayClass>),
@@ -214,6 +219,10 @@ fn decode_spec(document: &Document, kind: Kind) -> (Option<Spec>, Vec<Finding>) 
         Kind::Pod => kubernetes(document, Spec::Pod),
         Kind::Service => kubernetes(document, Spec::Service),
         Kind::EndpointSlice => kubernetes(document, Spec::EndpointSlice),
+        Kind::Role => kubernetes(document, Spec::Role),
+        Kind::ClusterRole => kubernetes(document, Spec::ClusterRole),
+        Kind::RoleBinding => kubernetes(document, Spec::RoleBinding),
+        Kind::ClusterRoleBinding => kubernetes(document, Spec::ClusterRoleBinding),
         Kind::Ingress => kubernetes(document, Spec::Ingress),
         Kind::IngressClass => kubernetes(document, Spec::IngressClass),
         Kind::GatewayClass => custom(document, Spec::GatewayClass),

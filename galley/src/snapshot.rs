@@ -4,6 +4,7 @@
 
 mod derived;
 mod endpoints;
+mod secret_readers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -129,6 +130,9 @@ impl Builder {
                 .of_kind("Namespace")
                 .map(|object| (object.meta.key.name.clone(), object.meta.labels.clone()));
             next.namespaces = Arc::new(namespaces.collect());
+        }
+        if secret_readers::KINDS.into_iter().any(touched) {
+            next.secret_readers = Arc::new(secret_readers::secret_readers(store));
         }
         if derived || touched("Secret") {
             let credentials = store

@@ -18,8 +18,21 @@ pub struct Gateway {
     pub selector: Selector,
     /// The namespace of those pods; `None` for any.
     pub pod_namespace: Option<Arc<str>>,
+    /// Those of the pods that get the credentials which `servers` name without a right of their own to read
+    /// Secrets; `None` where each needs that right.
+    pub trusted_pods: Option<TrustedPods>,
     /// What they listen for.
     pub servers: Vec<Server>,
+}
+
+/// The own pods of a Gateway of the Gateway API, whose references to Secrets were checked already: they are of
+/// its own namespace, or a ReferenceGrant permits them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedPods {
+    /// The namespace of the Gateway.
+    pub namespace: Arc<str>,
+    /// The service account of its Deployment; `None` for any, where the pods are those of another Service.
+    pub service_account: Option<Arc<str>>,
 }
 
 /// One `servers[]` entry.

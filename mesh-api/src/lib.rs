@@ -28,6 +28,7 @@ pub mod traffic_policy;
 
 pub mod authn;
 pub mod authz;
+pub mod secret_readers;
 
 pub mod snapshot;
 

@@ -13,6 +13,7 @@ use crate::labels::Labels;
 use crate::mesh_config::MeshConfig;
 use crate::resource::ResourceKey;
 use crate::route::VirtualService;
+use crate::secret_readers::SecretReaders;
 use crate::service::Service;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
@@ -69,6 +70,8 @@ pub struct Snapshot {
     pub namespaces: Arc<BTreeMap<Arc<str>, Labels>>,
     /// Certificates for gateways: namespace, name.
     pub credentials: Arc<BTreeMap<CredentialKey, Arc<Credential>>>,
+    /// Who may list Secrets; empty in a cluster, where the API server is asked.
+    pub secret_readers: Arc<SecretReaders>,
     /// What changed since the snapshot before.
     pub changes: Arc<diff::Changes>,
 }

@@ -22,6 +22,7 @@ pub(super) fn normalize(spec: &wire::Gateway, scope: &Scope<'_>) -> Result<Gatew
         meta: scope.meta.clone(),
         selector: Selector::new(labels(&spec.selector)),
         pod_namespace: None,
+        trusted_pods: None,
         servers: servers.collect::<Result<_, _>>()?,
     })
 }

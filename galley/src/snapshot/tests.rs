@@ -271,3 +271,88 @@ fn ca_certificates_may_stand_in_a_secret_of_their_own() {
         Some(&b"authority"[..])
     );
 }
+
+const READER: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: \"system:secrets\", namespace: edge}
+rules:
+- {apiGroups: [''], resources: [configmaps, secrets], verbs: [get, list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: secrets, namespace: edge}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: \"system:secrets\"}
+subjects:
+- {kind: ServiceAccount, name: gateway, namespace: edge}
+---
+";
+
+fn may_read(snapshot: &Snapshot, account: &str, namespace: &str) -> bool {
+    let account = format!("spiffe://cluster.local/ns/edge/sa/{account}");
+    let account = account.parse().unwrap();
+    snapshot.secret_readers.permit(&account, namespace)
+}
+
+#[test]
+fn a_role_and_its_binding_make_a_reader_of_secrets() {
+    let (mut mesh, snapshot) = Mesh::new(READER);
+    assert!(may_read(&snapshot, "gateway", "edge"));
+    assert!(!may_read(&snapshot, "default", "edge"));
+    assert!(!may_read(&snapshot, "gateway", "default"));
+    let role = READER.split("---").next().unwrap();
+    let snapshot = mesh.delete(role).unwrap();
+    assert!(
+        !may_read(&snapshot, "gateway", "edge"),
+        "without its role a binding permits nothing"
+    );
+}
+
+#[test]
+fn a_cluster_role_is_bound_in_a_namespace_or_everywhere() {
+    let role = READER
+        .split("---")
+        .next()
+        .unwrap()
+        .replace("kind: Role", "kind: ClusterRole")
+        .replace(", namespace: edge", "");
+    let binding = READER.split("---").nth(1).unwrap();
+    let binding = binding.replace("kind: Role,", "kind: ClusterRole,");
+    let (_, snapshot) = Mesh::new(&format!("{role}\n---\n{binding}"));
+    assert!(may_read(&snapshot, "gateway", "edge"));
+    assert!(!may_read(&snapshot, "gateway", "default"));
+    let binding = binding
+        .replace("kind: RoleBinding", "kind: ClusterRoleBinding")
+        .replace("{name: secrets, namespace: edge}", "{name: secrets}");
+    let (_, snapshot) = Mesh::new(&format!("{role}\n---\n{binding}"));
+    assert!(may_read(&snapshot, "gateway", "default"));
+    assert!(!may_read(&snapshot, "default", "default"));
+}
+
+#[test]
+fn what_does_not_permit_to_list_all_secrets_permits_nothing() {
+    let cases = [
+        ("verbs: [get, list]", "verbs: [get, watch]"),
+        ("[configmaps, secrets]", "[configmaps]"),
+        ("apiGroups: ['']", "apiGroups: [apps]"),
+        (
+            "verbs: [get, list]",
+            "verbs: [get, list], resourceNames: [one]",
+        ),
+        ("kind: Role, name", "kind: ClusterRole, name"),
+        ("\"system:secrets\"}\nsubjects", "another}\nsubjects"),
+        ("kind: ServiceAccount", "kind: User"),
+        ("gateway, namespace: edge}", "gateway, namespace: other}"),
+        ("gateway, namespace: edge}", "gateway}"),
+    ];
+    for (from, to) in cases {
+        assert!(READER.contains(from), "{from}");
+        let (_, snapshot) = Mesh::new(&READER.replace(from, to));
+        assert!(!may_read(&snapshot, "gateway", "edge"), "{to}");
+    }
+    let any = READER
+        .replace("[configmaps, secrets]", "['*']")
+        .replace("verbs: [get, list]", "verbs: ['*']")
+        .replace("apiGroups: ['']", "apiGroups: ['*']");
+    assert!(may_read(&Mesh::new(&any).1, "gateway", "edge"));
+}

@@ -10,8 +10,12 @@ pub(super) fn validate(meta: &Meta, findings: &mut Findings<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("metadata");
     let name = meta.name();
-    let subdomain = name.len() <= 253 && name.split('.').all(is_dns_segment);
-    if !subdomain {
+    let legal = match &*meta.key.kind {
+        // Such as "system:gateway".
+        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => is_path_segment(name),
+        _ => name.len() <= 253 && name.split('.').all(is_dns_segment),
+    };
+    if !legal {
         findings
             .error(
                 &path.field("name"),
@@ -28,6 +32,10 @@ pub(super) fn validate(meta: &Meta, findings: &mut Findings<'_>) {
             )
             .suggest("use at most 63 lower-case letters, digits and '-'");
     }
+}
+
+fn is_path_segment(name: &str) -> bool {
+    !matches!(name, "." | "..") && !name.contains(['/', '%'])
 }
 
 fn is_dns_segment(segment: &str) -> bool {

@@ -303,6 +303,7 @@ pub(crate) fn gateway(name: &str, servers: Vec<Server>) -> Gateway {
         meta: meta("Gateway", "default", name),
         selector: Selector::new(labels(&[("istio", "ingressgateway")])),
         pod_namespace: None,
+        trusted_pods: None,
         servers,
     }
 }

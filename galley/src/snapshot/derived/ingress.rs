@@ -241,6 +241,7 @@ fn gateway(ingress: &Ingress) -> Gateway {
         meta: generated(&ingress.meta, "Gateway", ingress.meta.name()),
         selector: Selector::new([SELECTOR].into_iter().collect::<Labels>()),
         pod_namespace: None,
+        trusted_pods: None,
         servers,
     }
 }

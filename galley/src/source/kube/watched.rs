@@ -7,7 +7,8 @@ use ::kube::runtime::watcher;
 use super::KubeOptions;
 use crate::kind::Kind;
 
-/// Every kind of the model but those that add nothing to it.
+/// Every kind of the model but those that add nothing to it, and roles: the API server itself is
+/// asked what they permit.
 const WATCHED: [Kind; 26] = [
     Kind::ConfigMap,
     Kind::Namespace,

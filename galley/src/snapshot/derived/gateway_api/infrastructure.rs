@@ -1,5 +1,7 @@
 //! What Gateways need that are to have proxies of their own.
 
+use std::sync::Arc;
+
 use mesh_api::labels::Labels;
 use mesh_api::resource::ResourceKey;
 
@@ -60,11 +62,18 @@ pub(super) fn own_service(gateway: &KubernetesGateway) -> ResourceKey {
     ResourceKey::new("Service", gateway.meta.namespace(), &name)
 }
 
+/// The account that the Gateway's own pods run under; none for a Gateway whose Service is someone else's.
+pub(super) fn service_account(gateway: &KubernetesGateway) -> Option<Arc<str>> {
+    let is_own = gateway.addresses.is_empty();
+    is_own.then(|| match gateway.meta.annotations.get(ACCOUNT_OVERRIDE) {
+        Some(name) => name.into(),
+        None => own_service(gateway).name,
+    })
+}
+
 /// Nothing for a Gateway whose Service is someone else's.
 pub(super) fn infrastructure(gateway: &KubernetesGateway) -> Option<Infrastructure> {
-    if !gateway.addresses.is_empty() {
-        return None;
-    }
+    let account = service_account(gateway)?;
     let mut ports = vec![Port {
         name: "status-port".to_owned(),
         number: HEALTH_PORT,
@@ -85,9 +94,8 @@ pub(super) fn infrastructure(gateway: &KubernetesGateway) -> Option<Infrastructu
         }
     }
     let service = own_service(gateway);
-    let account = gateway.meta.annotations.get(ACCOUNT_OVERRIDE);
     Some(Infrastructure {
-        account: account.unwrap_or(&service.name).to_owned(),
+        account: account.to_string(),
         service,
         gateway: gateway.meta.name().to_owned(),
         class: gateway.class.to_string(),

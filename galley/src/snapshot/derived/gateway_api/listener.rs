@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode};
+use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TrustedPods};
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
@@ -11,7 +11,7 @@ use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::GatewayRef;
 use mesh_api::snapshot::{Credential, CredentialKey};
 
-use super::{GENERATED, World, certificate};
+use super::{GENERATED, World, certificate, infrastructure};
 use crate::normalize::Model;
 use crate::normalize::gateway_api::{KubernetesGateway, Listener, ListenerProtocol, RoutesFrom};
 use crate::store::Store;
@@ -116,6 +116,10 @@ impl BoundListener<'_> {
             },
             selector: selector.clone(),
             pod_namespace: Some(namespace.clone()),
+            trusted_pods: Some(TrustedPods {
+                namespace: meta.key.namespace.clone(),
+                service_account: infrastructure::service_account(self.gateway),
+            }),
             servers: vec![self.server(host, &namespace)],
         };
         match self.is_one_for_each_host() {

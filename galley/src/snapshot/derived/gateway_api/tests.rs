@@ -260,6 +260,13 @@ fn a_gateway_and_its_routes_are_told_what_became_of_them() {
     );
     let model = &derived.gateways[0];
     assert_eq!(model.pod_namespace.as_deref(), Some("shop"));
+    assert_eq!(
+        model.trusted_pods,
+        Some(mesh_api::gateway::TrustedPods {
+            namespace: "shop".into(),
+            service_account: Some("edge-istio".into()),
+        })
+    );
     assert!(
         model
             .selector

@@ -26,6 +26,9 @@ pub const CONTROL_PLANE: &str = "istiod";
 /// Name of the ingress gateway's Deployment and Service.
 pub const INGRESS_GATEWAY: &str = "istio-ingressgateway";
 
+/// Service account of the ingress gateway.
+const INGRESS_ACCOUNT: &str = "istio-ingressgateway-service-account";
+
 /// Port of the control plane's webhook in its pod.
 pub const WEBHOOK_PORT: u16 = 15017;
 
@@ -36,6 +39,7 @@ pub fn objects(options: &Options, state: &StateDir) -> Vec<Object> {
         values.push(namespace(NAMESPACE));
         values.extend(control_plane(options, state));
         values.extend(ingress_gateway());
+        values.extend(ingress_gateway_role());
     }
     let list = json!({"apiVersion": "v1", "kind": "List", "items": values});
     manifest::parse(&list.to_string(), Path::new("built-in"), NAMESPACE).objects
@@ -137,6 +141,29 @@ fn control_plane_deployment(options: &Options, state: &StateDir, labels: &Value)
     })
 }
 
+/// As the chart's: the control plane sends certificates to those who may list their Secrets.
+fn ingress_gateway_role() -> [Value; 2] {
+    let name = "istio-ingressgateway-sds";
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "watch", "list"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{
+            "kind": "ServiceAccount",
+            "name": INGRESS_ACCOUNT,
+            "namespace": NAMESPACE,
+        }],
+    });
+    [role, binding]
+}
+
 fn ingress_gateway() -> [Value; 3] {
     let labels = json!({"app": INGRESS_GATEWAY, "istio": "ingressgateway"});
     let port = |name: &str, port: u16, target: u16| json!({"name": name, "port": port, "targetPort": target});
@@ -155,7 +182,7 @@ fn ingress_gateway() -> [Value; 3] {
     let account = json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {"name": "istio-ingressgateway-service-account", "namespace": NAMESPACE},
+        "metadata": {"name": INGRESS_ACCOUNT, "namespace": NAMESPACE},
     });
     let deployment = json!({
         "apiVersion": "apps/v1",
@@ -170,7 +197,7 @@ fn ingress_gateway() -> [Value; 3] {
                     "annotations": {"inject.istio.io/templates": "gateway"},
                 },
                 "spec": {
-                    "serviceAccountName": "istio-ingressgateway-service-account",
+                    "serviceAccountName": INGRESS_ACCOUNT,
                     "terminationGracePeriodSeconds": 5,
                     "containers": [{"name": "istio-proxy", "image": "auto"}],
                 },

@@ -21,6 +21,9 @@ use crate::{
     system,
 };
 
+/// The API group of roles and bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 impl Controller {
     pub(super) async fn publish(&mut self) {
         let services = self.addressed_services();
@@ -159,7 +162,17 @@ impl Controller {
             }
         }
         values.extend(self.implied_objects());
+        values.extend(self.access_objects());
         as_objects(values)
+    }
+
+    /// Roles and bindings: the mesh's own stand in no directory that the control plane reads.
+    fn access_objects(&self) -> Vec<Value> {
+        let own = self
+            .objects
+            .iter()
+            .filter(|(key, _)| key.group == RBAC && self.desired.is_default(key));
+        own.map(|(_, object)| object.value.clone()).collect()
     }
 
     /// Namespaces that objects are in, each with its default account.

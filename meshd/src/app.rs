@@ -35,6 +35,7 @@ use crate::cluster::{Cluster, injector_values};
 use crate::configuration::{self, Configuration, Diagnostics};
 use crate::injection;
 use crate::publish_root;
+use crate::secret_access;
 use crate::server::access::{self, Access};
 use crate::server::{Limits, Security, Server, peer};
 
@@ -119,7 +120,12 @@ impl Meshd {
         let tls = Security::Tls(authority.webhook_tls.clone());
         let webhook = bind(args.webhook_address, tls, router).await?;
         let webhook = webhook.with_limits(WEBHOOK_LIMITS);
-        let pilot = Pilot::new(snapshots, pilot::Config::default());
+        let (reviewer, access) = secret_access::reviewer(cluster.as_ref(), &snapshots);
+        let config = pilot::Config {
+            access,
+            ..pilot::Config::default()
+        };
+        let pilot = Pilot::new(snapshots, reviewer, config);
         pilot.metrics().register(&mut registry);
         let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;
         let admin = Admin {

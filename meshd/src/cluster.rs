@@ -10,6 +10,8 @@ pub(crate) mod injector_values;
 
 mod root_config_maps;
 
+pub(crate) mod secret_access;
+
 mod webhook_ca;
 
 mod webhook_probe;

@@ -22,3 +22,5 @@ mod configuration;
 mod injection;
 
 mod publish_root;
+
+mod secret_access;

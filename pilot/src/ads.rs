@@ -7,6 +7,7 @@ pub mod authenticate;
 pub mod connection;
 pub mod debounce;
 pub mod push_queue;
+mod readable;
 pub mod refusals;
 pub mod registry;
 

@@ -1,6 +1,6 @@
 //! The assembly: snapshots in, a service and debug pages out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,12 +11,14 @@ use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoverySer
 use xds::resource::Any;
 use xds::type_url::ResourceType;
 
+use crate::access::{self, Reviewer, Reviews, Timing};
 use crate::ads::AdsService;
 use crate::ads::connection::Shared;
 use crate::ads::debounce::{Debounce, Debouncer};
 use crate::ads::push_queue::PushQueue;
 use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
+use crate::caller::Caller;
 use crate::debug::{self, page::Pages};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -27,6 +29,8 @@ use crate::world::World;
 pub struct Config {
     /// How changes are grouped.
     pub debounce: Debounce,
+    /// How long answers about access to Secrets hold.
+    pub access: Timing,
 }
 
 /// Discovery.
@@ -36,12 +40,18 @@ pub struct Pilot {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     worlds: watch::Sender<Arc<World>>,
     shared: Arc<Shared>,
+    reviews: Reviews,
 }
 
 impl Pilot {
-    /// Discovery for the snapshots that come over `snapshots`. Nothing happens before
-    /// [`Pilot::run`] but serving the first one.
-    pub fn new(mut snapshots: watch::Receiver<Arc<Snapshot>>, config: Config) -> Self {
+    /// Discovery for the snapshots that come over `snapshots`; `reviewer` decides who may read
+    /// Secrets. Nothing happens before [`Pilot::run`] but serving the first snapshot.
+    pub fn new(
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        reviewer: Arc<dyn Reviewer>,
+        config: Config,
+    ) -> Self {
+        let (questions, reviews) = access::channel(reviewer, config.access);
         let first = snapshots.borrow_and_update().clone();
         let world = World::new(first);
         let shared = Shared {
@@ -49,6 +59,7 @@ impl Pilot {
             refusals: Refusals::default(),
             push_queue: PushQueue::for_this_machine(),
             metrics: Metrics::default(),
+            questions,
             shutdown: CancellationToken::new(),
         };
         let (worlds, _) = watch::channel(Arc::new(world));
@@ -57,6 +68,7 @@ impl Pilot {
             snapshots,
             worlds,
             shared: Arc::new(shared),
+            reviews,
         }
     }
 
@@ -90,10 +102,41 @@ impl Pilot {
         &self.shared.metrics
     }
 
-    /// Publishes a world for every snapshot until `shutdown`, then ends all streams.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut debouncer = Debouncer::new(self.config.debounce);
-        let _end_streams = self.shared.shutdown.clone().drop_guard();
+    /// Publishes a world for every snapshot and reviews access until `shutdown`, then ends all
+    /// streams.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self {
+            config,
+            snapshots,
+            worlds,
+            shared,
+            reviews,
+        } = self;
+        let _end_streams = shared.shutdown.clone().drop_guard();
+        let publisher = Publisher {
+            debounce: config.debounce,
+            snapshots,
+            worlds,
+            shared,
+        };
+        tokio::select! {
+            () = publisher.run(shutdown) => {}
+            never = reviews.run() => match never {},
+        }
+    }
+}
+
+/// Makes worlds of snapshots.
+struct Publisher {
+    debounce: Debounce,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    worlds: watch::Sender<Arc<World>>,
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    async fn run(mut self, shutdown: CancellationToken) {
+        let mut debouncer = Debouncer::new(self.debounce);
         loop {
             let changed = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -130,10 +173,16 @@ impl Pilot {
 /// Resources by type and name.
 pub type Resources = BTreeMap<ResourceType, BTreeMap<String, Any>>;
 
-/// All resources that a node gets from a snapshot, for tests and explanations.
+/// All resources that a node gets from a snapshot but credentials, for tests and explanations. The
+/// node is believed.
 pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
     let world = World::new(Arc::clone(snapshot));
-    let resources = world.resources(node, None);
+    let caller = Caller {
+        node: Arc::new(node.clone()),
+        identity: None,
+        address: None,
+    };
+    let resources = world.resources(&caller, BTreeSet::new(), None);
     let of_type = |resource_type| {
         let layers = resources.layers(resource_type);
         let all = layers.into_iter().flatten();

@@ -94,18 +94,22 @@ impl BoundServer {
     }
 }
 
+/// The Gateways that select a gateway proxy.
+pub(crate) fn selecting<'s>(
+    snapshot: &'s Snapshot,
+    key: &'s ScopeKey,
+) -> impl Iterator<Item = &'s Arc<Gateway>> {
+    let all = snapshot.gateways.values().flatten();
+    all.filter(|gateway| {
+        let namespace = gateway.pod_namespace.as_deref();
+        namespace.is_none_or(|only| only == &*key.namespace)
+            && gateway.selector.matches(&key.labels)
+    })
+}
+
 /// The listening addresses of a gateway proxy.
 pub(crate) fn ports(snapshot: &Snapshot, key: &ScopeKey) -> Vec<PortServers> {
-    let mut gateways: Vec<_> = snapshot
-        .gateways
-        .values()
-        .flatten()
-        .filter(|gateway| {
-            let namespace = gateway.pod_namespace.as_deref();
-            namespace.is_none_or(|only| only == &*key.namespace)
-                && gateway.selector.matches(&key.labels)
-        })
-        .collect();
+    let mut gateways: Vec<_> = selecting(snapshot, key).collect();
     gateways.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
     let targets = target_ports(snapshot, &key.namespace, &key.labels);
 

@@ -10,7 +10,9 @@
 //! This crate does not know where a snapshot came from, read files or Kubernetes objects, or end
 //! TLS.
 
+pub mod access;
 pub mod ads;
+pub mod caller;
 pub mod debug;
 pub mod metrics;
 pub mod node;

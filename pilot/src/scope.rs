@@ -16,6 +16,7 @@ use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::{MeshConfig, OutboundPolicy};
 use mesh_api::service::{Registry, Service};
 use mesh_api::snapshot::{ServiceKey, Snapshot};
+use mesh_api::workload::Workload;
 
 use self::destination_rules::DestinationRules;
 use self::virtual_services::VirtualServices;
@@ -35,11 +36,18 @@ pub(crate) struct ScopeKey {
     pub(crate) weft: bool,
     pub(crate) interception_mode: InterceptionMode,
     pub(crate) http10: bool,
+    /// The service account of a gateway whose workload the mesh knows, so that `labels` are what
+    /// its object says; nothing for sidecars.
+    pub(crate) known_account: Option<Arc<str>>,
 }
 
 impl ScopeKey {
     /// The key of a node. Gateways are few and selected by label, so they keep all of theirs.
-    pub(crate) fn of(node: &Node, selected_labels: &BTreeSet<String>) -> Self {
+    pub(crate) fn of(
+        node: &Node,
+        workload: Option<&Workload>,
+        selected_labels: &BTreeSet<String>,
+    ) -> Self {
         let relevant = |key: &str| node.kind == NodeKind::Router || selected_labels.contains(key);
         Self {
             kind: node.kind,
@@ -55,6 +63,9 @@ impl ScopeKey {
             weft: node.is_weft(),
             interception_mode: node.interception_mode,
             http10: node.http10,
+            known_account: workload
+                .filter(|_| node.kind == NodeKind::Router)
+                .map(|workload| Arc::clone(&workload.identity.service_account)),
         }
     }
 }

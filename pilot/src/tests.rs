@@ -1,6 +1,7 @@
 //! Whole meshes in, whole resources out: checked by value, by Envoy itself and over the wire.
 
 mod accepted_by_envoy;
+mod credentials;
 mod discovery;
 mod envoy_connects;
 mod fixture;

@@ -6,6 +6,7 @@
 
 mod generate;
 mod own;
+mod secrets;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,15 +14,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mesh_api::service::Service;
 use mesh_api::snapshot::Snapshot;
-use xds::delta::ResourceMap;
+use xds::delta::{ResourceMap, Subscription};
 use xds::envoy::cluster::Cluster;
 use xds::type_url::ResourceType;
 
 use self::own::{Own, OwnInputs};
+use self::secrets::Readable;
 use self::view::View;
 use crate::cache::{CacheContext, GeneratorCache};
+use crate::caller::Caller;
 use crate::eds::MtlsDisabled;
-use crate::node::Node;
 use crate::scope::{ScopeKey, selected_labels};
 use crate::{cds, eds, lds, policy, rds, sds};
 
@@ -172,15 +174,23 @@ impl World {
         &self.snapshot
     }
 
-    /// What a proxy is to have; `before` is what it had in an earlier world.
+    /// What a proxy is to have that may list the Secrets of `readable` namespaces; `before` is
+    /// what it had in an earlier world.
     pub fn resources(
         &self,
-        node: &Node,
+        caller: &Caller,
+        readable: BTreeSet<Arc<str>>,
         before: Option<&Arc<ProxyResources>>,
     ) -> Arc<ProxyResources> {
-        let key = ScopeKey::of(node, &self.selected_labels);
+        let workload = caller.workload(&self.snapshot);
+        let node = caller.node_of(workload);
+        let key = ScopeKey::of(
+            &node,
+            workload.map(|workload| &**workload),
+            &self.selected_labels,
+        );
         let view = self.view(&key);
-        let inputs = OwnInputs::of(self, node, &view);
+        let inputs = OwnInputs::of(self, &node, workload, &view);
         let own = match before.filter(|before| before.own_inputs == inputs) {
             Some(before) => Arc::clone(&before.own),
             None => Arc::new(Own::new(self, &inputs)),
@@ -190,6 +200,7 @@ impl World {
             view,
             own_inputs: inputs,
             own,
+            readable,
         })
     }
 
@@ -243,6 +254,7 @@ pub struct ProxyResources {
     view: Arc<View>,
     own_inputs: OwnInputs,
     own: Arc<Own>,
+    readable: Readable,
 }
 
 impl ProxyResources {
@@ -253,6 +265,9 @@ impl ProxyResources {
 
     /// The resources of a type, in layers of different names.
     pub fn layers(&self, resource_type: ResourceType) -> Vec<&ResourceMap> {
+        if resource_type == ResourceType::Secret {
+            return self.view.secrets.layers(&self.readable);
+        }
         let layers = [
             self.view.resources(resource_type),
             self.own.resources(resource_type),
@@ -260,8 +275,28 @@ impl ProxyResources {
         layers.into_iter().flatten().collect()
     }
 
+    /// Namespaces whose Secrets the proxy must be allowed to list before it gets all the
+    /// credentials that it wants.
+    pub fn guarded_namespaces(&self, wanted: &Subscription) -> BTreeSet<Arc<str>> {
+        self.view.secrets.guarded(wanted)
+    }
+
+    /// Namespaces whose Secrets the proxy may list.
+    pub fn readable_namespaces(&self) -> &BTreeSet<Arc<str>> {
+        &self.readable
+    }
+
     /// What of a type may differ from what a proxy with `before` was to have.
     pub fn change_since(&self, before: &Self, resource_type: ResourceType) -> Change<'_> {
+        if resource_type == ResourceType::Secret {
+            let same = Arc::ptr_eq(&self.view.secrets, &before.view.secrets)
+                && self.readable == before.readable;
+            return if same {
+                Change::Nothing
+            } else {
+                Change::Unknown
+            };
+        }
         let own = |resources: &Self| resources.own.resources(resource_type).is_some();
         if !Arc::ptr_eq(&self.own, &before.own) && (own(self) || own(before)) {
             return Change::Unknown;

@@ -46,6 +46,8 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         heading.extend(TYPES);
         output::line(&output::table(&heading, proxies.iter().map(row).collect()))?;
         notes.iter().for_each(|note| output::note(note));
+        let warnings = proxies.iter().flat_map(warnings);
+        warnings.for_each(|warning| output::note(&warning));
     } else {
         proxies.extend(refused);
         output::structured(args.output, &proxies)?;
@@ -108,6 +110,13 @@ fn nacks(proxy: &Value) -> Vec<String> {
     TYPES.iter().filter_map(refused).collect()
 }
 
+/// What the proxy lacks although it works.
+fn warnings(proxy: &Value) -> impl Iterator<Item = String> {
+    let texts = proxy["warnings"].as_array().into_iter().flatten();
+    let texts = texts.filter_map(Value::as_str);
+    texts.map(|text| format!("{}: {text}", text_of(proxy, "proxy")))
+}
+
 fn refusal(caller: &Value) -> String {
     let text = |name| text_of(caller, name);
     let times = caller["times"].as_u64().unwrap_or_default();
@@ -128,6 +137,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_proxy_may_not_read_is_named() {
+        let proxy = json!({"proxy": "gateway-1.edge", "warnings": ["may not list Secrets"]});
+        let all: Vec<String> = warnings(&proxy).collect();
+        assert_eq!(all, ["gateway-1.edge: may not list Secrets"]);
+        assert_eq!(warnings(&json!({"proxy": "a.b"})).count(), 0);
+    }
 
     #[test]
     fn a_proxy_that_was_turned_away_is_named_with_the_reason() {

@@ -1,5 +1,6 @@
 //! The whole control plane in this process, driven over its real sockets.
 
+mod credentials;
 mod discovery;
 mod identity;
 mod ports;

@@ -65,18 +65,21 @@ pub fn proven(peer: Option<&PeerIdentity>) -> Result<Option<&SpiffeId>, Authenti
     }
 }
 
-/// Checks a node's claim.
+/// Checks a node's claim. Returns what was proven: nothing where every node is believed.
 ///
 /// # Errors
 /// When nothing was proven, or something else.
-pub fn authenticate(peer: Option<&PeerIdentity>, node: &Node) -> Result<(), AuthenticateError> {
+pub fn authenticate(
+    peer: Option<&PeerIdentity>,
+    node: &Node,
+) -> Result<Option<SpiffeId>, AuthenticateError> {
     let Some(proven) = proven(peer)? else {
-        return Ok(());
+        return Ok(None);
     };
     let same =
         *proven.namespace == *node.namespace && *proven.service_account == *node.service_account;
     if same {
-        return Ok(());
+        return Ok(Some(proven.clone()));
     }
     Err(AuthenticateError::OtherIdentity {
         proven: proven.to_string(),
@@ -115,13 +118,15 @@ mod tests {
 
     #[test]
     fn the_own_identity_is_accepted_by_certificate_or_token() {
+        let trusted = authenticate(Some(&PeerIdentity::Trusted), &node());
+        assert_eq!(trusted, Ok(None), "believed, and nothing proven");
         for peer in [
-            PeerIdentity::Trusted,
             presented(Some(OWN), None),
             presented(None, Some(Ok(OWN))),
             presented(Some(OWN), Some(Err("expired"))),
         ] {
-            assert_eq!(authenticate(Some(&peer), &node()), Ok(()), "{peer:?}");
+            let proven = Ok(Some(id(OWN)));
+            assert_eq!(authenticate(Some(&peer), &node()), proven, "{peer:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::Stream;
+use mesh_api::identity::SpiffeId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -21,8 +22,11 @@ use xds::type_url::ResourceType;
 
 use super::authenticate::{PeerIdentity, authenticate};
 use super::push_queue::PushQueue;
+use super::readable::Readable;
 use super::refusals::Refusals;
 use super::registry::{Registration, Registry};
+use crate::access::Questions;
+use crate::caller::Caller;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::world::{Change, ProxyResources, World};
@@ -41,6 +45,8 @@ pub struct Shared {
     pub push_queue: PushQueue,
     /// Counters.
     pub metrics: Metrics,
+    /// Where it is asked who may read Secrets.
+    pub(crate) questions: Questions,
     /// Ends all streams.
     pub shutdown: CancellationToken,
 }
@@ -79,7 +85,8 @@ enum Stale {
 
 /// What is known once the node has introduced itself.
 struct Proxy {
-    node: Arc<Node>,
+    caller: Caller,
+    readable: Readable,
     resources: Arc<ProxyResources>,
     registration: Registration,
 }
@@ -88,6 +95,8 @@ struct Proxy {
 enum Event {
     Request(Option<Box<DeltaDiscoveryRequest>>),
     NewWorld,
+    /// Other Secrets may be read than before.
+    NewAccess,
     Shutdown,
 }
 
@@ -132,7 +141,7 @@ impl Connection {
             }
             match self.event().await? {
                 Event::Request(Some(request)) => self.on_request(&request).await?,
-                Event::NewWorld => self.on_new_world().await,
+                Event::NewWorld | Event::NewAccess => self.refresh().await,
                 Event::Request(None) | Event::Shutdown => return Ok(None),
             }
             self.publish();
@@ -148,6 +157,7 @@ impl Connection {
             changed = self.worlds.changed(), if introduced => {
                 Ok(if changed.is_ok() { Event::NewWorld } else { Event::Shutdown })
             }
+            () = new_access(self.proxy.as_mut()) => Ok(Event::NewAccess),
         }
     }
 
@@ -168,6 +178,9 @@ impl Connection {
         if !request.initial_resource_versions.is_empty() {
             self.removals.insert(accepted.resource_type);
         }
+        if accepted.resource_type == ResourceType::Secret {
+            self.follow_access();
+        }
         self.flush();
         Ok(())
     }
@@ -178,7 +191,7 @@ impl Connection {
         let node = wire
             .and_then(Node::from_wire)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        self.authenticate(&node)?;
+        let identity = self.authenticate(&node)?;
         // Before the first snapshot nothing is known, which is not the same as empty.
         while self.worlds.borrow_and_update().snapshot().version == 0 {
             let changed = self.worlds.changed().await;
@@ -193,20 +206,30 @@ impl Connection {
             data_plane = node.data_plane.name(),
             "proxy connected"
         );
-        self.proxy = Some(Proxy {
-            resources: world.resources(&node, None),
+        let caller = Caller {
             node,
+            identity: identity.clone(),
+            address: self.peer.address,
+        };
+        self.proxy = Some(Proxy {
+            resources: world.resources(&caller, BTreeSet::new(), None),
+            readable: Readable::new(self.shared.questions.clone(), identity),
+            caller,
             registration,
         });
         Ok(())
     }
 
-    fn authenticate(&self, node: &Node) -> Result<(), Status> {
-        let Err(error) = authenticate(self.peer.identity.as_ref(), node) else {
-            self.peer
-                .address
-                .inspect(|caller| self.shared.refusals.admitted(*caller));
-            return Ok(());
+    /// Returns what the peer has proven.
+    fn authenticate(&self, node: &Node) -> Result<Option<SpiffeId>, Status> {
+        let error = match authenticate(self.peer.identity.as_ref(), node) {
+            Ok(identity) => {
+                self.peer
+                    .address
+                    .inspect(|caller| self.shared.refusals.admitted(*caller));
+                return Ok(identity);
+            }
+            Err(error) => error,
         };
         tracing::warn!(node = node.id, %error, "proxy refused");
         let reason = error.to_string();
@@ -217,21 +240,40 @@ impl Connection {
         Err(Status::unauthenticated(reason))
     }
 
-    async fn on_new_world(&mut self) {
+    /// Computes again what the proxy is to have, and notes what may differ.
+    async fn refresh(&mut self) {
         let shared = Arc::clone(&self.shared);
         let _place = shared.push_queue.place().await;
         let world = self.worlds.borrow_and_update().clone();
         let proxy = self
             .proxy
             .as_mut()
-            .expect("only introduced streams wait for worlds");
+            .expect("only introduced streams wait for anything but requests");
         let before = Arc::clone(&proxy.resources);
-        let after = world.resources(&proxy.node, Some(&before));
+        let readable = proxy.readable.namespaces();
+        let after = world.resources(&proxy.caller, readable, Some(&before));
         proxy.resources = Arc::clone(&after);
         for resource_type in ResourceType::ALL {
             self.note(resource_type, after.change_since(&before, resource_type));
         }
+        self.follow_access();
         self.flush();
+    }
+
+    /// Asks about the Secrets that the proxy wants and does not get without being asked about.
+    fn follow_access(&mut self) {
+        let secrets = self.server.state(ResourceType::Secret);
+        if let (Some(proxy), Some(secrets)) = (&mut self.proxy, secrets) {
+            let namespaces = proxy.resources.guarded_namespaces(secrets.subscription());
+            proxy.readable.follow(&namespaces);
+        }
+    }
+
+    /// Whether a type's response waits: Secrets, until it is known which may be read. Without that
+    /// a proxy which was connected elsewhere before would be told that its certificates are gone.
+    fn is_undecided(&self, resource_type: ResourceType) -> bool {
+        let mut proxy = self.proxy.iter();
+        resource_type == ResourceType::Secret && proxy.any(|proxy| !proxy.readable.is_settled())
     }
 
     /// Adds a change to what the client may lack already.
@@ -257,7 +299,8 @@ impl Connection {
 
     fn on_nack(&self, resource_type: ResourceType, message: &str) {
         let message = &message[..message.floor_char_boundary(NACK_BYTES_MAX)];
-        let node = self.proxy.as_ref().map_or("", |proxy| &proxy.node.id);
+        let proxy = self.proxy.as_ref();
+        let node = proxy.map_or("", |proxy| &proxy.caller.node.id);
         tracing::warn!(node, %resource_type, message, "configuration refused by proxy");
         self.shared.metrics.nacked(resource_type);
     }
@@ -288,7 +331,7 @@ impl Connection {
             self.stale.remove(&resource_type);
             return;
         };
-        if state.acks().is_outstanding() {
+        if state.acks().is_outstanding() || self.is_undecided(resource_type) {
             return;
         }
         let Some(stale) = self.stale.remove(&resource_type) else {
@@ -326,7 +369,7 @@ impl Connection {
         let ours = self
             .proxy
             .as_ref()
-            .is_some_and(|proxy| proxy.node.is_weft());
+            .is_some_and(|proxy| proxy.caller.node.is_weft());
         if ours || self.server.state(ResourceType::Endpoint).is_none() {
             return;
         }
@@ -339,7 +382,16 @@ impl Connection {
     /// Shows the stream's state to the debug pages.
     fn publish(&self) {
         if let Some(proxy) = &self.proxy {
-            proxy.registration.update(&self.server, &proxy.resources);
+            let warnings = proxy.readable.denials();
+            let (server, resources) = (&self.server, &proxy.resources);
+            proxy.registration.update(server, resources, warnings);
         }
+    }
+}
+
+async fn new_access(proxy: Option<&mut Proxy>) {
+    match proxy {
+        Some(proxy) => proxy.readable.changed().await,
+        None => std::future::pending().await,
     }
 }

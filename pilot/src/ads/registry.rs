@@ -33,6 +33,7 @@ struct Stream {
     connected_at: SystemTime,
     world: u64,
     types: BTreeMap<&'static str, TypeStatus>,
+    warnings: Vec<String>,
     resources: Option<Arc<ProxyResources>>,
 }
 
@@ -61,6 +62,9 @@ pub struct ProxyStatus {
     pub config_version: u64,
     /// Per resource type (`CDS`, …).
     pub types: BTreeMap<&'static str, TypeStatus>,
+    /// Why the proxy lacks something that it asked for, such as certificates that it may not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// How far a proxy is with one type.
@@ -96,6 +100,7 @@ impl Registry {
             connected_at: SystemTime::now(),
             world: 0,
             types: BTreeMap::new(),
+            warnings: Vec::new(),
             resources: None,
         };
         streams.by_id.insert(id, stream);
@@ -161,12 +166,13 @@ impl Registry {
 
 impl Registration {
     /// Shows the stream's present state.
-    pub fn update(&self, server: &Server, resources: &Arc<ProxyResources>) {
+    pub fn update(&self, server: &Server, resources: &Arc<ProxyResources>, warnings: Vec<String>) {
         let mut streams = self.registry.lock();
         let Some(stream) = streams.by_id.get_mut(&self.id) else {
             return;
         };
         stream.world = resources.world();
+        stream.warnings = warnings;
         stream.resources = Some(Arc::clone(resources));
         stream.types = server
             .states()
@@ -213,6 +219,7 @@ impl Stream {
             connected_at: rfc3339(self.connected_at),
             config_version: self.world,
             types: self.types.clone(),
+            warnings: self.warnings.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::lds::http_connection_manager::Position;
 use crate::node::{InterceptionMode, NodeKind};
 use crate::scope::{Rule, Scope, service_key};
 use crate::shared::Shared;
-use crate::{cache, eds, gateway, lds, policy, rds, sds, tls};
+use crate::{cache, eds, gateway, lds, policy, rds, tls};
 
 /// The generators, pointed at one scope.
 pub(super) struct Generate<'w> {
@@ -227,7 +227,7 @@ impl Generate<'_> {
             })
     }
 
-    pub(super) fn gateway(&self) -> (ResourceMap, ResourceMap, ResourceMap) {
+    pub(super) fn gateway(&self) -> (ResourceMap, ResourceMap) {
         let (generators, context) = (&self.world.generators, &self.world.context);
         let key = &self.scope.key;
         let snapshot = &self.world.snapshot;
@@ -258,38 +258,7 @@ impl Generate<'_> {
                 routes.extend([self.route_configuration(&name, hosts)]);
             }
         }
-        (listeners, routes, self.secrets())
-    }
-
-    /// All credentials of the gateway's namespace: it asks for those that its listeners name.
-    fn secrets(&self) -> ResourceMap {
-        let (generators, context) = (&self.world.generators, &self.world.context);
-        let mut secrets = ResourceMap::new();
-        for ((namespace, name), credential) in self.world.snapshot.credentials.iter() {
-            if **namespace != *self.scope.key.namespace {
-                continue;
-            }
-            let credential = Shared::from(credential);
-            if credential.certificate_chain.is_some() && credential.private_key.is_some() {
-                let name = tls::credential_resource(name);
-                let inputs = sds::Inputs {
-                    name: name.clone(),
-                    credential: credential.clone(),
-                };
-                secrets.extend([generators
-                    .secrets
-                    .get(context, &name, inputs, sds::certificate)]);
-            }
-            if credential.ca_certificates.is_some() {
-                let name = tls::credential_ca_resource(name);
-                let inputs = sds::Inputs {
-                    name: name.clone(),
-                    credential,
-                };
-                secrets.extend([generators.secrets.get(context, &name, inputs, sds::trust)]);
-            }
-        }
-        secrets
+        (listeners, routes)
     }
 
     fn common(&self, position: Position) -> Common {

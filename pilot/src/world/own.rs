@@ -46,12 +46,18 @@ struct Target {
 }
 
 impl OwnInputs {
-    pub(super) fn of(world: &World, node: &Node, view: &View) -> Self {
+    pub(super) fn of(
+        world: &World,
+        node: &Node,
+        workload: Option<&Arc<Workload>>,
+        view: &View,
+    ) -> Self {
         if node.kind == NodeKind::Router || node.interception_mode == InterceptionMode::None {
             return Self::default();
         }
         let snapshot = &world.snapshot;
-        let workload = node.ips.first().and_then(|ip| snapshot.workloads.get(ip));
+        let claimed = node.ips.first().and_then(|ip| snapshot.workloads.get(ip));
+        let workload = workload.or(claimed);
         let labels: Labels = node
             .labels
             .iter()

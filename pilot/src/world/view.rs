@@ -7,6 +7,7 @@ use xds::delta::ResourceMap;
 use xds::type_url::ResourceType;
 
 use super::generate::Generate;
+use super::secrets::Secrets;
 use super::{Change, World};
 use crate::cds::{self, Discovery};
 use crate::node::NodeKind;
@@ -20,7 +21,8 @@ pub(crate) struct View {
     assignments: Part,
     listeners: Part,
     routes: Part,
-    secrets: Part,
+    /// The same as in the view before if none changed.
+    pub(super) secrets: Arc<Secrets>,
 }
 
 /// The resources of one type, and how they differ from those of the view before.
@@ -80,16 +82,20 @@ impl View {
             scope: &scope,
         };
         let (clusters, assignments) = generate.clusters();
-        let (listeners, routes, secrets) = match scope.key.kind {
-            NodeKind::Sidecar => (generate.listeners(), generate.routes(), ResourceMap::new()),
-            NodeKind::Router => generate.gateway(),
+        let ((listeners, routes), secrets) = match scope.key.kind {
+            NodeKind::Sidecar => (
+                (generate.listeners(), generate.routes()),
+                Secrets::default(),
+            ),
+            NodeKind::Router => (generate.gateway(), Secrets::new(world, &scope.key)),
         };
+        let same = base.filter(|base| *base.secrets == secrets);
         Self {
             clusters: Part::new(clusters, base.map(|base| &base.clusters)),
             assignments: Part::new(assignments, base.map(|base| &base.assignments)),
             listeners: Part::new(listeners, base.map(|base| &base.listeners)),
             routes: Part::new(routes, base.map(|base| &base.routes)),
-            secrets: Part::new(secrets, base.map(|base| &base.secrets)),
+            secrets: same.map_or_else(|| Arc::new(secrets), |base| Arc::clone(&base.secrets)),
             scope,
         }
     }
@@ -134,7 +140,7 @@ impl View {
             },
             listeners: Part::unchanged(&base.listeners),
             routes: Part::unchanged(&base.routes),
-            secrets: Part::unchanged(&base.secrets),
+            secrets: Arc::clone(&base.secrets),
         }
     }
 
@@ -165,7 +171,8 @@ impl View {
             ResourceType::Endpoint => Some(&self.assignments),
             ResourceType::Listener => Some(&self.listeners),
             ResourceType::Route => Some(&self.routes),
-            ResourceType::Secret => Some(&self.secrets),
+            // What each proxy gets of these is decided for it alone.
+            ResourceType::Secret => None,
             ResourceType::VirtualHost | ResourceType::ExtensionConfig => None,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use mesh_api::identity::SpiffeId;
 use mesh_api::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -173,13 +174,18 @@ impl Publisher {
 /// Resources by type and name.
 pub type Resources = BTreeMap<ResourceType, BTreeMap<String, Any>>;
 
-/// All resources that a node gets from a snapshot but credentials, for tests and explanations. The
-/// node is believed.
+/// All resources that a node gets from a snapshot, for tests and explanations. It is taken for what
+/// it says, and may read no Secrets.
 pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
     let world = World::new(Arc::clone(snapshot));
     let caller = Caller {
         node: Arc::new(node.clone()),
-        identity: None,
+        identity: SpiffeId::new(
+            snapshot.mesh.trust_domain.clone(),
+            &node.namespace,
+            &node.service_account,
+        )
+        .ok(),
         address: None,
     };
     let resources = world.resources(&caller, BTreeSet::new(), None);

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod labels;
 pub mod locality;
 pub mod port;
+pub mod regex;
 pub mod resource;
 
 pub mod diagnostic;

@@ -1,5 +1,9 @@
 //! Host names of services and rules, wildcards included, and which of several names fits best.
 
+mod set;
+
+pub use self::set::HostnameSet;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;

@@ -48,6 +48,18 @@ const LAZY_AUTOMATON_BYTES_MAX: usize = 2 << 20;
 /// Groups that a substitution can refer to: RE2 knows `\0` to `\9`.
 const CAPTURES_MAX: u32 = 9;
 
+/// Text as an expression that matches it literally.
+pub fn escape(text: &str) -> String {
+    let mut expression = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            expression.push('\\');
+        }
+        expression.push(character);
+    }
+    expression
+}
+
 /// An expression that was understood, and whose program is known to be small enough.
 #[derive(Debug, Clone)]
 pub struct Expression {

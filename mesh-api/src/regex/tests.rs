@@ -338,6 +338,12 @@ proptest::proptest! {
         assert_eq!(whole(&expression, &other), value == other);
     }
 
+    #[test]
+    fn an_escaped_value_matches_itself_alone(value in "[ -~é]{0,20}", other in "[ -~é]{0,20}") {
+        assert!(whole(&escape(&value), &value));
+        assert_eq!(whole(&escape(&value), &other), value == other);
+    }
+
     /// Without what the two read differently, the crate `regex` says the same.
     #[test]
     fn agrees_with_the_regex_crate(

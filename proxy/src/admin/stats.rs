@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use regex::Regex;
+use mesh_api::regex::Regex;
 use serde::Deserialize;
 
 use super::Admin;
@@ -27,7 +27,8 @@ pub(super) async fn stats(
     if parameters.format.as_deref() == Some("prometheus") {
         return prometheus_page(State(admin)).await;
     }
-    let filter = parameters.filter.as_deref().map(Regex::new).transpose();
+    let filter = parameters.filter.as_deref().map(Regex::partial_match);
+    let filter = filter.transpose();
     let filter = match filter {
         Ok(filter) => filter,
         Err(error) => {
@@ -37,7 +38,9 @@ pub(super) async fn stats(
     let mut all = all(&admin);
     all.retain(|(name, value)| {
         let used = parameters.usedonly.is_none() || *value > 0;
-        used && filter.as_ref().is_none_or(|filter| filter.is_match(name))
+        used && filter
+            .as_ref()
+            .is_none_or(|filter| filter.is_match(name.as_bytes()))
     });
     if parameters.format.as_deref() == Some("json") {
         let stats: Vec<_> = all

@@ -1,12 +1,12 @@
 //! Matchers as executed: strings, headers, query parameters, paths and fractions
 //! (`envoy.type.matcher.v3`, `envoy.config.route.v3.HeaderMatcher`).
 //!
-//! Everything matches bytes: a header value need not be UTF-8. Regular expressions match the whole value, with
-//! ASCII classes, as RE2 does in Envoy.
+//! Everything matches bytes: a header value need not be UTF-8. Regular expressions are RE2's and match the whole
+//! value, as in Envoy.
 
 use std::ops::Range;
 
-use regex::bytes::Regex;
+use mesh_api::regex::{Regex, RegexError};
 
 use crate::http::stream::{HeaderKey, RequestHead};
 
@@ -24,25 +24,6 @@ enum Pattern {
     Suffix(Box<[u8]>),
     Contains(Box<[u8]>),
     Regex(Regex),
-}
-
-/// The largest compiled regular expression, in bytes: Envoy bounds RE2 programs likewise.
-const REGEX_SIZE_LIMIT_BYTES: usize = 2 << 20;
-
-/// Compiles an expression that must match the whole value.
-pub fn full_match_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::bytes::RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
-        .unicode(false)
-        .size_limit(REGEX_SIZE_LIMIT_BYTES)
-        .build()
-}
-
-/// Compiles an expression that may match any part (`regex_rewrite`).
-pub fn partial_match_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::bytes::RegexBuilder::new(pattern)
-        .unicode(false)
-        .size_limit(REGEX_SIZE_LIMIT_BYTES)
-        .build()
 }
 
 impl StringMatcher {
@@ -71,8 +52,8 @@ impl StringMatcher {
     }
 
     /// Matching a regular expression as a whole.
-    pub fn regex(pattern: &str) -> Result<Self, regex::Error> {
-        Ok(Self::of(Pattern::Regex(full_match_regex(pattern)?), false))
+    pub fn regex(pattern: &str) -> Result<Self, RegexError> {
+        Ok(Self::of(Pattern::Regex(Regex::full_match(pattern)?), false))
     }
 
     fn of(pattern: Pattern, ignore_case: bool) -> Self {

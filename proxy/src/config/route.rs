@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
-use regex::bytes::Regex;
+use mesh_api::regex::Regex;
 
 use super::ClusterId;
 use super::cluster::RoutingPriority;
@@ -248,8 +248,8 @@ pub enum PathRewrite {
 pub struct RegexRewrite {
     /// What is replaced, everywhere.
     pub pattern: Regex,
-    /// By what, in the syntax of the regex crate.
-    pub substitution: Box<[u8]>,
+    /// By what; `${1}` is the first group, `$$` a dollar.
+    pub substitution: Box<str>,
 }
 
 /// What happens to `:authority`.

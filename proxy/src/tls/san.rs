@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use regex::Regex;
+use mesh_api::regex::Regex;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::X509Certificate;
 use xds::envoy::matcher::StringMatcher;
@@ -181,8 +181,7 @@ impl Pattern {
             Some(MatchPattern::Suffix(text)) => Self::Suffix(fold(text)),
             Some(MatchPattern::Contains(text)) => Self::Contains(fold(text)),
             Some(MatchPattern::SafeRegex(regex)) => {
-                let whole = format!("^(?:{})$", regex.regex);
-                let regex = Regex::new(&whole)
+                let regex = Regex::full_match(&regex.regex)
                     .map_err(|error| ConfigError::new("safe_regex", error.to_string()))?;
                 return Ok(Self::Regex(regex));
             }
@@ -204,7 +203,7 @@ impl Pattern {
             Self::Prefix(text) => name.starts_with(&**text),
             Self::Suffix(text) => name.ends_with(&**text),
             Self::Contains(text) => name.contains(&**text),
-            Self::Regex(regex) => regex.is_match(name),
+            Self::Regex(regex) => regex.is_match(name.as_bytes()),
             Self::IgnoreCase(pattern) => pattern.matches(&name.to_ascii_lowercase()),
         }
     }

@@ -1,5 +1,6 @@
 //! Matchers: strings, headers, query parameters, fractions (`envoy.type.matcher.v3` and friends).
 
+use mesh_api::regex::{Regex, RegexError};
 use xds::envoy::core::RuntimeFractionalPercent;
 use xds::envoy::matcher as wire;
 use xds::envoy::route::header_matcher::HeaderMatchSpecifier;
@@ -8,9 +9,7 @@ use xds::envoy::route::{HeaderMatcher as WireHeader, QueryParameterMatcher as Wi
 use xds::envoy::types::FractionalPercent;
 use xds::envoy::types::fractional_percent::DenominatorType;
 
-use crate::config::matcher::{
-    Fraction, HeaderMatcher, HeaderRule, QueryMatcher, StringMatcher, partial_match_regex,
-};
+use crate::config::matcher::{Fraction, HeaderMatcher, HeaderRule, QueryMatcher, StringMatcher};
 use crate::config::route::RegexRewrite;
 use crate::error::{ConfigError, Within};
 
@@ -45,7 +44,7 @@ pub fn regex(pattern: &str) -> Result<StringMatcher, ConfigError> {
 }
 
 /// The error of an expression that cannot be compiled.
-pub fn invalid_regex(pattern: &str, error: &regex::Error) -> ConfigError {
+pub fn invalid_regex(pattern: &str, error: &RegexError) -> ConfigError {
     ConfigError::new(
         "regex",
         format!("\"{pattern}\" is not a valid expression: {error}"),
@@ -56,15 +55,15 @@ pub fn invalid_regex(pattern: &str, error: &regex::Error) -> ConfigError {
 pub fn substitution(proto: &wire::RegexMatchAndSubstitute) -> Result<RegexRewrite, ConfigError> {
     let pattern = proto.pattern.as_ref();
     let pattern = pattern.ok_or_else(|| ConfigError::new("pattern", "missing"))?;
-    let compiled = partial_match_regex(&pattern.regex)
+    let compiled = Regex::partial_match(&pattern.regex)
         .map_err(|error| invalid_regex(&pattern.regex, &error).within("pattern"))?;
     Ok(RegexRewrite {
         pattern: compiled,
-        substitution: replacement(&proto.substitution).into_bytes().into(),
+        substitution: replacement(&proto.substitution).into(),
     })
 }
 
-/// RE2 writes groups as `\1`; the regex crate as `${1}`.
+/// RE2 writes groups as `\1`; [`Regex::replace_all`] as `${1}`.
 fn replacement(re2: &str) -> String {
     let mut out = String::with_capacity(re2.len());
     let mut chars = re2.chars();

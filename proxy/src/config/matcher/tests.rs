@@ -37,6 +37,10 @@ fn regex_matches_the_whole_value_with_ascii_classes() {
         ("v.*", "v1", true),
         ("v.*", "xv1", false),
         ("(?i)abc", "ABC", true),
+        ("/users/{id}", "/users/{id}", true),
+        (r"\<a\>", "<a>", true),
+        (r"\pL", "é", true),
+        ("[^/]", "é", true),
     ] {
         let matcher = StringMatcher::regex(pattern).unwrap();
         assert_eq!(
@@ -45,7 +49,15 @@ fn regex_matches_the_whole_value_with_ascii_classes() {
             "{pattern} on {value}"
         );
     }
-    assert!(StringMatcher::regex("(").is_err());
+    let repeated = StringMatcher::regex(r"\w{500}1").unwrap();
+    assert!(repeated.matches(("a".repeat(500) + "1").as_bytes()));
+    for refused in [
+        "(",
+        r"\C",
+        ".{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}.{1000}",
+    ] {
+        assert!(StringMatcher::regex(refused).is_err(), "{refused}");
+    }
 }
 
 fn header(rule: HeaderRule, invert: bool, missing_is_empty: bool) -> HeaderMatcher {

@@ -211,8 +211,5 @@ pub fn replace_prefix(matched: &PathMatch, replacement: &str, path: &str) -> Str
 
 /// The path with every match of an expression replaced.
 pub fn substitute(rewrite: &RegexRewrite, path: &str) -> String {
-    let replaced = rewrite
-        .pattern
-        .replace_all(path.as_bytes(), &rewrite.substitution[..]);
-    String::from_utf8_lossy(&replaced).into_owned()
+    rewrite.pattern.replace_all(path, &rewrite.substitution)
 }

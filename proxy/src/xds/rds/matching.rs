@@ -1,9 +1,10 @@
 //! `RouteMatch`.
 
+use mesh_api::regex::Regex;
 use xds::envoy::route as wire;
 use xds::envoy::route::route_match::PathSpecifier;
 
-use crate::config::matcher::{StringMatcher, full_match_regex};
+use crate::config::matcher::StringMatcher;
 use crate::config::route::{PathMatch, RouteMatch};
 use crate::error::{ConfigError, Within};
 use crate::xds::any::bool_or;
@@ -37,7 +38,7 @@ fn path(proto: &wire::RouteMatch) -> Result<PathMatch, ConfigError> {
             PathMatch::Exact(StringMatcher::exact(path, ignore_case), text(path))
         }
         Some(PathSpecifier::SafeRegex(proto)) => PathMatch::Regex(
-            full_match_regex(&proto.regex)
+            Regex::full_match(&proto.regex)
                 .map_err(|error| invalid_regex(&proto.regex, &error))
                 .within("safe_regex")?,
         ),

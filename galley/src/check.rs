@@ -8,23 +8,27 @@ use mesh_api::mesh_config::MeshConfig;
 use mesh_api::snapshot::Snapshot;
 
 use crate::manifest::{self, Document};
-use crate::pipeline::once;
+use crate::pipeline::{judge, once, sort};
+use crate::store::Store;
 
 /// What is wrong with each object of these files and directories by itself, as the
 /// admission webhook would say it.
 pub fn check_files(paths: &[PathBuf]) -> Vec<Diagnostic> {
     let (documents, diagnostics) = manifest::read_all(paths);
-    once(documents, diagnostics, MeshConfig::default(), false).1
+    judge(documents, diagnostics, MeshConfig::default())
 }
 
 /// The same for documents that are already taken apart.
 pub fn check_documents(documents: Vec<Document>) -> Vec<Diagnostic> {
-    once(documents, Vec::new(), MeshConfig::default(), false).1
+    judge(documents, Vec::new(), MeshConfig::default())
 }
 
-/// The same in a mesh with these settings.
-pub(crate) fn check_in(mesh: &MeshConfig, documents: Vec<Document>) -> Vec<Diagnostic> {
-    once(documents, Vec::new(), mesh.clone(), false).1
+/// The same for one object in a mesh with these settings.
+pub(crate) fn check_in(mesh: &MeshConfig, document: Document) -> Vec<Diagnostic> {
+    let store = Store::new(mesh.clone());
+    let mut diagnostics = store.read(&Arc::new(document)).diagnostics;
+    sort(&mut diagnostics);
+    diagnostics
 }
 
 /// The same, and what is wrong with the objects together.
@@ -35,5 +39,5 @@ pub fn analyze(paths: &[PathBuf]) -> Vec<Diagnostic> {
 /// The mesh that these files describe, and everything there is to say about them.
 pub fn load(paths: &[PathBuf], mesh: MeshConfig) -> (Arc<Snapshot>, Vec<Diagnostic>) {
     let (documents, diagnostics) = manifest::read_all(paths);
-    once(documents, diagnostics, mesh, true)
+    once(documents, diagnostics, mesh)
 }

@@ -11,19 +11,28 @@ mod deserializer;
 mod error;
 pub(crate) mod suggest;
 
+use mesh_api::diagnostic::Severity;
 use serde::de::DeserializeOwned;
 
 use self::deserializer::{Pass, ValueDeserializer};
 use self::finding::{Finding, code};
 use crate::manifest::node::Node;
 use crate::manifest::path::FieldPath;
+use crate::work::Budget;
 
 /// An object with more faults than this is reported up to here.
 const FAULTS_MAX: usize = 32;
 
+/// Values that all passes over one object look at together before the last one: each fault takes another pass.
+const VALUES_MAX: u64 = 100_000;
+
 /// Decodes `node`, which stands at `path` of its object. The value is there only
 /// if nothing was wrong; unknown fields are errors.
-pub fn decode<T: DeserializeOwned>(node: &Node, path: &FieldPath<'_>) -> (Option<T>, Vec<Finding>) {
+pub fn decode<T: DeserializeOwned>(
+    node: &Node,
+    path: &FieldPath<'_>,
+    budget: &Budget,
+) -> (Option<T>, Vec<Finding>) {
     let mut pass = Pass::default();
     let mut faults = Vec::new();
     let value = loop {
@@ -37,18 +46,26 @@ pub fn decode<T: DeserializeOwned>(node: &Node, path: &FieldPath<'_>) -> (Option
             Err(error) => error.at(|| root.place()),
         };
         let place = error.place.expect("a place was just set");
-        let at_root = place.path == path.to_string();
+        let at_root = path.is(&place.steps);
         let mut fault =
             Finding::error(code::SCHEMA, place.path.clone(), error.message).at(place.position);
         fault.suggestion = error.suggestion;
         faults.push(fault);
-        if at_root || faults.len() >= FAULTS_MAX || !pass.skipped.insert(place.path) {
+        let enough = faults.len() >= FAULTS_MAX || pass.values.get() >= VALUES_MAX;
+        if at_root || enough || pass.skipped.contains(&place.steps) {
             break None;
         }
+        pass.skipped.push(place.steps);
         pass.findings.borrow_mut().clear();
+        pass.more.set(0);
     };
+    // Whoever decodes asks for the end of the budget when all is done.
+    let _ = budget.spend(pass.values.get());
     faults.extend(pass.findings.into_inner());
     faults.sort_by_key(|finding| finding.position);
+    if pass.more.get() > 0 {
+        faults.push(Finding::more(Severity::Error, pass.more.get()).at(node.position));
+    }
     (value.filter(|_| faults.is_empty()), faults)
 }
 

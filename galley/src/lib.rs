@@ -24,6 +24,10 @@ pub mod snapshot;
 pub mod status;
 
 pub mod webhook;
+pub mod work;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 
 mod analyze;
 mod check;

@@ -175,23 +175,21 @@ fn add_objects(
     }
     let is_list = node
         .get_str("kind")
-        .is_some_and(|kind| kind == "List" || kind.ends_with("List"))
-        && matches!(
-            node.get("items").map(|items| &items.value),
-            Some(Value::Seq(_))
-        );
-    if is_list {
-        if let Some(Node {
-            value: Value::Seq(items),
-            ..
-        }) = node.get("items")
-        {
+        .is_some_and(|kind| kind == "List" || kind.ends_with("List"));
+    let items = if is_list {
+        node.into_items()
+    } else {
+        Err(node)
+    };
+    let node = match items {
+        Ok(items) => {
             for item in items {
-                add_objects(file, item.clone(), documents, diagnostics);
+                add_objects(file, item, documents, diagnostics);
             }
+            return;
         }
-        return;
-    }
+        Err(node) => node,
+    };
     match missing(&node) {
         None => documents.push(Document {
             place: Place::File(file.clone()),

@@ -38,6 +38,7 @@ use mesh_api::authz::AuthorizationPolicy;
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::MeshConfig;
+use mesh_api::regex::RegexError;
 use mesh_api::resource::{Meta, Origin, Visibility};
 use mesh_api::route::VirtualService;
 use mesh_api::service::Service;
@@ -53,10 +54,12 @@ pub use self::pod::Pod;
 pub use self::service_entry::{Machine, ServiceEntry};
 
 use crate::crd::{LabelSelector, WorkloadSelector};
+use crate::decode::finding::quoted;
 use crate::manifest::Document;
 use crate::manifest::node::Position;
 use crate::manifest::path::FieldPath;
 use crate::object::Spec;
+use crate::work::Budget;
 
 /// What normalising depends on besides the object.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,8 @@ pub struct Context<'a> {
     pub mesh: &'a MeshConfig,
     /// Name of the ConfigMap, in the root namespace, that holds those settings.
     pub config_map: &'a str,
+    /// What reading the object may cost.
+    pub budget: &'a Budget,
 }
 
 /// An object as meant. Kinds that become part of the snapshot only together with
@@ -148,6 +153,7 @@ struct Scope<'a> {
     meta: &'a Meta,
     mesh: &'a MeshConfig,
     config_map: &'a str,
+    budget: &'a Budget,
     document: &'a Document,
 }
 
@@ -162,6 +168,7 @@ pub(crate) fn normalize(
         meta,
         mesh: context.mesh,
         config_map: context.config_map,
+        budget: context.budget,
         document,
     };
     Ok(match spec {
@@ -236,6 +243,33 @@ impl Scope<'_> {
             position: path.position_in(&self.document.node),
             message: message.to_string(),
         }
+    }
+
+    /// Takes steps for what is made of the field.
+    fn spend(&self, steps: usize, path: &FieldPath<'_>) -> Result<(), Fault> {
+        let spent = self.budget.spend(steps as u64);
+        spent.map_err(|exhausted| self.fault(path, exhausted))
+    }
+
+    /// An expression as it stands in the field.
+    fn regex(&self, text: &str, path: &FieldPath<'_>) -> Result<Arc<str>, Fault> {
+        self.judged(self.budget.written(text), text, path)
+    }
+
+    /// An expression that is made of the field.
+    fn composed(&self, text: &str, path: &FieldPath<'_>) -> Result<Arc<str>, Fault> {
+        self.judged(self.budget.expression(text), text, path)
+    }
+
+    fn judged(
+        &self,
+        judged: Result<(), RegexError>,
+        text: &str,
+        path: &FieldPath<'_>,
+    ) -> Result<Arc<str>, Fault> {
+        let message = |error| format!("{} is not a regular expression: {error}", quoted(text));
+        judged.map_err(|error| self.fault(path, message(error)))?;
+        Ok(text.into())
     }
 
     /// Where a part of the object stands.

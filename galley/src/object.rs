@@ -9,13 +9,13 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::api::rbac::v1 as rbac;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use mesh_api::diagnostic::Diagnostic;
+use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::resource::{Meta, ResourceKey};
 use serde::de::DeserializeOwned;
 
 use crate::crd;
 use crate::decode::decode;
-use crate::decode::finding::{Finding, code};
+use crate::decode::finding::{FINDINGS_MAX, Finding, code, quoted};
 use crate::decode::suggest::did_you_mean;
 use crate::kind::{Handling, Kind, handling};
 use crate::manifest::Document;
@@ -23,6 +23,7 @@ use crate::manifest::node::Value;
 use crate::manifest::path::FieldPath;
 use crate::normalize::{Context, Model, normalize};
 use crate::validate::{Findings, validate};
+use crate::work::Budget;
 
 /// A decoded object of a kind that is part of the model.
 #[derive(Debug, Clone)]
@@ -86,30 +87,46 @@ pub struct Reading {
     pub stand_in: Option<Object>,
     /// Everything there is to say.
     pub diagnostics: Vec<Diagnostic>,
+    /// Steps that reading it took (see [`crate::work`]).
+    pub steps: u64,
+    /// States of the programs of its expressions.
+    pub program_states: u64,
+}
+
+impl Reading {
+    /// What there is to say about something that is no object of the model.
+    fn of(diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            key: None,
+            object: None,
+            stand_in: None,
+            diagnostics,
+            steps: 0,
+            program_states: 0,
+        }
+    }
 }
 
 /// Reads a document. `context` is the mesh that defaults are taken from.
 pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     let kind = match handling(document.api_version(), document.kind()) {
         Handling::Model(kind) => kind,
-        Handling::PassedOver => {
-            return Reading {
-                key: None,
-                object: None,
-                stand_in: None,
-                diagnostics: Vec::new(),
-            };
-        }
+        Handling::PassedOver => return Reading::of(Vec::new()),
         refused => return refuse(document, refused),
     };
-    let (meta, mut findings) = metadata(document, kind);
+    let (meta, mut findings) = metadata(document, kind, context.budget);
     let key = meta.as_ref().map(|meta| meta.key.clone());
-    let (spec, faults) = decode_spec(document, kind);
+    let (spec, faults) = decode_spec(document, kind, context.budget);
     findings.extend(faults);
     let object = match (&meta, spec) {
         (Some(meta), Some(spec)) => check(meta.clone(), spec, document, context, &mut findings),
         _ => None,
     };
+    // Rules that found no steps left have judged nothing.
+    if let Err(exhausted) = context.budget.check() {
+        let finding = Finding::error(code::SCHEMA, String::new(), exhausted.to_string());
+        findings.push(finding.at(document.node.position));
+    }
     let object = object.filter(|_| !findings.iter().any(Finding::is_error));
     let stand_in = match (&object, &meta) {
         (None, Some(meta)) => closed::stand_in(kind, meta, document),
@@ -125,6 +142,8 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
         object,
         stand_in,
         diagnostics,
+        steps: context.budget.spent(),
+        program_states: context.budget.program_states(),
     }
 }
 
@@ -136,7 +155,7 @@ fn check(
     context: &Context<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Object> {
-    let mut checked = Findings::new(&document.node);
+    let mut checked = Findings::new(&document.node, context.budget);
     validate(&meta, &spec, context, &mut checked);
     let valid = !checked.has_errors();
     findings.extend(checked.into_vec());
@@ -158,12 +177,12 @@ fn check(
     }
 }
 
-fn metadata(document: &Document, kind: Kind) -> (Option<Meta>, Vec<Finding>) {
+fn metadata(document: &Document, kind: Kind, budget: &Budget) -> (Option<Meta>, Vec<Finding>) {
     let path = FieldPath::ROOT.field("metadata");
     let Some(node) = document.node.get("metadata") else {
         return (None, vec![missing_name(document)]);
     };
-    let (decoded, mut findings) = decode::<ObjectMeta>(node, &path);
+    let (decoded, mut findings) = decode::<ObjectMeta>(node, &path, budget);
     let name = document.name();
     if name.is_empty() {
         // A name of the wrong type has been reported already.
@@ -209,48 +228,49 @@ fn missing_name(document: &Document) -> Finding {
     .at(position)
 }
 
-fn decode_spec(document: &Document, kind: Kind) -> (Option<Spec>, Vec<Finding>) {
+fn decode_spec(document: &Document, kind: Kind, budget: &Budget) -> (Option<Spec>, Vec<Finding>) {
     match kind {
-        Kind::ConfigMap => kubernetes(document, Spec::ConfigMap),
-        Kind::Namespace => kubernetes(document, Spec::Namespace),
-        Kind::Node => kubernetes(document, Spec::Node),
-        Kind::Secret => kubernetes(document, Spec::Secret),
-        Kind::ServiceAccount => kubernetes(document, Spec::ServiceAccount),
-        Kind::Pod => kubernetes(document, Spec::Pod),
-        Kind::Service => kubernetes(document, Spec::Service),
-        Kind::EndpointSlice => kubernetes(document, Spec::EndpointSlice),
-        Kind::Role => kubernetes(document, Spec::Role),
-        Kind::ClusterRole => kubernetes(document, Spec::ClusterRole),
-        Kind::RoleBinding => kubernetes(document, Spec::RoleBinding),
-        Kind::ClusterRoleBinding => kubernetes(document, Spec::ClusterRoleBinding),
-        Kind::Ingress => kubernetes(document, Spec::Ingress),
-        Kind::IngressClass => kubernetes(document, Spec::IngressClass),
-        Kind::GatewayClass => custom(document, Spec::GatewayClass),
-        Kind::KubernetesGateway => custom(document, Spec::KubernetesGateway),
-        Kind::HttpRoute => custom(document, Spec::HttpRoute),
-        Kind::GrpcRoute => custom(document, Spec::GrpcRoute),
-        Kind::TlsRoute => custom(document, Spec::TlsRoute),
-        Kind::TcpRoute => custom(document, Spec::TcpRoute),
-        Kind::ReferenceGrant => custom(document, Spec::ReferenceGrant),
-        Kind::ServiceEntry => custom(document, Spec::ServiceEntry),
-        Kind::WorkloadEntry => custom(document, Spec::WorkloadEntry),
-        Kind::Gateway => custom(document, Spec::Gateway),
-        Kind::VirtualService => custom(document, Spec::VirtualService),
-        Kind::DestinationRule => custom(document, Spec::DestinationRule),
-        Kind::Sidecar => custom(document, Spec::Sidecar),
-        Kind::PeerAuthentication => custom(document, Spec::PeerAuthentication),
-        Kind::RequestAuthentication => custom(document, Spec::RequestAuthentication),
-        Kind::AuthorizationPolicy => custom(document, Spec::AuthorizationPolicy),
-        Kind::Telemetry => custom(document, Spec::Telemetry),
+        Kind::ConfigMap => kubernetes(document, budget, Spec::ConfigMap),
+        Kind::Namespace => kubernetes(document, budget, Spec::Namespace),
+        Kind::Node => kubernetes(document, budget, Spec::Node),
+        Kind::Secret => kubernetes(document, budget, Spec::Secret),
+        Kind::ServiceAccount => kubernetes(document, budget, Spec::ServiceAccount),
+        Kind::Pod => kubernetes(document, budget, Spec::Pod),
+        Kind::Service => kubernetes(document, budget, Spec::Service),
+        Kind::EndpointSlice => kubernetes(document, budget, Spec::EndpointSlice),
+        Kind::Role => kubernetes(document, budget, Spec::Role),
+        Kind::ClusterRole => kubernetes(document, budget, Spec::ClusterRole),
+        Kind::RoleBinding => kubernetes(document, budget, Spec::RoleBinding),
+        Kind::ClusterRoleBinding => kubernetes(document, budget, Spec::ClusterRoleBinding),
+        Kind::Ingress => kubernetes(document, budget, Spec::Ingress),
+        Kind::IngressClass => kubernetes(document, budget, Spec::IngressClass),
+        Kind::GatewayClass => custom(document, budget, Spec::GatewayClass),
+        Kind::KubernetesGateway => custom(document, budget, Spec::KubernetesGateway),
+        Kind::HttpRoute => custom(document, budget, Spec::HttpRoute),
+        Kind::GrpcRoute => custom(document, budget, Spec::GrpcRoute),
+        Kind::TlsRoute => custom(document, budget, Spec::TlsRoute),
+        Kind::TcpRoute => custom(document, budget, Spec::TcpRoute),
+        Kind::ReferenceGrant => custom(document, budget, Spec::ReferenceGrant),
+        Kind::ServiceEntry => custom(document, budget, Spec::ServiceEntry),
+        Kind::WorkloadEntry => custom(document, budget, Spec::WorkloadEntry),
+        Kind::Gateway => custom(document, budget, Spec::Gateway),
+        Kind::VirtualService => custom(document, budget, Spec::VirtualService),
+        Kind::DestinationRule => custom(document, budget, Spec::DestinationRule),
+        Kind::Sidecar => custom(document, budget, Spec::Sidecar),
+        Kind::PeerAuthentication => custom(document, budget, Spec::PeerAuthentication),
+        Kind::RequestAuthentication => custom(document, budget, Spec::RequestAuthentication),
+        Kind::AuthorizationPolicy => custom(document, budget, Spec::AuthorizationPolicy),
+        Kind::Telemetry => custom(document, budget, Spec::Telemetry),
     }
 }
 
 /// Kubernetes kinds have their fields at the top, and metadata was read before.
 fn kubernetes<T: DeserializeOwned>(
     document: &Document,
+    budget: &Budget,
     wrap: fn(Arc<T>) -> Spec,
 ) -> (Option<Spec>, Vec<Finding>) {
-    let (value, mut findings) = decode::<T>(&document.node, &FieldPath::ROOT);
+    let (value, mut findings) = decode::<T>(&document.node, &FieldPath::ROOT, budget);
     let valid = findings.is_empty();
     findings.retain(|finding| !finding.path.starts_with("metadata."));
     (
@@ -262,27 +282,33 @@ fn kubernetes<T: DeserializeOwned>(
 /// Custom resources are `metadata`, `spec` and a `status` that is not ours to read.
 fn custom<T: DeserializeOwned + Default>(
     document: &Document,
+    budget: &Budget,
     wrap: fn(Arc<T>) -> Spec,
 ) -> (Option<Spec>, Vec<Finding>) {
     const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let mut findings = Vec::new();
     if let Value::Map(entries) = &document.node.value {
-        for entry in entries
+        let unknown = entries
             .iter()
-            .filter(|entry| !FIELDS.contains(&entry.key.as_str()))
-        {
-            let message = format!("unknown field \"{}\"", entry.key);
-            let mut finding =
-                Finding::error(code::SCHEMA, entry.key.clone(), message).at(entry.key_position);
+            .filter(|entry| !FIELDS.contains(&entry.key.as_str()));
+        for entry in unknown.clone().take(FINDINGS_MAX) {
+            let message = format!("unknown field {}", quoted(&entry.key));
+            let path = FieldPath::ROOT.field(&entry.key).to_string();
+            let mut finding = Finding::error(code::SCHEMA, path, message).at(entry.key_position);
             finding.suggestion = did_you_mean(&entry.key, &FIELDS)
                 .or_else(|| Some("fields of the kind belong under \"spec\"".to_owned()));
             findings.push(finding);
+        }
+        let more = unknown.skip(FINDINGS_MAX).count();
+        if more > 0 {
+            let finding = Finding::more(Severity::Error, more);
+            findings.push(finding.at(document.node.position));
         }
     }
     let path = FieldPath::ROOT.field("spec");
     let value = match document.node.get("spec") {
         Some(node) if node.value != Value::Null => {
-            let (value, faults) = decode::<T>(node, &path);
+            let (value, faults) = decode::<T>(node, &path, budget);
             findings.extend(faults);
             value
         }
@@ -303,7 +329,7 @@ fn refuse(document: &Document, handling: Handling) -> Reading {
             let message = format!("kind {kind} of {api_version} is not supported yet");
             let mut finding = error("kind", code::NOT_SUPPORTED, message);
             if !security {
-                finding.severity = mesh_api::diagnostic::Severity::Warning;
+                finding.severity = Severity::Warning;
             }
             finding
         }
@@ -324,19 +350,7 @@ fn refuse(document: &Document, handling: Handling) -> Reading {
                 None => finding,
             }
         }
-        Handling::Model(_) | Handling::PassedOver => {
-            return Reading {
-                key: None,
-                object: None,
-                stand_in: None,
-                diagnostics: Vec::new(),
-            };
-        }
+        Handling::Model(_) | Handling::PassedOver => return Reading::of(Vec::new()),
     };
-    Reading {
-        key: None,
-        object: None,
-        stand_in: None,
-        diagnostics: vec![document.diagnostic(finding, None)],
-    }
+    Reading::of(vec![document.diagnostic(finding, None)])
 }

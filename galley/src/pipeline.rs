@@ -86,36 +86,51 @@ impl Pipeline {
     }
 }
 
-/// One pass over documents that are all there at once. Each document has its say,
-/// even if another one of the same name overrides it.
+/// One pass over documents that are all there at once: the mesh, and what is wrong with the documents by
+/// themselves and together.
 pub(crate) fn once(
+    documents: Vec<Document>,
+    diagnostics: Vec<Diagnostic>,
+    mesh: MeshConfig,
+) -> (Arc<Snapshot>, Vec<Diagnostic>) {
+    let (mut store, mut diagnostics) = each(documents, diagnostics, mesh);
+    let snapshot = Builder::default()
+        .build(&mut store)
+        .expect("the first snapshot is a change");
+    diagnostics.extend(analyze(&store));
+    sort(&mut diagnostics);
+    (snapshot, diagnostics)
+}
+
+/// What is wrong with documents by themselves. No mesh is built of them, which costs more than to read them.
+pub(crate) fn judge(
+    documents: Vec<Document>,
+    diagnostics: Vec<Diagnostic>,
+    mesh: MeshConfig,
+) -> Vec<Diagnostic> {
+    let (_, mut diagnostics) = each(documents, diagnostics, mesh);
+    sort(&mut diagnostics);
+    diagnostics
+}
+
+/// Each document has its say, even if another one of the same name overrides it.
+fn each(
     documents: Vec<Document>,
     mut diagnostics: Vec<Diagnostic>,
     mesh: MeshConfig,
-    across: bool,
-) -> (Arc<Snapshot>, Vec<Diagnostic>) {
+) -> (Store, Vec<Diagnostic>) {
     let documents: Vec<Arc<Document>> = documents.into_iter().map(Arc::new).collect();
     let mut store = Store::new(mesh);
     for document in &documents {
         store.apply(document.clone());
     }
-    let snapshot = Builder::default()
-        .build(&mut store)
-        .expect("the first snapshot is a change");
-    diagnostics.extend(
-        documents
-            .iter()
-            .flat_map(|document| store.read(document).diagnostics),
-    );
-    if across {
-        diagnostics.extend(analyze(&store));
-    }
-    sort(&mut diagnostics);
-    (snapshot, diagnostics)
+    let found = documents.iter();
+    diagnostics.extend(found.flat_map(|document| store.read(document).diagnostics));
+    (store, diagnostics)
 }
 
 /// In the order in which one reads files; objects of a cluster by name.
-fn sort(diagnostics: &mut [Diagnostic]) {
+pub(crate) fn sort(diagnostics: &mut [Diagnostic]) {
     let by_name = |one: &Diagnostic| match one.origin {
         Origin::Cluster { .. } => one.resource.clone(),
         _ => None,

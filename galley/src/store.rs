@@ -14,6 +14,7 @@ use mesh_api::resource::ResourceKey;
 use crate::manifest::Document;
 use crate::normalize::{Context, MESH_CONFIG_NAME, Model};
 use crate::object::{self, Object, Reading};
+use crate::work::Budget;
 
 /// Where a document is kept in its source; documents without a usable name have
 /// findings too, and those go when the document goes.
@@ -133,6 +134,7 @@ impl Store {
         let context = Context {
             mesh,
             config_map: &self.config_map,
+            budget: &Budget::default(),
         };
         object::read(document, &context)
     }

@@ -23,11 +23,12 @@ pub(crate) use self::rules::parse_subnet;
 use mesh_api::diagnostic::Severity;
 use mesh_api::resource::Meta;
 
-use crate::decode::finding::{Finding, code};
+use crate::decode::finding::{FINDINGS_MAX, Finding, code, cut};
 use crate::manifest::node::Node;
 use crate::manifest::path::FieldPath;
 use crate::normalize::Context;
 use crate::object::Spec;
+use crate::work::Budget;
 
 /// Checks an object.
 pub(crate) fn validate(
@@ -81,19 +82,33 @@ pub(crate) fn validate(
 }
 
 /// Collects what the rules find, with positions looked up in the object's text.
+///
+/// Of each severity as many findings are kept as anyone reads. The others are counted, since an object may have a
+/// hundred thousand, and looking up the position of one takes time in proportion to the object.
 #[derive(Debug)]
 pub(crate) struct Findings<'a> {
     root: &'a Node,
+    budget: &'a Budget,
     found: Vec<Finding>,
+    errors: usize,
+    warnings: usize,
 }
 
 impl<'a> Findings<'a> {
     /// Nothing found yet in the object `root`.
-    pub(crate) fn new(root: &'a Node) -> Self {
+    pub(crate) fn new(root: &'a Node, budget: &'a Budget) -> Self {
         Self {
             root,
+            budget,
             found: Vec::new(),
+            errors: 0,
+            warnings: 0,
         }
+    }
+
+    /// What the object may still cost.
+    pub(crate) fn budget(&self) -> &'a Budget {
+        self.budget
     }
 
     /// A reason to refuse the object.
@@ -145,7 +160,9 @@ impl<'a> Findings<'a> {
 
     /// A finding that was made elsewhere.
     pub(crate) fn add(&mut self, finding: Finding) {
-        self.found.push(finding);
+        if self.counts(finding.severity) {
+            self.found.push(finding);
+        }
     }
 
     /// The whole object.
@@ -155,12 +172,22 @@ impl<'a> Findings<'a> {
 
     /// True once something refuses the object.
     pub(crate) fn has_errors(&self) -> bool {
-        self.found.iter().any(Finding::is_error)
+        self.errors > 0
     }
 
-    /// All findings in the order of the rules.
+    /// All findings in the order of the rules, and how many more there are.
     pub(crate) fn into_vec(self) -> Vec<Finding> {
-        self.found
+        let mut found = self.found;
+        for (severity, count) in [
+            (Severity::Error, self.errors),
+            (Severity::Warning, self.warnings),
+        ] {
+            if count > FINDINGS_MAX {
+                let more = Finding::more(severity, count - FINDINGS_MAX);
+                found.push(more.at(self.root.position));
+            }
+        }
+        found
     }
 
     fn push(
@@ -170,21 +197,41 @@ impl<'a> Findings<'a> {
         path: &FieldPath<'_>,
         message: String,
     ) -> Remark<'_> {
+        if !self.counts(severity) {
+            return Remark(None);
+        }
         let mut finding =
             Finding::error(code, path.to_string(), message).at(path.position_in(self.root));
         finding.severity = severity;
         self.found.push(finding);
-        Remark(self.found.last_mut().expect("a finding was just pushed"))
+        Remark(self.found.last_mut())
+    }
+
+    /// Counts a finding. False if it is one too many to be kept.
+    fn counts(&mut self, severity: Severity) -> bool {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning | Severity::Info => &mut self.warnings,
+        };
+        *count += 1;
+        *count <= FINDINGS_MAX
     }
 }
 
-/// A finding that may still be given advice.
+/// A finding that may still be given advice, if it was kept.
 #[derive(Debug)]
-pub(crate) struct Remark<'a>(&'a mut Finding);
+pub(crate) struct Remark<'a>(Option<&'a mut Finding>);
 
 impl Remark<'_> {
     /// Says what to write instead.
     pub(crate) fn suggest(self, suggestion: impl Into<String>) {
-        self.0.suggestion = Some(suggestion.into());
+        self.suggest_with(|| Some(suggestion));
+    }
+
+    /// The same where the advice takes a search, which is made only if someone reads it.
+    pub(crate) fn suggest_with<T: Into<String>>(self, suggestion: impl FnOnce() -> Option<T>) {
+        if let Some(finding) = self.0 {
+            finding.suggestion = suggestion().map(|text| cut(text.into()));
+        }
     }
 }

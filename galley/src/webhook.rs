@@ -30,6 +30,9 @@ use crate::kind::{Handling, handling};
 use crate::manifest::node::Node;
 use crate::manifest::{Document, Place};
 
+/// Errors, or warnings, of one answer in bytes.
+const ANSWER_BYTES_MAX: usize = 8 << 10;
+
 /// The label of [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResourceLabels {
@@ -127,10 +130,10 @@ fn response(uid: &str, request: &Value, mesh: &MeshConfig, metrics: &Metrics) ->
     let labels = ResourceLabels {
         resource: resource(&document),
     };
-    let diagnostics = check_in(mesh, vec![document]);
+    let diagnostics = check_in(mesh, document);
     let lines = |wanted: fn(Severity) -> bool| -> Vec<String> {
         let wanted = diagnostics.iter().filter(|one| wanted(one.severity));
-        wanted.map(line).collect()
+        bounded(wanted.map(line))
     };
     let errors = lines(|severity| severity == Severity::Error);
     let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
@@ -168,6 +171,23 @@ fn resource(document: &Document) -> &'static str {
         Handling::Model(kind) => kind.name(),
         _ => "other",
     }
+}
+
+/// As many lines as an answer has room for, and how many more there are.
+fn bounded(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    let (mut bytes, mut more) = (0, 0);
+    for line in lines {
+        match kept.is_empty() || bytes + line.len() <= ANSWER_BYTES_MAX {
+            true => kept.push(line.clone()),
+            false => more += 1,
+        }
+        bytes += line.len();
+    }
+    if more > 0 {
+        kept.push(format!("and {more} more"));
+    }
+    kept
 }
 
 /// A diagnostic without its place: the user has the object before them.

@@ -68,6 +68,7 @@ fn outcome(case: &Path) -> (String, String) {
         let context = Context {
             mesh: &mesh,
             config_map: "istio",
+            budget: &galley::work::Budget::default(),
         };
         let reading = object::read(&document, &context);
         diagnostics.extend(reading.diagnostics);

@@ -44,6 +44,12 @@ struct Column {
     description: &'static str,
 }
 
+/// The schema of a wire struct, or of a kind of Kubernetes.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn schema_of<T: schemars::JsonSchema>() -> Value {
+    schema::of::<T>()
+}
+
 impl Definition {
     /// The definition's name, which is also that of its file.
     pub fn name(&self) -> String {

@@ -6,7 +6,7 @@ use serde::forward_to_deserialize_any;
 
 use super::deserializer::ValueDeserializer;
 use super::error::DecodeError;
-use super::finding::{Finding, code};
+use super::finding::{Finding, code, quoted};
 use super::suggest::did_you_mean;
 use crate::manifest::node::{Entry, Node, Value};
 use crate::manifest::path::camel_case;
@@ -82,10 +82,7 @@ impl<'a> Fields<'a> {
         let mut known: Vec<(FieldName<'a>, &'a Node)> = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(name) = field_name(&entry.key, fields) else {
-                map.pass
-                    .findings
-                    .borrow_mut()
-                    .push(unknown_field(&map, entry, fields));
+                map.pass.add(|| unknown_field(&map, entry, fields));
                 continue;
             };
             if known.iter().any(|(seen, _)| *seen == name) {
@@ -119,7 +116,7 @@ fn unknown_field(
     let finding = Finding::error(
         code::SCHEMA,
         path.to_string(),
-        format!("unknown field \"{}\"", entry.key),
+        format!("unknown field {}", quoted(&entry.key)),
     )
     .at(entry.key_position);
     match did_you_mean(&entry.key, fields) {

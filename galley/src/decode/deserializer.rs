@@ -5,30 +5,43 @@
 //! spellings. Null is unset, whole numbers may be quoted, and `snake_case` names
 //! are read as their `camelCase` field.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
 
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::access::{Fields, Items};
 use super::error::{DecodeError, Place};
-use super::finding::Finding;
+use super::finding::{FINDINGS_MAX, Finding, quoted};
 use crate::manifest::node::{Node, Value};
-use crate::manifest::path::FieldPath;
+use crate::manifest::path::{FieldPath, Steps};
 
 /// What one decoding pass shares between all its values.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     /// Paths left out because an earlier pass failed there.
-    pub(super) skipped: BTreeSet<String>,
+    pub(super) skipped: Vec<Steps>,
     /// Findings that do not stop the pass: unknown fields.
     pub(super) findings: RefCell<Vec<Finding>>,
+    /// Unknown fields beyond those.
+    pub(super) more: Cell<usize>,
+    /// Values that this pass and those before it have looked at.
+    pub(super) values: Cell<u64>,
 }
 
 impl Pass {
+    /// Notes a finding, or only that there is one more.
+    pub(super) fn add(&self, finding: impl FnOnce() -> Finding) {
+        let mut findings = self.findings.borrow_mut();
+        match findings.len() < FINDINGS_MAX {
+            true => findings.push(finding()),
+            false => self.more.set(self.more.get() + 1),
+        }
+    }
+
     pub(super) fn skips(&self, path: &FieldPath<'_>) -> bool {
-        !self.skipped.is_empty() && self.skipped.contains(&path.to_string())
+        self.values.set(self.values.get() + 1);
+        self.skipped.iter().any(|steps| path.is(steps))
     }
 }
 
@@ -44,6 +57,7 @@ impl ValueDeserializer<'_> {
     pub(super) fn place(&self) -> Place {
         Place {
             path: self.path.to_string(),
+            steps: self.path.to_steps(),
             position: self.node.position,
         }
     }
@@ -103,7 +117,7 @@ fn scalar_text(node: &Node) -> Option<String> {
         Value::Bool(value) => Some(value.to_string()),
         Value::Int(value) => Some(value.to_string()),
         Value::Float(value) => Some(value.to_string()),
-        Value::String(value) => Some(format!("\"{value}\"")),
+        Value::String(value) => Some(quoted(value)),
         Value::Null | Value::Seq(_) | Value::Map(_) => None,
     }
 }

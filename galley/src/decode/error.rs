@@ -6,6 +6,7 @@ use serde::de;
 
 use super::suggest::did_you_mean;
 use crate::manifest::node::Position;
+use crate::manifest::path::Steps;
 
 /// Why a value does not have the shape its field asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +17,11 @@ pub(super) struct DecodeError {
     pub(super) place: Option<Place>,
 }
 
-/// A field path as text, with its position.
+/// A field path, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) path: String,
+    pub(super) steps: Steps,
     pub(super) position: Position,
 }
 

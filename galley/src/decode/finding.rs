@@ -29,6 +29,35 @@ pub mod code {
     pub const DEPRECATED: &str = "IST0002";
 }
 
+/// Findings of one severity that are kept of one object; the rest is counted.
+pub(crate) const FINDINGS_MAX: usize = 32;
+
+/// The longest text of a finding in bytes: it may quote values of any length.
+const TEXT_BYTES_MAX: usize = 2048;
+
+/// The longest value that is quoted as such, in bytes.
+const QUOTED_BYTES_MAX: usize = 1024;
+
+/// A value in quotes, cut short if it is long.
+pub(crate) fn quoted(value: &str) -> String {
+    match value.len() <= QUOTED_BYTES_MAX {
+        true => format!("\"{value}\""),
+        false => format!("\"{}…\"", head(value, QUOTED_BYTES_MAX)),
+    }
+}
+
+fn head(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// The beginning of a text that is too long.
+pub(crate) fn cut(text: String) -> String {
+    match text.len() <= TEXT_BYTES_MAX {
+        true => text,
+        false => format!("{}…", head(&text, TEXT_BYTES_MAX)),
+    }
+}
+
 /// One remark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -54,9 +83,16 @@ impl Finding {
             severity: Severity::Error,
             path,
             position: Position::default(),
-            message: message.into(),
+            message: cut(message.into()),
             suggestion: None,
         }
+    }
+
+    /// What says how many findings of a severity were not kept.
+    pub(crate) fn more(severity: Severity, count: usize) -> Self {
+        let mut finding = Self::error(code::SCHEMA, String::new(), format!("and {count} more"));
+        finding.severity = severity;
+        finding
     }
 
     /// The same with a position.
@@ -67,7 +103,7 @@ impl Finding {
 
     /// The same with advice.
     pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
-        self.suggestion = Some(suggestion.into());
+        self.suggestion = Some(cut(suggestion.into()));
         self
     }
 

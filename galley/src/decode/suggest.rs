@@ -1,5 +1,8 @@
 //! "Did you mean": the known name nearest to an unknown one.
 
+/// Longer than every name that could be meant.
+const NAME_BYTES_MAX: usize = 256;
+
 /// `did you mean "x"?` for the closest candidate, if one is close enough.
 pub(crate) fn did_you_mean(name: &str, candidates: &[&str]) -> Option<String> {
     nearest(name, candidates.iter().copied()).map(|found| format!("did you mean \"{found}\"?"))
@@ -10,11 +13,18 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let edits_max = (name.len() / 3).clamp(1, 4);
     let folded = name.to_lowercase();
+    let length = folded.chars().count();
     candidates
         .into_iter()
+        // A comparison takes the product of the lengths, which need not differ by more than the edits.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= edits_max)
         .map(|candidate| (distance(&folded, &candidate.to_lowercase()), candidate))
-        .filter(|(edits, _)| *edits <= (name.len() / 3).clamp(1, 4))
+        .filter(|(edits, _)| *edits <= edits_max)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }

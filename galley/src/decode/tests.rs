@@ -34,7 +34,8 @@ fn check(yaml: &str) -> (Option<Wire>, Vec<String>) {
     let (documents, diagnostics) = parse("a", &text);
     assert_eq!(diagnostics, vec![]);
     let node = documents[0].node.get("spec").unwrap();
-    let (value, findings) = decode::<Wire>(node, &FieldPath::ROOT.field("spec"));
+    let (value, findings) =
+        decode::<Wire>(node, &FieldPath::ROOT.field("spec"), &Budget::default());
     let shown = findings
         .into_iter()
         .map(|finding| documents[0].diagnostic(finding, None).to_string())

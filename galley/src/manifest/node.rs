@@ -79,6 +79,22 @@ impl Node {
         }
     }
 
+    /// The items of a list of objects; the node itself if it has none.
+    pub(super) fn into_items(self) -> Result<Vec<Node>, Self> {
+        let is_list = |node: &Node| matches!(node.value, Value::Seq(_));
+        if !self.get("items").is_some_and(is_list) {
+            return Err(self);
+        }
+        let Value::Map(entries) = self.value else {
+            return Err(self);
+        };
+        let items = entries.into_iter().find(|entry| entry.key == "items");
+        Ok(match items.map(|entry| entry.node.value) {
+            Some(Value::Seq(items)) => items,
+            _ => Vec::new(),
+        })
+    }
+
     /// What kind of value this is, in the words of an error message.
     pub fn kind(&self) -> &'static str {
         match self.value {

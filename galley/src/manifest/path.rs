@@ -7,6 +7,9 @@ use std::fmt;
 
 use super::node::{Node, Position, Value};
 
+/// Names longer than this are cut short in text: keys of mappings have any length.
+const NAME_BYTES_MAX: usize = 256;
+
 /// One step of a path and the steps before it.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldPath<'a> {
@@ -18,6 +21,16 @@ pub struct FieldPath<'a> {
 enum Segment<'a> {
     Root,
     Field(&'a str),
+    Index(usize),
+}
+
+/// A path that outlives what it was found in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Steps(Vec<Step>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Field(String),
     Index(usize),
 }
 
@@ -44,6 +57,38 @@ impl<'a> FieldPath<'a> {
         }
     }
 
+    /// The same path by itself.
+    pub(crate) fn to_steps(self) -> Steps {
+        let mut steps = match self.parent {
+            Some(parent) => parent.to_steps(),
+            None => return Steps::default(),
+        };
+        steps.0.push(match self.segment {
+            Segment::Root => return steps,
+            Segment::Field(name) => Step::Field(name.to_owned()),
+            Segment::Index(index) => Step::Index(index),
+        });
+        steps
+    }
+
+    /// True if this is that path. The last step is compared first, so that most comparisons end there.
+    pub(crate) fn is(&self, steps: &Steps) -> bool {
+        let mut here = self;
+        let mut left = steps.0.iter().rev();
+        while let Some(parent) = here.parent {
+            let same = match (here.segment, left.next()) {
+                (Segment::Field(name), Some(Step::Field(step))) => name == step,
+                (Segment::Index(index), Some(Step::Index(step))) => index == *step,
+                _ => false,
+            };
+            if !same {
+                return false;
+            }
+            here = parent;
+        }
+        left.next().is_none()
+    }
+
     /// Where the field stands in `root`, or else the innermost enclosing value.
     pub fn position_in(&self, root: &Node) -> Position {
         self.resolve(root).1
@@ -60,10 +105,7 @@ impl<'a> FieldPath<'a> {
         };
         match (self.segment, &node.value) {
             (Segment::Field(name), Value::Map(entries)) => {
-                match entries
-                    .iter()
-                    .find(|entry| entry.key == name || camel_case(&entry.key) == name)
-                {
+                match entries.iter().find(|entry| is_named(&entry.key, name)) {
                     Some(entry) if is_inline(&entry.node) => {
                         (Some(&entry.node), entry.node.position)
                     }
@@ -78,6 +120,11 @@ impl<'a> FieldPath<'a> {
             _ => (None, position),
         }
     }
+}
+
+/// True if a key as written is this field.
+fn is_named(key: &str, name: &str) -> bool {
+    key == name || key.contains('_') && camel_case(key) == name
 }
 
 /// A scalar is pointed at itself; a list or mapping, by its key.
@@ -113,6 +160,10 @@ impl fmt::Display for FieldPath<'_> {
         match self.segment {
             Segment::Root => Ok(()),
             Segment::Index(index) => write!(f, "[{index}]"),
+            Segment::Field(name) if name.len() > NAME_BYTES_MAX => {
+                let head = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
+                write!(f, "[\"{head}…\"]")
+            }
             Segment::Field(name) if !is_identifier(name) => write!(f, "[\"{name}\"]"),
             Segment::Field(name) if first => f.write_str(name),
             Segment::Field(name) => write!(f, ".{name}"),

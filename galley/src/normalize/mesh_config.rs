@@ -46,6 +46,7 @@ pub(super) fn normalize(map: &core::ConfigMap, scope: &Scope<'_>) -> Result<Mode
     let context = Context {
         mesh: scope.mesh,
         config_map: scope.config_map,
+        budget: scope.budget,
     };
     let Some(text) = embedded(map, scope.meta, &context) else {
         return Ok(Model::Nothing);
@@ -55,7 +56,7 @@ pub(super) fn normalize(map: &core::ConfigMap, scope: &Scope<'_>) -> Result<Mode
     let path = data.field(KEY);
     let node = manifest::parse_value(text).map_err(|(_, message)| scope.fault(&path, message))?;
     // Faults have been reported by `validate`, which reads the same text.
-    let (config, _) = decode::<wire::MeshConfig>(&node, &path);
+    let (config, _) = decode::<wire::MeshConfig>(&node, &path, scope.budget);
     let config = config.ok_or_else(|| scope.fault(&path, "not readable"))?;
     Ok(Model::MeshConfig(Arc::new(mesh_config(
         &config, scope, &path,

@@ -1,5 +1,6 @@
 //! Pods: who runs where, under which identity.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
@@ -106,10 +107,11 @@ fn addresses(status: &core::PodStatus) -> Vec<std::net::IpAddr> {
         .iter()
         .flatten()
         .map(|address| address.ip.as_str());
+    let mut seen = HashSet::new();
     let mut addresses = Vec::new();
     for text in status.pod_ip.as_deref().into_iter().chain(listed) {
         if let Ok(address) = text.parse()
-            && !addresses.contains(&address)
+            && seen.insert(address)
         {
             addresses.push(address);
         }

@@ -1,5 +1,6 @@
 //! The Kubernetes Service. Source: Istio `kube.ConvertService`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -65,13 +66,14 @@ fn addresses(
     let listed = spec.cluster_ips.iter().flatten();
     let mut texts: Vec<&String> = spec.cluster_ip.iter().chain(listed).collect();
     texts.retain(|text| !text.is_empty() && *text != "None");
+    let mut seen = HashSet::new();
     let mut addresses = Vec::new();
     for text in texts {
         let address: IpAddr = text.parse().map_err(|_| {
             let message = format!("\"{text}\" is not an address");
             scope.fault(&path.field("clusterIP"), message)
         })?;
-        if !addresses.contains(&ServiceAddress::Ip(address)) {
+        if seen.insert(address) {
             addresses.push(ServiceAddress::Ip(address));
         }
     }

@@ -60,6 +60,10 @@ pub(super) fn normalize(
     let root = FieldPath::ROOT;
     let path = root.field("spec");
     let hosts = path.field("hosts");
+    // Each host is a service with everything that the entry says.
+    let each = 1 + spec.addresses.len() + spec.ports.len() + spec.subject_alt_names.len();
+    let each = each + spec.export_to.len() + scope.meta.annotations.iter().count();
+    scope.spend(spec.hosts.len().saturating_mul(each), &hosts)?;
     let services = spec.hosts.iter().enumerate().map(|(index, host)| {
         // Hosts of a ServiceEntry are registered as written, never expanded.
         let at = hosts.index(index);

@@ -15,6 +15,7 @@ use crate::manifest;
 use crate::manifest::node::{Node, Position};
 use crate::manifest::path::FieldPath;
 use crate::normalize::{Context, MESH_CONFIG_KEY, embedded_mesh_config};
+use crate::work::Budget;
 
 pub(super) fn validate(
     map: &core::ConfigMap,
@@ -37,10 +38,10 @@ pub(super) fn validate(
             return;
         }
     };
-    let (config, faults) = decode::<wire::MeshConfig>(&node, &path);
+    let (config, faults) = decode::<wire::MeshConfig>(&node, &path, context.budget);
     let mut found = faults;
     if let Some(config) = config {
-        found.extend(rules_of(&config, &node, &path));
+        found.extend(rules_of(&config, &node, &path, context.budget));
     }
     for finding in found {
         let position = place.shift(finding.position);
@@ -82,8 +83,13 @@ impl Place {
 }
 
 /// The rules look positions up in the embedded tree, whose root is the setting.
-fn rules_of(config: &wire::MeshConfig, node: &Node, path: &FieldPath<'_>) -> Vec<Finding> {
-    let mut inner = Findings::new(node);
+fn rules_of(
+    config: &wire::MeshConfig,
+    node: &Node,
+    path: &FieldPath<'_>,
+    budget: &Budget,
+) -> Vec<Finding> {
+    let mut inner = Findings::new(node, budget);
     let root = FieldPath::ROOT;
     unsupported(&mesh_fields(config), &root, &mut inner);
     if let Some(defaults) = &config.default_config {

@@ -10,6 +10,7 @@ use mesh_api::resource::Meta;
 
 use super::Findings;
 use crate::crd::{LabelSelector, TargetRef};
+use crate::decode::finding::quoted;
 use crate::decode::jsonpb::GoDuration;
 use crate::manifest::path::FieldPath;
 
@@ -98,24 +99,12 @@ pub(super) fn subnet(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'
     }
 }
 
-/// RE2 by way of the `regex` crate, which has the same syntax but for a few escapes.
+/// RE2, by the compiler of the proxy.
 pub(super) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
-    if pattern.len() > 1024 {
-        findings.error(
-            path,
-            "the regular expression is longer than 1024 characters",
-        );
-        return;
-    }
-    if let Err(error) = regex::Regex::new(pattern) {
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default().trim();
-        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    if let Err(error) = findings.budget().written(pattern) {
+        let message = format!("{} is not a regular expression: {error}", quoted(pattern));
         findings
-            .error(
-                path,
-                format!("\"{pattern}\" is not a regular expression: {reason}"),
-            )
+            .error(path, message)
             .suggest("RE2 syntax, see https://github.com/google/re2/wiki/Syntax");
     }
 }

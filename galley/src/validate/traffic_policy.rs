@@ -4,6 +4,8 @@ mod load_balancer;
 
 pub(super) use self::load_balancer::locality;
 
+use std::collections::BTreeSet;
+
 use super::{Findings, rules};
 use crate::crd::traffic_policy::{
     ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, HttpSettings, OutlierDetection,
@@ -45,7 +47,7 @@ pub(super) fn validate(policy: &TrafficPolicy, path: &FieldPath<'_>, findings: &
 
 fn port_levels(policy: &TrafficPolicy, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     let path = path.field("portLevelSettings");
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, level) in policy.port_level_settings.iter().enumerate() {
         let at = path.index(index);
         let port_path = at.field("port");
@@ -55,11 +57,10 @@ fn port_levels(policy: &TrafficPolicy, path: &FieldPath<'_>, findings: &mut Find
                     .error(&port_path, "the port is required")
                     .suggest("add port: {number: N}");
             }
-            Some(port) if seen.contains(&port.number) => {
+            Some(port) if !seen.insert(port.number) => {
                 findings.error(&port_path, format!("duplicate port {}", port.number));
             }
             Some(port) => {
-                seen.push(port.number);
                 rules::port(port.number, &port_path.field("number"), findings);
             }
         }

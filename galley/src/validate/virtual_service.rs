@@ -6,7 +6,7 @@ mod http_policy;
 
 pub(super) use self::http_policy::retries;
 
-use mesh_api::hostname::Hostname;
+use mesh_api::hostname::{Hostname, HostnameSet};
 use mesh_api::resource::Meta;
 
 use super::{Findings, rules};
@@ -24,7 +24,7 @@ pub(super) fn validate(
     let applies_to_mesh =
         spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == "mesh");
     gateways(&spec.gateways, &path.field("gateways"), findings);
-    hosts(spec, applies_to_mesh, path, findings);
+    let hosts = hosts(spec, applies_to_mesh, path, findings);
     rules::export_to(&spec.export_to, meta, &path.field("exportTo"), findings);
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         findings
@@ -39,24 +39,22 @@ pub(super) fn validate(
     }
     unreachable_routes(spec, path, findings);
     for (index, route) in spec.tls.iter().enumerate() {
-        tls_route(
-            route,
-            &spec.hosts,
-            &path.field("tls").index(index),
-            findings,
-        );
+        tls_route(route, &hosts, &path.field("tls").index(index), findings);
     }
     for (index, route) in spec.tcp.iter().enumerate() {
         tcp_route(route, &path.field("tcp").index(index), findings);
     }
+    // Whoever validates asks for the end of the budget when all is done.
+    let _ = findings.budget().spend(hosts.compared());
 }
 
+/// Returns the hosts that are legal.
 fn hosts(
     spec: &VirtualService,
     applies_to_mesh: bool,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
-) {
+) -> HostnameSet {
     let path = path.field("hosts");
     if spec.hosts.is_empty()
         && !(spec.gateways.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty())
@@ -68,7 +66,7 @@ fn hosts(
             )
             .suggest("add the hosts that the rules are for");
     }
-    let mut seen: Vec<Hostname> = Vec::new();
+    let mut seen = HostnameSet::default();
     for (index, text) in spec.hosts.iter().enumerate() {
         let at = path.index(index);
         if text.parse::<std::net::IpAddr>().is_ok() && applies_to_mesh {
@@ -91,11 +89,11 @@ fn hosts(
                 )
                 .suggest("name the host, or bind the rules to a gateway with \"gateways\"");
         }
-        if seen.contains(&host) {
+        if !seen.insert(&host) {
             findings.error(&at, format!("duplicate host \"{host}\""));
         }
-        seen.push(host);
     }
+    seen
 }
 
 /// Rules behind one that matches everything are never used.
@@ -210,7 +208,7 @@ fn routes(routes: &[RouteDestination], path: &FieldPath<'_>, findings: &mut Find
 
 fn tls_route(
     route: &TlsRoute,
-    hosts: &[String],
+    hosts: &HostnameSet,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
 ) {
@@ -225,12 +223,11 @@ fn tls_route(
     routes(&route.route, path, findings);
 }
 
-fn tls_match(m: &TlsMatch, hosts: &[String], path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+fn tls_match(m: &TlsMatch, hosts: &HostnameSet, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     let sni_path = path.field("sniHosts");
     if m.sni_hosts.is_empty() {
         findings.error(&sni_path, "at least one SNI host is required");
     }
-    let hosts: Vec<Hostname> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
     for (index, text) in m.sni_hosts.iter().enumerate() {
         let at = sni_path.index(index);
         if text.parse::<std::net::IpAddr>().is_ok() {
@@ -243,7 +240,7 @@ fn tls_match(m: &TlsMatch, hosts: &[String], path: &FieldPath<'_>, findings: &mu
         let Some(sni) = rules::host(text, &at, findings) else {
             continue;
         };
-        if !hosts.iter().any(|host| host.covers(&sni)) {
+        if !hosts.covers(&sni) {
             findings
                 .error(
                     &at,

@@ -65,7 +65,7 @@ pub(super) fn filter(
         return Ok(());
     }
     if let Some(one) = &wire.cors {
-        rule.cors = Some(cors(one));
+        rule.cors = Some(cors(one, &path.field("cors"), scope)?);
         return Ok(());
     }
     match (

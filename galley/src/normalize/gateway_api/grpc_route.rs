@@ -1,11 +1,12 @@
 //! `GRPCRoute`: the same as an `HTTPRoute` whose paths are `/SERVICE/METHOD`. Source:
 //! Istio `createGRPCURIMatch`.
 
+use mesh_api::regex::escape;
 use mesh_api::route::matcher::HttpMatch;
 
 use super::HttpRouteObject;
 use super::http_route::{
-    Match, PathMatch, Rule, everything, lower_case, matches_of, named, regex, route_of, rule_of,
+    Match, PathMatch, Rule, everything, lower_case, matches_of, named, route_of, rule_of,
     without_sessions,
 };
 use crate::crd::gateway_api as wire;
@@ -71,17 +72,17 @@ fn method_match(
             PathMatch::Exact(format!("/{service}/{method}").into())
         }
         (None, Some(method)) if exact => {
-            let method = regex::escape(&method);
-            PathMatch::Regex(regex(&format!("/[^/]+/{method}"), path, scope)?)
+            let method = escape(&method);
+            PathMatch::Regex(scope.composed(&format!("/[^/]+/{method}"), path)?)
         }
         (service, method) => {
             // Each by itself, so that an alternative in one does not reach into the other. Differs from Istio.
-            let whole = |text: std::sync::Arc<str>| regex(&text, path, scope);
+            let whole = |text: std::sync::Arc<str>| scope.regex(&text, path);
             let service = service.map(whole).transpose()?;
             let method = method.map(whole).transpose()?;
             let service = service.map_or("[^/]+".to_owned(), |text| format!("(?:{text})"));
             let method = method.map_or(".+".to_owned(), |text| format!("(?:{text})"));
-            PathMatch::Regex(format!("/{service}/{method}").into())
+            PathMatch::Regex(scope.composed(&format!("/{service}/{method}"), path)?)
         }
     };
     Ok(Match {

@@ -232,7 +232,7 @@ fn http_match(
     let path_match = match kind {
         None | Some("PathPrefix") => PathMatch::Prefix(value.trim_end_matches('/').into()),
         Some("Exact") => PathMatch::Exact(value.into()),
-        Some("RegularExpression") => PathMatch::Regex(regex(value, &path.field("path"), scope)?),
+        Some("RegularExpression") => PathMatch::Regex(scope.regex(value, &path.field("path"))?),
         Some(other) => {
             let message = format!("path type \"{other}\" is not supported");
             return Err(scope.fault(&path.field("path"), message));
@@ -275,27 +275,13 @@ pub(super) fn named(
     for (index, one) in list.iter().enumerate() {
         let matcher = match one.r#type.as_deref() {
             Some("RegularExpression") => {
-                StringMatch::Regex(regex(&one.value, &path.index(index), scope)?)
+                StringMatch::Regex(scope.regex(&one.value, &path.index(index))?)
             }
             _ => StringMatch::Exact(one.value.as_str().into()),
         };
         matchers.entry(one.name.as_str().into()).or_insert(matcher);
     }
     Ok(matchers)
-}
-
-pub(super) fn regex(
-    text: &str,
-    path: &FieldPath<'_>,
-    scope: &Scope<'_>,
-) -> Result<Arc<str>, Fault> {
-    match regex::Regex::new(text) {
-        Ok(_) => Ok(text.into()),
-        Err(_) => {
-            let message = format!("\"{text}\" is not a regular expression");
-            Err(scope.fault(path, message))
-        }
-    }
 }
 
 pub(super) fn backend(

@@ -87,11 +87,10 @@ pub(crate) fn retries(retries: &Retry, path: &FieldPath<'_>, findings: &mut Find
         let code = condition.parse::<u16>().ok();
         let known = RETRY_ON.contains(&condition) || code.is_some_and(|c| (100..=599).contains(&c));
         if !known {
-            let remark = findings.error(&at, format!("\"{condition}\" is not a retry condition"));
-            match did_you_mean(condition, &RETRY_ON) {
-                Some(meant) => remark.suggest(meant),
-                None => remark.suggest(format!("known: {}, or a status code", RETRY_ON.join(", "))),
-            }
+            let known = || format!("known: {}, or a status code", RETRY_ON.join(", "));
+            findings
+                .error(&at, format!("\"{condition}\" is not a retry condition"))
+                .suggest_with(|| did_you_mean(condition, &RETRY_ON).or_else(|| Some(known())));
         }
     }
 }
@@ -184,10 +183,9 @@ fn cors(cors: &CorsPolicy, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     for (index, method) in cors.allow_methods.iter().enumerate() {
         if !METHODS.contains(&method.as_str()) {
             let at = path.field("allowMethods");
-            let remark = findings.error(&at.index(index), format!("\"{method}\" is not a method"));
-            if let Some(meant) = did_you_mean(method, &METHODS) {
-                remark.suggest(meant);
-            }
+            findings
+                .error(&at.index(index), format!("\"{method}\" is not a method"))
+                .suggest_with(|| did_you_mean(method, &METHODS));
         }
     }
     for (field, names) in [

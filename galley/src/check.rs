@@ -8,7 +8,7 @@ use mesh_api::mesh_config::MeshConfig;
 use mesh_api::snapshot::Snapshot;
 
 use crate::manifest::{self, Document};
-use crate::pipeline::{judge, once, sort};
+use crate::pipeline::{judge, once};
 use crate::store::Store;
 
 /// What is wrong with each object of these files and directories by itself, as the
@@ -26,9 +26,7 @@ pub fn check_documents(documents: Vec<Document>) -> Vec<Diagnostic> {
 /// The same for one object in a mesh with these settings.
 pub(crate) fn check_in(mesh: &MeshConfig, document: Document) -> Vec<Diagnostic> {
     let store = Store::new(mesh.clone());
-    let mut diagnostics = store.read(&Arc::new(document)).diagnostics;
-    sort(&mut diagnostics);
-    diagnostics
+    store.read(&Arc::new(document)).diagnostics
 }
 
 /// The same, and what is wrong with the objects together.

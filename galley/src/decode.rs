@@ -11,7 +11,6 @@ mod deserializer;
 mod error;
 pub(crate) mod suggest;
 
-use mesh_api::diagnostic::Severity;
 use serde::de::DeserializeOwned;
 
 use self::deserializer::{Pass, ValueDeserializer};
@@ -61,11 +60,11 @@ pub fn decode<T: DeserializeOwned>(
     };
     // Whoever decodes asks for the end of the budget when all is done.
     let _ = budget.spend(pass.values.get());
-    faults.extend(pass.findings.into_inner());
+    let unknown = pass.findings.into_inner();
+    let more = unknown.last().map(|last| last.more(pass.more.get()));
+    faults.extend(unknown);
+    faults.extend(more.filter(|_| pass.more.get() > 0));
     faults.sort_by_key(|finding| finding.position);
-    if pass.more.get() > 0 {
-        faults.push(Finding::more(Severity::Error, pass.more.get()).at(node.position));
-    }
     (value.filter(|_| faults.is_empty()), faults)
 }
 

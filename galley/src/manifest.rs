@@ -21,6 +21,9 @@ use mesh_api::resource::{Origin, ResourceKey};
 use self::node::{Node, Position, Value};
 use crate::decode::finding::{Finding, code};
 
+/// Stack of the YAML parser.
+const STACK_BYTES: usize = 8 << 20;
+
 /// One object of a file or of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -91,16 +94,33 @@ pub fn parse(file: &str, text: &str) -> (Vec<Document>, Vec<Diagnostic>) {
     let file: Arc<str> = file.into();
     let mut documents = Vec::new();
     let mut diagnostics = Vec::new();
-    for part in split::split(text) {
-        match parse_part(&part) {
+    let parts = split::split(text);
+    let nodes = deep_stack(|| parts.iter().map(parse_part).collect::<Vec<_>>());
+    for (part, node) in parts.iter().zip(nodes) {
+        match node {
             Ok(node) => add_objects(&file, node, &mut documents, &mut diagnostics),
             Err(finding) => {
                 diagnostics
-                    .push(finding.into_diagnostic(None, &file_origin(&file, first_line(&part))));
+                    .push(finding.into_diagnostic(None, &file_origin(&file, first_line(part))));
             }
         }
     }
     (documents, diagnostics)
+}
+
+/// Runs the YAML parser, whose limit of 64 levels can take more stack than threads of a runtime have.
+fn deep_stack<T: Send>(parse: impl Fn() -> T + Sync) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, &parse) {
+            Ok(thread) => match thread.join() {
+                Ok(parsed) => parsed,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            // Without threads there is still this one.
+            Err(_) => parse(),
+        }
+    })
 }
 
 /// Reads text that is one value, such as a document inside of a ConfigMap. Positions
@@ -110,7 +130,8 @@ pub(crate) fn parse_value(text: &str) -> Result<Node, (Position, String)> {
         line_offset: 0,
         text,
     };
-    parse_part(&part).map_err(|finding| (finding.position, finding.message))
+    let parsed = deep_stack(|| parse_part(&part));
+    parsed.map_err(|finding| (finding.position, finding.message))
 }
 
 fn parse_part(part: &split::Part<'_>) -> Result<Node, Finding> {

@@ -300,9 +300,8 @@ fn custom<T: DeserializeOwned + Default>(
             findings.push(finding);
         }
         let more = unknown.skip(FINDINGS_MAX).count();
-        if more > 0 {
-            let finding = Finding::more(Severity::Error, more);
-            findings.push(finding.at(document.node.position));
+        if let Some(last) = findings.last().filter(|_| more > 0) {
+            findings.push(last.more(more));
         }
     }
     let path = FieldPath::ROOT.field("spec");

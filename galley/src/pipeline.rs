@@ -130,7 +130,7 @@ fn each(
 }
 
 /// In the order in which one reads files; objects of a cluster by name.
-pub(crate) fn sort(diagnostics: &mut [Diagnostic]) {
+fn sort(diagnostics: &mut [Diagnostic]) {
     let by_name = |one: &Diagnostic| match one.origin {
         Origin::Cluster { .. } => one.resource.clone(),
         _ => None,

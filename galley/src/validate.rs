@@ -182,9 +182,9 @@ impl<'a> Findings<'a> {
             (Severity::Error, self.errors),
             (Severity::Warning, self.warnings),
         ] {
-            if count > FINDINGS_MAX {
-                let more = Finding::more(severity, count - FINDINGS_MAX);
-                found.push(more.at(self.root.position));
+            let last = found.iter().rfind(|one| one.severity == severity);
+            if let Some(last) = last.filter(|_| count > FINDINGS_MAX) {
+                found.push(last.more(count - FINDINGS_MAX));
             }
         }
         found

@@ -88,11 +88,13 @@ impl Finding {
         }
     }
 
-    /// What says how many findings of a severity were not kept.
-    pub(crate) fn more(severity: Severity, count: usize) -> Self {
-        let mut finding = Self::error(code::SCHEMA, String::new(), format!("and {count} more"));
-        finding.severity = severity;
-        finding
+    /// What says, behind the last finding of its severity, how many were not kept.
+    pub(crate) fn more(&self, count: usize) -> Self {
+        Self {
+            message: format!("and {count} more"),
+            suggestion: None,
+            ..self.clone()
+        }
     }
 
     /// The same with a position.

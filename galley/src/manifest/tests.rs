@@ -110,3 +110,24 @@ proptest::proptest! {
         parse("a.yaml", &text);
     }
 }
+
+/// Neither nesting nor aliases make a small text expensive.
+#[test]
+fn depth_and_aliases_are_limited() {
+    let deep = format!("a: {}", "[".repeat(100_000));
+    let nested = (0..20_000).map(|level| format!("{}k:\n", " ".repeat(level)));
+    let nested: String = nested.take(3_000).collect();
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        bomb += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    let long = "x".repeat(1 << 20);
+    let repeated = format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(2_000));
+    for text in [deep, nested, bomb, repeated] {
+        let (documents, diagnostics) = parse("a", &text);
+        assert_eq!(documents.len(), 0);
+        assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+        assert_eq!(diagnostics[0].code, code::BROKEN_DOCUMENT);
+    }
+}

@@ -66,6 +66,10 @@ impl Field {
         fields
     }
 
+    pub(super) fn levels(&self) -> usize {
+        self.steps.len()
+    }
+
     pub(super) fn fillings(&self) -> Vec<Filling> {
         let containers =
             |(at, step): (usize, &Step)| (*step == Step::Item || *step == Step::Key).then_some(at);

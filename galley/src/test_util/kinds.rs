@@ -36,8 +36,14 @@ impl Kind {
             for other in ["apiVersion", "kind", "status"] {
                 properties.remove(other);
             }
+            // Names and labels are the same in all kinds.
+            if self.name != "Namespace" {
+                properties.remove("metadata");
+            }
         }
-        Field::of(&schema)
+        let mut fields = Field::of(&schema);
+        fields.retain(|field| self.part.is_some() || field.levels() <= KUBERNETES_LEVELS_MAX);
+        fields
     }
 
     /// The object of about `bytes`, never of more.
@@ -83,6 +89,9 @@ impl Kind {
         object
     }
 }
+
+/// Pods have a thousand fields that are only read, all alike.
+const KUBERNETES_LEVELS_MAX: usize = 4;
 
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";

@@ -19,6 +19,9 @@ use super::{Fault, Scope, labels};
 use crate::crd::service_entry as wire;
 use crate::manifest::path::FieldPath;
 
+/// Steps that an item of a service stands for: it stays in memory.
+const STEPS_PER_ITEM: usize = 16;
+
 /// A ServiceEntry: one service for each host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEntry {
@@ -63,7 +66,8 @@ pub(super) fn normalize(
     // Each host is a service with everything that the entry says.
     let each = 1 + spec.addresses.len() + spec.ports.len() + spec.subject_alt_names.len();
     let each = each + spec.export_to.len() + scope.meta.annotations.iter().count();
-    scope.spend(spec.hosts.len().saturating_mul(each), &hosts)?;
+    let all = spec.hosts.len().saturating_mul(each);
+    scope.spend(all.saturating_mul(STEPS_PER_ITEM), &hosts)?;
     let services = spec.hosts.iter().enumerate().map(|(index, host)| {
         // Hosts of a ServiceEntry are registered as written, never expanded.
         let at = hosts.index(index);

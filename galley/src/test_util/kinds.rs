@@ -51,8 +51,8 @@ impl Kind {
         let make = |count| self.around(field.filled(&(self.template)(), filling, count));
         let size = |object: &Value| serde_json::to_string(object).map_or(0, |text| text.len());
         // Numbers grow by digits, so the size of the last item is that of the others or more.
-        let (one, many) = (size(&make(1)), size(&make(100)));
-        let each = (many.saturating_sub(one) / 99 + 6).max(1);
+        let (one, many) = (size(&make(1)), size(&make(20)));
+        let each = (many.saturating_sub(one) / 19 + 6).max(1);
         make(bytes.saturating_sub(one) / each + 1)
     }
 

@@ -41,7 +41,7 @@ fn time_of_the_largest_reviews() {
 /// What each field of each kind may cost when the object is ten times larger: linear, with room for a logarithm.
 #[test]
 fn steps_grow_no_faster_than_objects() {
-    const SMALL: usize = 2 << 10;
+    const SMALL: usize = 1 << 10;
     for review in reviews() {
         let (small, _) = review.cost(SMALL);
         let (large, _) = review.cost(10 * SMALL);

@@ -34,18 +34,31 @@ fn states(set: &ClassUnicode) -> u64 {
     if last.end().is_ascii() {
         return 1;
     }
-    let mut beginnings: BTreeSet<Vec<Utf8Range>> = BTreeSet::new();
-    let mut ends: BTreeSet<Vec<Utf8Range>> = BTreeSet::new();
+    let mut beginnings = Vec::new();
+    let mut ends = Vec::new();
     for range in set.ranges() {
         for sequence in Utf8Sequences::new(range.start(), range.end()) {
             let bytes = sequence.as_slice();
             for at in 1..bytes.len() {
-                beginnings.insert(bytes[..at].to_vec());
-                ends.insert(bytes[at..].to_vec());
+                beginnings.push(number(&bytes[..at]));
+                ends.push(number(&bytes[at..]));
             }
         }
     }
-    beginnings.len().min(ends.len()) as u64 + 1
+    distinct(beginnings).min(distinct(ends)) + 1
+}
+
+/// At most three ranges of bytes, none of which ends in zero, as one number.
+fn number(ranges: &[Utf8Range]) -> u64 {
+    ranges.iter().fold(0, |number, range| {
+        number << 16 | u64::from(range.start) << 8 | u64::from(range.end)
+    })
+}
+
+fn distinct(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.len() as u64
 }
 
 /// What `\d`, `[[:alpha:]]`, `\p{Greek}` and `.` stand for.

@@ -13,8 +13,8 @@ use super::node::Node;
 /// Repetitions of one expression, nested ones multiplied (`maximum_repeat_count`).
 const REPEAT_MAX: u32 = 1000;
 
-/// Ranges of a class that cost as much as a byte of text.
-const RANGES_PER_STEP: u64 = 4;
+/// Bytes of text that cost as much as a range of a class in brackets, which is sorted and counted anew.
+const STEPS_PER_RANGE: u64 = 4;
 
 /// Reads an expression. The number says how much work that was.
 pub(super) fn parse(text: &str) -> Result<(Node, u64), RegexError> {
@@ -158,9 +158,7 @@ impl<'a> Parser<'a> {
     }
 
     fn push_group(&mut self, group: &Group) -> Result<(), RegexError> {
-        let class = group.class();
-        self.work += class.set.ranges().len() as u64 / RANGES_PER_STEP;
-        self.push(Node::class(class))
+        self.push(Node::class(group.class()))
     }
 
     fn literal_character(&mut self, character: char) -> Result<(), RegexError> {
@@ -362,7 +360,7 @@ impl<'a> Parser<'a> {
             return self.push(Node::class(class));
         }
         let (class, ranges) = bracket.class(negated, fold);
-        self.work += ranges;
+        self.work += STEPS_PER_RANGE * ranges;
         self.brackets.insert((text, fold), class.clone());
         self.push(Node::class(class))
     }

@@ -38,7 +38,8 @@ fn time_of_the_largest_reviews() {
     }
 }
 
-/// What each field of each kind may cost when the object is ten times larger: linear, with room for a logarithm.
+/// What each field of each kind may cost when the object is ten times larger: linear, with room for a logarithm and
+/// for what stands around the items of a small one. Quadratic would be a hundred times.
 #[test]
 fn steps_grow_no_faster_than_objects() {
     const SMALL: usize = 1 << 10;
@@ -46,7 +47,7 @@ fn steps_grow_no_faster_than_objects() {
         let (small, _) = review.cost(SMALL);
         let (large, _) = review.cost(10 * SMALL);
         assert!(
-            large <= 13 * small + 10_000,
+            large <= 20 * small + 10_000,
             "{}: {small} steps, {large} for ten times the size",
             review.name
         );

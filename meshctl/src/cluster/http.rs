@@ -13,7 +13,7 @@ const REASON_CHARS_MAX: usize = 500;
 
 /// A page that was not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub(super) struct Refused {
     /// Which page of which pod.
     page: String,
     /// The status.

@@ -105,8 +105,8 @@ impl Cluster for KubernetesCluster {
                     pod.namespace
                 )
             })?;
-        let status = answer.status.context("the API server gives no token")?;
-        Ok(status.token)
+        let token = answer.status.and_then(|status| status.token);
+        token.context("the API server gives no token")
     }
 
     async fn control_plane_pods(&self) -> Result<Vec<Pod>> {
@@ -131,11 +131,11 @@ impl Cluster for KubernetesCluster {
 /// A token for what the control plane expects, and for no longer than the API server's minimum.
 fn token_request() -> TokenRequest {
     TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![TOKEN_AUDIENCE.to_owned()],
+        spec: Some(TokenRequestSpec {
+            audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),
             expiration_seconds: Some(TOKEN_SECONDS),
-            bound_object_ref: None,
-        },
+            ..TokenRequestSpec::default()
+        }),
         ..TokenRequest::default()
     }
 }

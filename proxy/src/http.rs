@@ -10,6 +10,7 @@ pub mod complete;
 pub mod deadline;
 pub mod filter;
 pub mod format;
+pub mod framing;
 pub mod handler;
 pub mod headers;
 pub mod local_reply;

@@ -5,7 +5,9 @@
 mod harness;
 
 mod http {
+    pub(crate) mod origin;
     pub(crate) mod upstream;
 
     mod exchange;
+    mod framing;
 }

@@ -23,6 +23,9 @@ pub enum BodyError {
     /// The peer's body broke off.
     #[error("the peer's body broke off")]
     Peer(#[from] hyper::Error),
+    /// An HTTP/2 stream was reset with NO_ERROR before its end.
+    #[error("the peer's body was cut by a reset")]
+    Cut,
     /// The stream ran into a time limit after the response had begun.
     #[error("the stream timed out")]
     Timeout,

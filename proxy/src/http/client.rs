@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, Parts, Scheme as UriScheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 
 use super::body::RequestBody;
+use super::body::incoming::BodyProgress;
+use super::framing;
 use super::local_reply::LocalReply;
 use super::stream::{RequestHead, Scheme};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
@@ -137,6 +139,15 @@ pub struct Answer {
     pub sender: HttpSender,
 }
 
+impl Answer {
+    /// Gives the response up for another try. The connection serves on only if there is nothing left to read.
+    pub fn discard(mut self, progress: &BodyProgress) {
+        if progress.complete.get() && self.response.body().is_end_stream() {
+            self.sender.finish();
+        }
+    }
+}
+
 /// Sends a request to a host. `body` is called for each connection that is tried.
 pub async fn send(
     cluster: &UpstreamCluster,
@@ -158,7 +169,13 @@ pub async fn send(
         sender.record(Outcome::Connected);
         let request = upstream_request(head, sender.version(), body);
         match sender.send(request).await {
-            Ok(response) => return Ok(Answer { response, sender }),
+            Ok(response) => {
+                return match is_sound(&response, &sender, head) {
+                    true => Ok(Answer { response, sender }),
+                    // The sender is dropped unfinished, which closes the connection.
+                    false => Err(unsound(&sender)),
+                };
+            }
             Err(SendError {
                 kind: SendFailure::NotSent,
                 request: Some(request),
@@ -215,6 +232,26 @@ fn send_failure(sender: &HttpSender, error: &SendError) -> Failure {
     }
 }
 
+/// HTTP/2 delimits responses by itself, and its library checks what they announce.
+fn is_sound(response: &Response<Incoming>, sender: &HttpSender, head: &RequestHead) -> bool {
+    sender.version() == Version::HTTP_2
+        || framing::is_sound(
+            response.status(),
+            response.headers(),
+            head.upgrade.as_deref(),
+        )
+}
+
+fn unsound(sender: &HttpSender) -> Failure {
+    sender.record(Outcome::LocalFailure);
+    Failure {
+        reset: Reset::Protocol,
+        transport: None,
+        started: true,
+        client_gone: false,
+    }
+}
+
 /// The request as it goes on the wire of a protocol.
 pub fn upstream_request(
     head: &RequestHead,
@@ -240,12 +277,7 @@ pub fn upstream_request(
         }
         *request.version_mut() = Version::HTTP_2;
     }
-    let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE)
-        || matches!(head.method, Method::CONNECT | Method::TRACE);
-    let framed = headers.contains_key(CONTENT_LENGTH);
-    if version < Version::HTTP_2 && !bodyless && !framed && request.body().is_end_stream() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
+    framing::request(head, &mut headers, version, framing::length(request.body()));
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     *request.headers_mut() = headers;
     request
@@ -255,16 +287,18 @@ pub fn upstream_request(
 pub fn note_response_cut(info: &mut StreamInfo, error: &hyper::Error) {
     let terminated = !error.is_body_write_aborted()
         && find_h2(error).is_none_or(|error| !(error.is_reset() && error.is_remote()));
-    let reset = if terminated {
-        Reset::ConnectionTermination
-    } else {
-        Reset::Remote
-    };
-    info.flags.insert(reset.flag());
-    info.response_code_details = match reset {
-        Reset::Remote => "upstream_reset_after_response_started{remote_reset}".into(),
-        _ => "upstream_reset_after_response_started{connection_termination}".into(),
-    };
+    if !terminated {
+        return note_response_reset(info);
+    }
+    info.flags.insert(Reset::ConnectionTermination.flag());
+    info.response_code_details =
+        "upstream_reset_after_response_started{connection_termination}".into();
+}
+
+/// The upstream reset the stream after the head of its response was sent to the client.
+pub fn note_response_reset(info: &mut StreamInfo) {
+    info.flags.insert(Reset::Remote.flag());
+    info.response_code_details = "upstream_reset_after_response_started{remote_reset}".into();
 }
 
 fn find_h2(error: &hyper::Error) -> Option<&h2::Error> {

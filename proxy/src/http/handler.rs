@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::body::response::ResponseBody;
 use super::filter::Step;
@@ -16,7 +16,7 @@ use super::request_id::X_REQUEST_ID;
 use super::route::matcher::without_port;
 use super::route::{Found, rewrite};
 use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type, joined};
-use super::{headers, protocol, route, router};
+use super::{framing, headers, protocol, route, router};
 use crate::config::http::{FilterSlot, StripHostPort};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 
@@ -29,6 +29,7 @@ pub async fn handle(
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let mut stream = begin(connection, &parts);
+    stream.unread_body = !body.is_end_stream();
     let (mut head, refusal) = protocol::head(&stream.connection, parts);
     if let Some(answer) = refusal {
         stream.capture_request(&head);
@@ -235,13 +236,18 @@ pub fn reply(
     if close && head.version < Version::HTTP_2 {
         stream.close_after = true;
     }
-    respond(stream, parts, |stream| ResponseBody::full(body, stream))
+    let length = Some(body.len() as u64);
+    respond(stream, parts, length, |stream| {
+        ResponseBody::full(body, stream)
+    })
 }
 
-/// Runs the filters over a response and adds what the connection manager adds.
+/// Runs the filters over a response with a body of this length ([`framing::length`]) and adds what the connection
+/// manager adds.
 pub fn respond(
     mut stream: Box<Stream>,
     mut parts: http::response::Parts,
+    length: Option<u64>,
     body: impl FnOnce(Box<Stream>) -> ResponseBody,
 ) -> Response<ResponseBody> {
     let connection = stream.connection.clone();
@@ -252,13 +258,19 @@ pub fn respond(
     }
     let upgrade = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::clean_response(&stream, &mut parts, upgrade);
+    let method = stream.info.method.as_ref();
+    framing::response(method, parts.status, &mut parts.headers, length);
     stream.info.response_code = parts.status.as_u16();
     stream.capture_response(&parts.headers);
     let http1 = stream
         .info
         .protocol
         .is_none_or(|version| version < Version::HTTP_2);
-    if http1 && (stream.close_after || connection.is_spent()) || stream.closes_by_version {
+    // As Envoy: an HTTP/1 connection ends with a response that overtakes its request, because the rest of the
+    // request may be long in coming, and must not be taken for the next. So may what follows a CONNECT.
+    let tunnel = stream.info.method == Some(Method::CONNECT);
+    let close = stream.close_after || connection.is_spent() || stream.is_uploading() || tunnel;
+    if !upgrade && (http1 && close || stream.closes_by_version) {
         parts
             .headers
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::{HeaderName, HeaderValue, LOCATION, SET_COOKIE};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::body::RequestBody;
@@ -16,6 +16,7 @@ use super::body::replay::SharedTape;
 use super::body::response::{ResponseBody, Timers, grpc_status};
 use super::client::{self, Answer, Failure, Reset};
 use super::deadline::{AfterRequest, Expired, Idle, Limits};
+use super::framing;
 use super::handler::{reply, respond};
 use super::local_reply::{LocalReply, http_status_of};
 use super::route::retry::{RetryState, Verdict};
@@ -76,6 +77,13 @@ fn not_found() -> LocalReply {
         "route_not_found",
         ResponseFlags::NO_ROUTE_FOUND,
     )
+}
+
+/// CONNECT turns a connection into a tunnel. Envoy refuses it so where `upgrade_configs` does not list it; this
+/// proxy never forwards it.
+fn no_tunnel() -> LocalReply {
+    let flags = ResponseFlags::default();
+    LocalReply::empty(StatusCode::FORBIDDEN, "upgrade_failed", flags).closing()
 }
 
 /// The slot of the route's cluster; its name is noted for logs.
@@ -147,6 +155,9 @@ async fn forward_request(
     if head.upgrade.is_some() {
         return upgrade::forward(stream, &exchange, head, body).await;
     }
+    if head.method == Method::CONNECT {
+        return reply(stream, no_tunnel(), &head);
+    }
     exchange.run(stream, head, body, retry).await
 }
 
@@ -203,6 +214,7 @@ impl<'a> Exchange<'a> {
         mut retry: Option<RetryState<'a>>,
     ) -> Response<ResponseBody> {
         let progress = Rc::new(BodyProgress::default());
+        stream.upload = Some(progress.clone());
         let mut source = self.source(&stream, &head, body, retry.is_some(), &progress);
         let mut limits = Limits {
             global: AfterRequest::new(self.timeouts.global, &progress),
@@ -273,7 +285,9 @@ impl<'a> Exchange<'a> {
                 match self.cluster.admit_retry(self.forward.priority) {
                     Ok(permit) => {
                         retry_permit = Some(permit);
-                        drop(outcome);
+                        if let Ok(Ok(answer)) = outcome {
+                            answer.discard(&progress);
+                        }
                         self.cluster.cells().upstream_rq_retry.inc();
                         if let Some(retry) = &mut retry {
                             retry.tried.push(host.address());
@@ -321,17 +335,7 @@ impl<'a> Exchange<'a> {
             }
             return Source::Empty;
         }
-        let messages = stream
-            .count_grpc_messages
-            .then(|| MessageCounter::new(stream.grpc_counts.0.clone()));
-        let bytes = stream.info.bytes_received.clone();
-        let counted = CountedBody::new(
-            body,
-            bytes,
-            messages,
-            progress.clone(),
-            stream.drops_trailers(),
-        );
+        let counted = counted(stream, head, body, progress);
         if !retries && mirrors.is_empty() {
             return Source::Once(Some(counted));
         }
@@ -452,10 +456,8 @@ impl<'a> Exchange<'a> {
         let idle = limits.idle.map(Idle::into_parts);
         let timers =
             (deadline.is_some() || idle.is_some()).then(|| Box::new(Timers { deadline, idle }));
-        let trailers = answer.sender.carries_trailers();
-        let held: Box<dyn std::any::Any> = Box::new(answer.sender);
-        respond(stream, parts, |stream| {
-            ResponseBody::upstream(body, stream, timers, Some(held), trailers)
+        respond(stream, parts, framing::length(&body), |stream| {
+            ResponseBody::upstream(body, stream, timers, answer.sender)
         })
     }
 
@@ -486,6 +488,26 @@ impl<'a> Exchange<'a> {
             parts.headers.insert(ATTEMPT_COUNT, count);
         }
     }
+}
+
+/// The client's body, counted for logs and time limits.
+pub(super) fn counted(
+    stream: &Stream,
+    head: &RequestHead,
+    body: Incoming,
+    progress: &Rc<BodyProgress>,
+) -> CountedBody {
+    let messages = stream
+        .count_grpc_messages
+        .then(|| MessageCounter::new(stream.grpc_counts.0.clone()));
+    CountedBody::new(
+        body,
+        stream.info.bytes_received.clone(),
+        messages,
+        progress.clone(),
+        stream.drops_trailers(),
+        head.version == Version::HTTP_2,
+    )
 }
 
 impl Stream {

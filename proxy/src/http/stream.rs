@@ -14,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, Method, Version};
 use tokio::sync::Notify;
 
+use super::body::incoming::BodyProgress;
 use super::route::RouteRef;
 use crate::config::http::HttpConnectionManager;
 use crate::telemetry::stats::HttpCells;
@@ -212,6 +213,10 @@ pub struct Stream {
     pub internal: bool,
     /// A cookie made up for consistent hashing, to be set by the response.
     pub set_cookie: Option<HeaderValue>,
+    /// The request has a body that nobody has begun to read.
+    pub(super) unread_body: bool,
+    /// How far the request's body has come, once it is being read.
+    pub(super) upload: Option<Rc<BodyProgress>>,
     /// The request's head, for responses whose header operations mention it.
     pub head_for_formats: Option<Box<RequestHead>>,
     /// Local replies tell the number of tries.
@@ -239,6 +244,8 @@ impl Stream {
             request_id: None,
             internal: false,
             set_cookie: None,
+            unread_body: false,
+            upload: None,
             head_for_formats: None,
             attempts_in_reply: false,
             closes_by_version: false,
@@ -254,6 +261,14 @@ impl Stream {
             .protocol
             .is_some_and(|version| version < Version::HTTP_2);
         http1 && !self.connection.hcm.http1_trailers
+    }
+
+    /// True while something of the request is still to come from the client.
+    pub(super) fn is_uploading(&self) -> bool {
+        match &self.upload {
+            Some(progress) => !progress.complete.get(),
+            None => self.unread_body,
+        }
     }
 
     /// Notes what logs will ask of the request, as it goes upstream.

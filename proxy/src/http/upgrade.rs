@@ -1,22 +1,30 @@
-//! Requests that leave HTTP: WebSocket and other upgrades. The head travels as a request; after a 101 the two
-//! connections are joined byte by byte.
+//! Requests that leave HTTP: WebSocket and other upgrades. The request travels as any other, with its body; after a
+//! 101 the two connections are joined byte by byte.
+//!
+//! RFC 9110 section 7.8: the protocol changes behind the request's last byte, not before. Differs from Envoy, which
+//! announces the body but holds it back until the 101. Bytes behind the request are read after the 101 only; without
+//! one they are neither forwarded nor read as a request, because the client's connection closes.
 
+use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
 use http::{Method, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
+use super::body::incoming::BodyProgress;
 use super::body::response::ResponseBody;
 use super::client::{self, Answer};
 use super::deadline::{AfterRequest, Limits};
 use super::handler::{reply, respond};
-use super::router::{Exchange, note_failure};
+use super::local_reply::LocalReply;
+use super::router::{Exchange, counted, note_failure};
 use super::stream::{RequestHead, Stream};
 use crate::config::route::Action;
+use crate::telemetry::stream_info::ResponseFlags;
 use crate::upstream::{HttpConnectOptions, HttpSender};
 
 /// How much of each direction is in flight at once, in bytes.
@@ -39,16 +47,14 @@ pub async fn forward(
     mut stream: Box<Stream>,
     exchange: &Exchange<'_>,
     mut head: RequestHead,
-    _body: Incoming,
+    body: Incoming,
 ) -> Response<ResponseBody> {
     let Some(host) = exchange.pick(&stream, None) else {
         return reply(stream, client::no_healthy_upstream(), &head);
     };
     exchange.set_auto_host(&host, &mut head);
-    let kind = head.upgrade.clone().unwrap_or_default();
     let client_upgrade = head.extensions.remove::<OnUpgrade>();
-    let downstream_version = head.version;
-    as_http1(&mut head, &kind);
+    let extended = as_get(&mut head);
     stream.info.attempts = 1;
     let authority = std::str::from_utf8(head.authority()).ok();
     let options = HttpConnectOptions {
@@ -57,8 +63,15 @@ pub async fn forward(
         downstream_version: Version::HTTP_11,
         authority,
     };
-    let progress = std::rc::Rc::new(super::body::incoming::BodyProgress::default());
-    progress.complete.set(true);
+    let progress = Rc::new(BodyProgress::default());
+    stream.upload = Some(progress.clone());
+    let body = match body.is_end_stream() {
+        true => {
+            progress.complete.set(true);
+            RequestBody::Empty
+        }
+        false => RequestBody::Incoming(counted(&stream, &head, body, &progress)),
+    };
     let mut limits = Limits {
         global: AfterRequest::new(exchange.timeouts.global, &progress),
         idle: None,
@@ -72,7 +85,7 @@ pub async fn forward(
         &options,
         &head,
         &mut stream.info,
-        RequestBody::Empty,
+        body,
     );
     let answer = match limits.run(&mut none, work).await {
         Ok(Ok(answer)) => answer,
@@ -83,34 +96,39 @@ pub async fn forward(
         }
         Err(expired) => return exchange.expire(stream, &head, expired, &host, &progress),
     };
-    let agreed = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let (true, Some(client_upgrade)) = (agreed, client_upgrade) else {
-        // The client may have sent bytes of the other protocol already.
-        stream.close_after = true;
-        return exchange.finish(stream, answer, sent, limits);
-    };
-    join(
-        stream,
-        exchange,
-        answer,
-        client_upgrade,
-        downstream_version,
-        sent,
-    )
+    let status = answer.response.status();
+    match client_upgrade {
+        Some(client) if status == StatusCode::SWITCHING_PROTOCOLS => {
+            join(stream, exchange, answer, client, extended, sent)
+        }
+        _ if extended && status.is_success() => reply(stream, not_granted(), &head),
+        _ => {
+            // The client may have sent bytes of the other protocol already.
+            stream.close_after = true;
+            exchange.finish(stream, answer, sent, limits)
+        }
+    }
 }
 
-/// An extended CONNECT becomes a GET with an upgrade header.
-fn as_http1(head: &mut RequestHead, kind: &str) {
-    if head.method == Method::CONNECT {
+/// An extended CONNECT (RFC 8441) becomes a GET without a body, to which [`framing`](super::framing) adds the
+/// upgrade; true if the request was one.
+fn as_get(head: &mut RequestHead) -> bool {
+    let extended = head.method == Method::CONNECT;
+    if extended {
         head.method = Method::GET;
+        head.headers.remove(CONTENT_LENGTH);
     }
-    head.headers
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if !head.headers.contains_key(UPGRADE)
-        && let Ok(kind) = HeaderValue::from_str(kind)
-    {
-        head.headers.insert(UPGRADE, kind);
-    }
+    extended
+}
+
+/// The upstream has answered the GET. To the client any 2xx would say that the tunnel is there (RFC 8441
+/// section 5). Differs from Envoy, which passes the status on and ends the stream.
+fn not_granted() -> LocalReply {
+    LocalReply::empty(
+        StatusCode::BAD_GATEWAY,
+        "websocket_handshake_unsuccessful",
+        ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
+    )
 }
 
 fn join(
@@ -118,7 +136,7 @@ fn join(
     exchange: &Exchange<'_>,
     answer: Answer,
     client_upgrade: OnUpgrade,
-    downstream_version: Version,
+    extended: bool,
     sent: Instant,
 ) -> Response<ResponseBody> {
     let Answer {
@@ -127,16 +145,20 @@ fn join(
     } = answer;
     let upstream_upgrade = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
+    let granted = parts.headers.get(UPGRADE).cloned();
     exchange.note_response(&mut stream, &mut parts, sent.elapsed());
-    let extended = downstream_version == Version::HTTP_2;
     if extended {
         parts.status = StatusCode::OK;
-        parts.headers.remove(CONNECTION);
-        parts.headers.remove(UPGRADE);
     }
     let sent_bytes = stream.info.bytes_sent.clone();
     let received_bytes = stream.info.bytes_received.clone();
-    let mut response = respond(stream, parts, ResponseBody::detached);
+    let mut response = respond(stream, parts, Some(0), ResponseBody::detached);
+    if !extended && let Some(granted) = granted {
+        // Exactly what was granted, whatever the route's header operations did.
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, granted);
+    }
     let stream = response.body_mut().take_stream();
     tokio::task::spawn_local(async move {
         let copied = copy(client_upgrade, upstream_upgrade, sender).await;

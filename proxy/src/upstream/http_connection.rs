@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -18,6 +20,7 @@ use super::outlier_detection::Outcome;
 use super::{ClusterCore, Host};
 use crate::config::cluster::{HeaderCase, Http1Options, Http2Options, TransportSocket};
 use crate::http::body::RequestBody;
+use crate::http::framing;
 use crate::telemetry::stats::Gauge;
 
 /// Frames of HTTP/2 that we accept from a server.
@@ -43,6 +46,10 @@ pub(super) struct Http1Connection {
     trailers: bool,
     /// The request is over, but hyper is not ready yet: the driver looks after each step.
     returning: Cell<bool>,
+    /// The connection is to end as it is, whatever is under way on it.
+    abandoned: Cell<bool>,
+    /// The driver's task.
+    driver: RefCell<Option<Waker>>,
 }
 
 /// An HTTP/2 connection.
@@ -212,6 +219,8 @@ async fn start_http1(
         requests_max,
         trailers: options.trailers,
         returning: Cell::new(false),
+        abandoned: Cell::new(false),
+        driver: RefCell::default(),
     };
     Ok(Established::Http1(
         Rc::new(connection_state),
@@ -265,6 +274,9 @@ impl Http1Driver {
     /// Moves the connection's bytes to its end, and gives it back to the pool after each request.
     pub(super) async fn drive(mut self, pool: &Rc<Pool>, state: &Rc<Http1Connection>) {
         poll_fn(|cx| {
+            if state.is_abandoned(cx) {
+                return Poll::Ready(());
+            }
             let step = self.0.as_mut().poll(cx);
             if step.is_pending() && state.returning.get() && state.is_ready() {
                 state.returning.set(false);
@@ -311,6 +323,27 @@ impl Http1Connection {
     /// Ends the connection: hyper does when there is nothing more to come.
     pub(super) fn close(&self) {
         self.sender.take();
+    }
+
+    /// Ends the connection at once: the driver drops it, with what hyper still reads or writes.
+    fn abandon(&self) {
+        self.close();
+        self.abandoned.set(true);
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// True once abandoned; else the task is woken when it is.
+    fn is_abandoned(&self, cx: &Context<'_>) -> bool {
+        let mut driver = self.driver.borrow_mut();
+        if !driver
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *driver = Some(cx.waker().clone());
+        }
+        self.abandoned.get()
     }
 
     /// True after `max_requests_per_connection`.
@@ -368,11 +401,18 @@ impl Http2Connection {
     }
 }
 
-/// Sends one request on a connection. The caller keeps it until the response has ended: dropping it earlier
-/// gives the connection up, dropping it then gives it back.
+/// Sends one request on a connection. The caller keeps it until the response has ended.
+///
+/// An HTTP/1 connection goes back to its pool only if the exchange is [finished](Self::finish) when the sender is
+/// dropped; else it is closed, because what comes next on it could belong to either message. hyper, which counts
+/// the bytes of both, has the last word: it must be ready for a further request.
 #[derive(Debug)]
 pub struct HttpSender {
     connection: Connection,
+    /// Both messages were whole.
+    finished: bool,
+    /// No further request may follow on this HTTP/1 connection.
+    last: bool,
     host: Rc<Host>,
     pool: Rc<Pool>,
     _permit: Permit,
@@ -421,6 +461,8 @@ impl HttpSender {
         host.state.active.set(host.active_requests() + 1);
         Self {
             connection,
+            finished: false,
+            last: false,
             host: host.clone(),
             pool: pool.clone(),
             _permit: permit,
@@ -442,6 +484,11 @@ impl HttpSender {
             Connection::Http1(connection) => connection.trailers,
             Connection::Http2(_) => true,
         }
+    }
+
+    /// Says that the response was read to its end and that the request's body was taken to its end.
+    pub fn finish(&mut self) {
+        self.finished = true;
     }
 
     /// What is known about the connection.
@@ -471,6 +518,9 @@ impl HttpSender {
         let result = match &mut self.connection {
             Connection::Http1(connection) => {
                 connection.requests.set(connection.requests.get() + 1);
+                // Whether it is granted or not, the other side may have stopped reading requests
+                // (RFC 9110 section 7.8).
+                self.last = request.headers().contains_key(UPGRADE);
                 let pending = connection
                     .sender
                     .borrow_mut()
@@ -478,7 +528,9 @@ impl HttpSender {
                     .map(|s| s.try_send_request(request));
                 let pending = pending
                     .expect("only a connection that is not handed out again loses its sender");
-                pending.await
+                pending.await.inspect(|response| {
+                    self.last |= framing::ends_connection(response.version(), response.headers());
+                })
             }
             Connection::Http2(stream) => {
                 let sender = &mut stream.sender;
@@ -506,7 +558,11 @@ impl Drop for HttpSender {
     fn drop(&mut self) {
         self.host.state.active.set(self.host.active_requests() - 1);
         if let Connection::Http1(connection) = &self.connection {
-            connection.release(&self.host, &self.pool);
+            if self.finished && !self.last {
+                connection.release(&self.host, &self.pool);
+            } else {
+                connection.abandon();
+            }
         }
     }
 }

@@ -146,7 +146,9 @@ async fn send(cluster: &Rc<UpstreamCluster>) -> Result<String, ConnectError> {
     let host = cluster.pick(&PickContext::default()).unwrap();
     let mut sender = cluster.http(&host, &options()).await?;
     let response = sender.send(request()).await.expect("the server answers");
-    Ok(read(response).await)
+    let text = read(response).await;
+    sender.finish();
+    Ok(text)
 }
 
 async fn read(response: Response<Incoming>) -> String {

@@ -65,6 +65,24 @@ pub(crate) async fn proxy(
     more: &str,
     clusters: &[(&str, SocketAddr, &str)],
 ) -> Proxy {
+    start(action, "", more, clusters).await
+}
+
+/// The same; `edits` are further fields of the route, each ended by a comma.
+pub(crate) async fn proxy_with_edits(
+    action: &str,
+    edits: &str,
+    clusters: &[(&str, SocketAddr, &str)],
+) -> Proxy {
+    start(action, edits, "", clusters).await
+}
+
+async fn start(
+    action: &str,
+    edits: &str,
+    more: &str,
+    clusters: &[(&str, SocketAddr, &str)],
+) -> Proxy {
     let manager = format!(
         "{{ filters: [{{ name: http, typed_config: {{ \
            \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
@@ -72,7 +90,7 @@ pub(crate) async fn proxy(
            http_filters: [{{ name: router, typed_config: {{ \
              \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}], \
            route_config: {{ name: r, virtual_hosts: [{{ name: v, domains: [\"*\"], routes: [{{ \
-             match: {{ prefix: / }}, route: {{ {action} }} }}] }}] }} }} }}] }}"
+             {edits} match: {{ prefix: / }}, route: {{ {action} }} }}] }}] }} }} }}] }}"
     );
     let clusters: Vec<String> = clusters
         .iter()

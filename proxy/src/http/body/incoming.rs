@@ -50,6 +50,8 @@ pub struct CountedBody {
     progress: Rc<BodyProgress>,
     /// Trailers of HTTP/1 end here unless they are enabled.
     drop_trailers: bool,
+    /// It comes over HTTP/2.
+    http2: bool,
 }
 
 impl CountedBody {
@@ -60,6 +62,7 @@ impl CountedBody {
         messages: Option<MessageCounter>,
         progress: Rc<BodyProgress>,
         drop_trailers: bool,
+        http2: bool,
     ) -> Self {
         progress.complete.set(inner.is_end_stream());
         Self {
@@ -68,6 +71,7 @@ impl CountedBody {
             messages,
             progress,
             drop_trailers,
+            http2,
         }
     }
 
@@ -92,6 +96,12 @@ impl CountedBody {
                 }
             }
             Some(Err(_)) => self.progress.failed.set(true),
+            // hyper ends a body that a reset with NO_ERROR has cut as if it were whole. Only an upstream may
+            // end its upload so (RFC 9113 section 8.1): from a client it is no end of a request.
+            None if self.http2 && !self.inner.is_end_stream() => {
+                self.progress.failed.set(true);
+                return Poll::Ready(Some(Err(BodyError::Cut)));
+            }
             None => self.progress.set_complete(),
         }
         if self.drop_trailers && matches!(&frame, Some(Ok(frame)) if frame.is_trailers()) {

@@ -2,11 +2,12 @@
 //!
 //! All tries of one request share a [`Tape`]: what was read from the client is kept until it exceeds the limit;
 //! from then on the body only streams, and [`Tape::can_replay`] says that no further try is possible.
-//! Only one try reads at a time.
+//! Only one try reads at a time: a new one ends the body of the one before, which its connection may still be
+//! sending, so that neither takes what the other needs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -31,6 +32,10 @@ pub struct Tape {
     keep: bool,
     mirrors: Vec<MirrorSender>,
     size_hint: SizeHint,
+    /// The number of the try that reads.
+    reader: u32,
+    /// The reader's task, while it waits for the client.
+    waiting: Option<Waker>,
 }
 
 /// A handle on the tape of one request.
@@ -52,6 +57,8 @@ impl SharedTape {
             keep,
             mirrors: Vec::new(),
             size_hint,
+            reader: 0,
+            waiting: None,
         })))
     }
 
@@ -61,11 +68,17 @@ impl SharedTape {
         tape.keep && !tape.lost
     }
 
-    /// The body from its beginning.
+    /// The body from its beginning. The body that was made before fails.
     pub fn body(&self) -> ReplayBody {
+        let mut tape = self.0.borrow_mut();
+        tape.reader += 1;
+        if let Some(waiting) = tape.waiting.take() {
+            waiting.wake();
+        }
         ReplayBody {
-            size_hint: self.0.borrow().size_hint,
+            size_hint: tape.size_hint,
             tape: self.0.clone(),
+            reader: tape.reader,
             position: 0,
             trailers_sent: false,
             drop_trailers: false,
@@ -95,7 +108,10 @@ impl Tape {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.source.poll(cx));
+        let Poll::Ready(frame) = self.source.poll(cx) else {
+            self.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         match &frame {
             Some(Ok(frame)) => self.remember(frame),
             Some(Err(_)) => {
@@ -152,6 +168,8 @@ impl Tape {
 #[derive(Debug)]
 pub struct ReplayBody {
     tape: Rc<RefCell<Tape>>,
+    /// The number of the try.
+    reader: u32,
     position: usize,
     trailers_sent: bool,
     drop_trailers: bool,
@@ -173,6 +191,9 @@ impl ReplayBody {
 
     fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut tape = self.tape.borrow_mut();
+        if tape.reader != self.reader {
+            return Poll::Ready(Some(Err(BodyError::Aborted)));
+        }
         if let Some(chunk) = tape.chunks.get(self.position) {
             self.position += 1;
             return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
@@ -198,7 +219,8 @@ impl ReplayBody {
     /// True if nothing is left.
     pub fn is_end_stream(&self) -> bool {
         let tape = self.tape.borrow();
-        tape.ended
+        tape.reader == self.reader
+            && tape.ended
             && self.position >= tape.chunks.len()
             && (self.trailers_sent || tape.trailers.is_none())
     }

@@ -3,12 +3,11 @@
 //! It owns the [`Stream`]: when the last frame is handed over, or when the client is gone and the body is
 //! dropped, the stream is completed, so that logs and metrics are written exactly once.
 
-use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -17,6 +16,7 @@ use super::BodyError;
 use super::grpc::MessageCounter;
 use crate::http::stream::Stream;
 use crate::telemetry::stream_info::ResponseFlags;
+use crate::upstream::HttpSender;
 
 /// A response body together with what must be finished after it.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct ResponseBody {
     stream: Option<Box<Stream>>,
     messages: Option<MessageCounter>,
     timers: Option<Box<Timers>>,
-    /// What is held until the body ends: circuit breaker permits, the upstream connection's place.
-    held: Option<Box<dyn Any>>,
+    /// The place on the upstream connection, until the body ends.
+    sender: Option<HttpSender>,
     /// Trailers end here: HTTP/1 has them only where they are enabled.
     drop_trailers: bool,
 }
@@ -35,7 +35,8 @@ pub struct ResponseBody {
 #[derive(Debug)]
 enum Kind {
     Full(Option<Bytes>),
-    Upstream(Incoming),
+    Http1(Incoming),
+    Http2(Incoming),
 }
 
 /// Time limits of the rest of a response.
@@ -56,29 +57,31 @@ impl ResponseBody {
             stream: Some(stream),
             messages: None,
             timers: None,
-            held: None,
+            sender: None,
             drop_trailers: false,
         }
     }
 
-    /// An upstream's body, over a connection that carries `trailers` or not. `held` is dropped when it ends.
+    /// An upstream's body. The sender is finished when the body has ended, and dropped unfinished when it is cut.
     pub fn upstream(
         body: Incoming,
         stream: Box<Stream>,
         timers: Option<Box<Timers>>,
-        held: Option<Box<dyn Any>>,
-        trailers: bool,
+        sender: HttpSender,
     ) -> Self {
-        let drop_trailers = !trailers || stream.drops_trailers();
+        let drop_trailers = !sender.carries_trailers() || stream.drops_trailers();
         let messages = stream
             .count_grpc_messages
             .then(|| MessageCounter::new(stream.grpc_counts.1.clone()));
         Self {
-            kind: Kind::Upstream(body),
+            kind: match sender.version() {
+                Version::HTTP_2 => Kind::Http2(body),
+                _ => Kind::Http1(body),
+            },
             stream: Some(stream),
             messages,
             timers,
-            held,
+            sender: Some(sender),
             drop_trailers,
         }
     }
@@ -115,9 +118,38 @@ impl ResponseBody {
         }
     }
 
+    /// The body was read to its end.
+    fn end(&mut self) {
+        // A response that outran its request: what the client still sends is not awaited.
+        if !self.is_uploading()
+            && let Some(sender) = &mut self.sender
+        {
+            sender.finish();
+        }
+        self.complete();
+    }
+
+    fn is_uploading(&self) -> bool {
+        let stream = self.stream.as_deref();
+        stream.is_some_and(Stream::is_uploading)
+    }
+
+    /// True if hyper ends a body that a reset with NO_ERROR has cut. A server resets its stream so after a
+    /// complete response, to stop an upload (RFC 9113 section 8.1), but hyper does not tell that it was complete.
+    fn is_cut(&self) -> bool {
+        let Kind::Http2(body) = &self.kind else {
+            return false;
+        };
+        !body.is_end_stream()
+            && match body.size_hint().exact() {
+                Some(missing) => missing > 0,
+                None => !self.is_uploading(),
+            }
+    }
+
     fn complete(&mut self) {
         self.timers = None;
-        self.held = None;
+        self.sender = None;
         if let Some(stream) = self.stream.take() {
             stream.complete();
         }
@@ -174,7 +206,8 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match &mut self.kind {
             Kind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Kind::Upstream(body) => match Pin::new(body).poll_frame(cx) {
+            Kind::Http1(body) | Kind::Http2(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(None) if self.is_cut() => Some(Err(BodyError::Cut)),
                 Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Peer)),
                 Poll::Pending => match self.poll_timers(cx) {
                     Some(error) => Some(Err(error)),
@@ -188,7 +221,7 @@ impl Body for ResponseBody {
                 self.touch();
                 let drop_trailers = self.drop_trailers && frame.is_trailers();
                 if frame.is_trailers() || self.is_end_stream() {
-                    self.complete();
+                    self.end();
                 }
                 if drop_trailers {
                     return Poll::Ready(None);
@@ -200,8 +233,14 @@ impl Body for ResponseBody {
                 }
                 self.complete();
             }
+            Some(Err(BodyError::Cut)) => {
+                if let Some(stream) = &mut self.stream {
+                    crate::http::client::note_response_reset(&mut stream.info);
+                }
+                self.complete();
+            }
             Some(Err(_)) => {}
-            None => self.complete(),
+            None => self.end(),
         }
         Poll::Ready(frame)
     }
@@ -209,14 +248,14 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Upstream(body) => body.is_end_stream(),
+            Kind::Http1(body) | Kind::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Upstream(body) => body.size_hint(),
+            Kind::Http1(body) | Kind::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -226,7 +265,7 @@ impl Drop for ResponseBody {
         // HTTP/1 stops asking once the announced length is written, and never asks for a body that the
         // protocol forbids.
         if self.is_end_stream() {
-            self.complete();
+            self.end();
         }
     }
 }

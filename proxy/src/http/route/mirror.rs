@@ -62,8 +62,14 @@ async fn copy(
     else {
         return;
     };
-    // Reading the body to its end lets the connection be used again.
-    while let Some(Ok(_)) = answer.response.body_mut().frame().await {}
+    // Reading the body to its end lets the connection be used again; hyper waits for the end of the copy.
+    loop {
+        match answer.response.body_mut().frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return,
+            None => return answer.sender.finish(),
+        }
+    }
 }
 
 /// `host:port` becomes `host-shadow:port`.

@@ -9,6 +9,11 @@
 //! `WEFT_FRAMING_SEQUENCES` is how many sequences are tried, `WEFT_FRAMING_SEED` the first seed of them (a
 //! failure names its own), and `WEFT_FRAMING_PROXY` an Envoy to be tried in place of this proxy.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "its count is for whoever reads the log"
+)]
+
 mod framing {
     pub(crate) mod script;
 

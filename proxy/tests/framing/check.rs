@@ -45,6 +45,17 @@ pub(crate) enum Rule {
     Hang,
 }
 
+impl Fault {
+    /// The rule and how it was broken, without what differs from one sequence to the next.
+    pub(crate) fn kind(&self) -> (Rule, String) {
+        let words = self
+            .text
+            .split([' ', '/'])
+            .filter(|word| word.bytes().all(|b| !b.is_ascii_digit()));
+        (self.rule, words.take(6).collect::<Vec<_>>().join(" "))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.rule, self.text)

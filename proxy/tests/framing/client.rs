@@ -3,6 +3,7 @@
 mod http1;
 mod http2;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(crate) enum Outcome {
 }
 
 /// A response, as far as it came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case.
@@ -42,6 +43,18 @@ pub(crate) struct Response {
     pub(crate) whole: bool,
     /// What came in a tunnel, if there is one.
     pub(crate) tunnel: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.whole { "whole" } else { "cut" };
+        write!(f, "{} {end} {:?}", self.status, self.fields)?;
+        write!(f, " body {:?}", String::from_utf8_lossy(&self.body))?;
+        match &self.tunnel {
+            Some(tunnel) => write!(f, " tunnel {:?}", String::from_utf8_lossy(tunnel)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Response {

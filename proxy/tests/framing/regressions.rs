@@ -1,7 +1,10 @@
 //! Sequences that once broke a rule, by name.
 
 use super::random::start;
-use super::script::{Answer, Body, End, Exchange, Protocol, Script, Upgrade, Upstream, Visit};
+use super::script::{
+    After, Answer, AnswerKind, Body, Content, End, Exchange, Pace, Protocol, Script, Upgrade,
+    Upstream, Visit,
+};
 
 fn visit(protocol: Protocol, exchanges: impl IntoIterator<Item = Exchange>) -> Visit {
     Visit {
@@ -72,5 +75,146 @@ async fn an_extended_connect_with_a_length_swallows_no_request() {
             visit(Protocol::Http1, [post_with_a_request_in_it()]),
         ]
     }))
+    .await;
+}
+
+/// A GET with this body, which the origin answers before it reads it.
+fn early(body: Body) -> Exchange {
+    Exchange {
+        body,
+        answers: vec![Answer::early()],
+        ..Exchange::get(Upstream::Http1)
+    }
+}
+
+/// A GET with this answer.
+fn answered(upgrade: Upgrade, kind: AnswerKind) -> Exchange {
+    let answer = Answer {
+        kind,
+        ..Answer::ok()
+    };
+    Exchange {
+        upgrade,
+        answers: vec![answer],
+        ..Exchange::get(Upstream::Http1)
+    }
+}
+
+fn response(content: Content, after: After) -> AnswerKind {
+    AnswerKind::Response {
+        status: 200,
+        content,
+        after,
+    }
+}
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::Http1, Protocol::Http1Only, Protocol::Http2];
+
+#[tokio::test]
+async fn a_chunked_request_that_breaks_off_after_its_response_does_not_become_whole() {
+    let ends = [End::Close, End::HalfClose, End::Reset, End::Wait];
+    let bodies = ends.map(|end| Body::ChunkedCut { size: 20, end });
+    holds(
+        bodies
+            .into_iter()
+            .flat_map(|body| PROTOCOLS.map(|protocol| vec![visit(protocol, [early(body)])])),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_response_with_two_framings_is_refused() {
+    let contents = [Content::LengthAndChunked(20), Content::TwoLengths(20)];
+    holds(contents.into_iter().flat_map(|content| {
+        let kind = response(content, After::Keep);
+        PROTOCOLS.map(|protocol| {
+            vec![
+                visit(protocol, [answered(Upgrade::None, kind)]),
+                visit(Protocol::Http1, [Exchange::get(Upstream::Http1)]),
+            ]
+        })
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn what_any_connection_line_names_goes_no_further() {
+    holds(PROTOCOLS.map(|protocol| {
+        let exchange = Exchange {
+            nominate: true,
+            ..Exchange::get(Upstream::Http1)
+        };
+        vec![visit(protocol, [exchange])]
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_is_refused() {
+    let cases = [
+        (Upgrade::None, "websocket"),
+        (Upgrade::WebSocket, "other"),
+        (Upgrade::TwoLines, "websocket"),
+        (Upgrade::TwoLines, "other"),
+        (Upgrade::List, "other"),
+    ];
+    holds(cases.into_iter().flat_map(|(upgrade, protocol)| {
+        let exchange = answered(upgrade, AnswerKind::Switch(protocol));
+        PROTOCOLS.map(|client| {
+            vec![
+                visit(client, [exchange.clone()]),
+                visit(Protocol::Http1, [Exchange::get(Upstream::Http1)]),
+            ]
+        })
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn the_response_to_a_refused_upgrade_keeps_its_body() {
+    let contents = [
+        Content::Length(20),
+        Content::Chunked {
+            size: 20,
+            trailers: false,
+        },
+    ];
+    holds(contents.into_iter().flat_map(|content| {
+        let exchange = answered(Upgrade::WebSocket, response(content, After::Keep));
+        PROTOCOLS.map(|protocol| vec![visit(protocol, [exchange.clone()])])
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgrade_whose_client_breaks_off_ends() {
+    let exchange = Exchange {
+        upgrade: Upgrade::WebSocket,
+        body: Body::LengthCut {
+            announced: 14,
+            sent: 12,
+            end: End::HalfClose,
+        },
+        pace: Pace::AfterContinue,
+        ..Exchange::get(Upstream::Http1)
+    };
+    holds(PROTOCOLS.map(|protocol| vec![visit(protocol, [exchange.clone()])])).await;
+}
+
+#[tokio::test]
+async fn bytes_behind_a_response_reach_nobody() {
+    holds(
+        [After::Garbage, After::SecondResponse]
+            .into_iter()
+            .flat_map(|after| {
+                let exchange = answered(Upgrade::None, response(Content::Length(20), after));
+                PROTOCOLS.map(|protocol| {
+                    vec![
+                        visit(protocol, [exchange.clone()]),
+                        visit(Protocol::Http1, [Exchange::get(Upstream::Http1)]),
+                    ]
+                })
+            }),
+    )
     .await;
 }

@@ -101,6 +101,10 @@ impl Plan {
     }
 
     fn without_body(&mut self, content: Content, body: &dyn Fn(usize) -> Vec<u8>) {
+        // A server must not announce a body with 204 (RFC 9110 section 8.6).
+        if self.status == 204 && !matches!(content, Content::Bare | Content::UntilClose(_)) {
+            self.shown = Shown::Either;
+        }
         match content {
             Content::Bare => {}
             Content::Length(length) => self.length(length),

@@ -31,6 +31,8 @@ pub async fn handle(
     let mut stream = begin(connection, &parts);
     stream.unread_body = !body.is_end_stream();
     let (mut head, refusal) = protocol::head(&stream.connection, parts);
+    // What follows may be of another protocol already: without a 101 the connection ends, whoever answers.
+    stream.close_after = head.upgrade.is_some() || head.method == Method::CONNECT;
     if let Some(answer) = refusal {
         stream.capture_request(&head);
         return reply(stream, *answer, &head);
@@ -267,9 +269,8 @@ pub fn respond(
         .protocol
         .is_none_or(|version| version < Version::HTTP_2);
     // As Envoy: an HTTP/1 connection ends with a response that overtakes its request, because the rest of the
-    // request may be long in coming, and must not be taken for the next. So may what follows a CONNECT.
-    let tunnel = stream.info.method == Some(Method::CONNECT);
-    let close = stream.close_after || connection.is_spent() || stream.is_uploading() || tunnel;
+    // request may be long in coming, and must not be taken for the next.
+    let close = stream.close_after || connection.is_spent() || stream.is_uploading();
     if !upgrade && (http1 && close || stream.closes_by_version) {
         parts
             .headers

@@ -271,6 +271,13 @@ impl Stream {
         }
     }
 
+    /// Ends the request's body as it is.
+    pub(super) fn stop_upload(&self) {
+        if let Some(progress) = &self.upload {
+            progress.stopped.set(true);
+        }
+    }
+
     /// Notes what logs will ask of the request, as it goes upstream.
     pub(super) fn capture_request(&mut self, head: &RequestHead) {
         self.info.authority = head.headers.get(HOST).cloned();

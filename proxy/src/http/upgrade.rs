@@ -102,11 +102,7 @@ pub async fn forward(
             join(stream, exchange, answer, client, extended, sent)
         }
         _ if extended && status.is_success() => reply(stream, not_granted(), &head),
-        _ => {
-            // The client may have sent bytes of the other protocol already.
-            stream.close_after = true;
-            exchange.finish(stream, answer, sent, limits)
-        }
+        _ => exchange.finish(stream, answer, sent, limits),
     }
 }
 

@@ -410,6 +410,42 @@ fn a_refused_connection_says_so_in_the_systems_words() {
 }
 
 #[test]
+fn a_connection_whose_exchange_is_not_known_to_be_whole_is_closed() {
+    on_worker(|| async {
+        let server = Server::start(false).await;
+        let fixture = Fixture::new(&static_cluster(), &[server.address]);
+        let cluster = fixture.cluster();
+        let host = cluster.pick(&PickContext::default()).unwrap();
+        let mut sender = cluster.http(&host, &options()).await.unwrap();
+        let response = sender.send(request()).await.unwrap();
+        assert_eq!(read(response).await, "1");
+        drop(sender);
+        server.until(|state| state.open.get() == 0).await;
+        assert_eq!(send(&cluster).await.unwrap(), "2");
+    });
+}
+
+#[test]
+fn a_connection_that_was_asked_to_upgrade_is_closed() {
+    on_worker(|| async {
+        let server = Server::start(false).await;
+        let fixture = Fixture::new(&static_cluster(), &[server.address]);
+        let cluster = fixture.cluster();
+        let host = cluster.pick(&PickContext::default()).unwrap();
+        let mut sender = cluster.http(&host, &options()).await.unwrap();
+        let mut asking = request();
+        let websocket = http::HeaderValue::from_static("websocket");
+        asking.headers_mut().insert("upgrade", websocket);
+        let response = sender.send(asking).await.unwrap();
+        assert_eq!(read(response).await, "1");
+        sender.finish();
+        drop(sender);
+        server.until(|state| state.open.get() == 0).await;
+        assert_eq!(send(&cluster).await.unwrap(), "2");
+    });
+}
+
+#[test]
 fn a_request_that_is_given_up_takes_its_connection_with_it() {
     on_worker(|| async {
         let server = Server::start(false).await;

@@ -136,6 +136,8 @@ async fn a_switch_that_was_not_asked_for_is_an_error() {
             head.starts_with("HTTP/1.1 502 Bad Gateway"),
             "{answer}: {head}"
         );
+        let closes = head.contains("\nconnection: close");
+        assert_eq!(closes, !asked.is_empty(), "{answer}: {head}");
         is_given_up(&mut peer, &proxy, &origin).await;
     }
     proxy.data_plane.stop().await;
@@ -312,12 +314,13 @@ async fn a_response_that_overtakes_its_request_ends_both_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_of_the_proxys_own_ends_the_connection_of_an_unread_body() {
+async fn a_reply_of_the_proxys_own_ends_a_connection_that_may_carry_more_than_the_request() {
     let (proxy, _origin) = start("cluster: nowhere", WEBSOCKET).await;
     for request in [
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\n\r\n",
         "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",
     ] {
         let mut client = Peer::client(&proxy).await;
@@ -444,10 +447,14 @@ async fn a_stream_reset_without_an_error_is_not_completed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_its_client_gives_up_is_not_completed() {
     let (proxy, origin) = start("cluster: up", "").await;
-    for reason in [h2::Reason::NO_ERROR, h2::Reason::CANCEL] {
+    let reasons = [h2::Reason::NO_ERROR, h2::Reason::CANCEL];
+    for (reason, begun) in reasons
+        .iter()
+        .flat_map(|reason| [(*reason, false), (*reason, true)])
+    {
         let (mut client, _connection) = http2_client(&proxy).await;
         let request = Request::post("http://a/").body(()).unwrap();
-        let (_response, mut body) = client.send_request(request, false).unwrap();
+        let (response, mut body) = client.send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(b"hello"), false).unwrap();
         let mut peer = origin.accept().await;
         assert_eq!(
@@ -455,6 +462,12 @@ async fn a_request_that_its_client_gives_up_is_not_completed() {
             "POST / HTTP/1.1\ntransfer-encoding: chunked"
         );
         assert_eq!(peer.take(10).await, "5\r\nhello\r\n");
+        if begun {
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            peer.write(format!("{head}2\r\nok\r\n")).await;
+            let mut answer = response.await.unwrap().into_body();
+            assert_eq!(answer.data().await.unwrap().unwrap(), "ok");
+        }
         body.send_reset(reason);
         is_given_up(&mut peer, &proxy, &origin).await;
     }

@@ -20,6 +20,8 @@ pub struct BodyProgress {
     pub complete: Cell<bool>,
     /// The client broke off.
     pub failed: Cell<bool>,
+    /// The response has ended: the rest is not wanted any more.
+    pub stopped: Cell<bool>,
     /// Who waits for the end of the body: time limits begin then.
     waiter: RefCell<Option<Waker>>,
 }
@@ -82,6 +84,9 @@ impl CountedBody {
 
     /// Takes the next frame.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.progress.stopped.get() {
+            return Poll::Ready(Some(Err(BodyError::Aborted)));
+        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

@@ -120,10 +120,12 @@ impl ResponseBody {
 
     /// The body was read to its end.
     fn end(&mut self) {
-        // A response that outran its request: what the client still sends is not awaited.
-        if !self.is_uploading()
-            && let Some(sender) = &mut self.sender
+        // As Envoy: what the client still sends behind its response is not forwarded.
+        if let Some(stream) = &self.stream
+            && stream.is_uploading()
         {
+            stream.stop_upload();
+        } else if let Some(sender) = &mut self.sender {
             sender.finish();
         }
         self.complete();

@@ -76,7 +76,8 @@ pub(crate) fn check(record: &Record, origin: &Origin) -> Vec<Fault> {
             faults: &mut faults,
         };
         check.outcome(&seen.outcome);
-        if must_be_answered(record, named) && !is_own_and_whole(&seen.outcome, named) {
+        let waited = seen.outcome != Outcome::Abandoned;
+        if waited && must_be_answered(record, named) && !is_own_and_whole(&seen.outcome, named) {
             check.fault(Rule::Unanswered, format!("{:?}", seen.outcome));
         }
         if let Some(second) = &seen.second
@@ -221,14 +222,17 @@ fn check_upgrade(arrival: &Arrival, asked: Upgrade) -> Result<(), (Rule, String)
     }
 }
 
-/// A tunnel carries what the client said in it, and what it sent for a body if the body did not go before.
+/// A tunnel carries what the client sent behind its request, and what it sent for a body if that did not go
+/// before.
 fn check_tunnel(arrival: &Arrival, named: &Named) -> Result<(), (Rule, String)> {
     let tunnel = &arrival.tunnel;
-    let said = named.tunnel().0;
-    let early = [sent(named), said.clone()].concat();
-    let chunked = matches!(named.exchange.body, Body::Chunked { .. });
-    let ok = said.starts_with(tunnel) || early.starts_with(tunnel);
-    if ok || chunked && tunnel.ends_with(&said) {
+    let behind = match named.exchange.body {
+        Body::LengthThenRequest(_) => named.smuggled(),
+        _ => Vec::new(),
+    };
+    let said = [behind, named.tunnel().0].concat();
+    let with_body = [sent(named), said.clone()].concat();
+    if said.starts_with(tunnel) || with_body.starts_with(tunnel) {
         return Ok(());
     }
     let shown = String::from_utf8_lossy(tunnel).into_owned();

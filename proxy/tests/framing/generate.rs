@@ -289,17 +289,30 @@ fn settle_exchange(exchange: &mut Exchange) {
         exchange.method = "GET";
     }
     let end = exchange.body.end();
-    let gives_up = exchange.pace == Pace::Abandon
-        || matches!(end, Some(End::Close | End::Reset | End::HalfClose));
-    let waits = exchange.pace == Pace::AfterResponse || end == Some(End::Wait);
     if end.is_some() && exchange.pace == Pace::Abandon {
         exchange.pace = Pace::Together;
     }
+    let upgrades = exchange.upgrade != Upgrade::None;
+    let switches = |answer: &Answer| matches!(answer.kind, AnswerKind::Switch(_));
+    // A client speaks the other protocol only when its request is complete (RFC 9110 section 7.8).
+    if upgrades && exchange.pace == Pace::AfterResponse && exchange.answers.iter().any(switches) {
+        exchange.pace = Pace::Split;
+    }
+    let gives_up = exchange.pace == Pace::Abandon
+        || matches!(end, Some(End::Close | End::Reset | End::HalfClose));
+    let malformed = matches!(exchange.body, Body::Malformed(_));
+    let late = exchange.pace == Pace::AfterResponse;
+    let waits = late || end == Some(End::Wait) && !malformed;
     for answer in &mut exchange.answers {
+        if upgrades && end.is_some() && switches(answer) {
+            *answer = Answer::ok();
+        }
         // The response may be all that makes the client go on.
-        answer.early |= waits && !matches!(exchange.body, Body::Malformed(_));
-        let may_wait = gives_up || exchange.route == Route::Timeout && !waits;
-        if answer.kind == AnswerKind::Silence && !may_wait {
+        answer.early |= waits;
+        let asks = exchange.pace == Pace::AfterContinue;
+        let may_wait = !waits && !asks && !malformed;
+        let ends = gives_up || exchange.route == Route::Timeout;
+        if answer.kind == AnswerKind::Silence && !(may_wait && ends) {
             answer.kind = AnswerKind::Abort(Cut::Close);
         }
     }

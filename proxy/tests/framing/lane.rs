@@ -88,7 +88,8 @@ impl Lane {
         let played = self.played.fetch_add(1, Ordering::Relaxed);
         let places = script.visits.iter().flat_map(|visit| {
             let exchanges = visit.exchanges.iter().enumerate();
-            exchanges.map(|(place, exchange)| (place == 0, exchange))
+            let alone = !visit.burst || visit.protocol != Protocol::Http2;
+            exchanges.map(move |(place, exchange)| (place == 0 && alone, exchange))
         });
         let name = |(index, (first, exchange)): (usize, (bool, &Exchange))| {
             Arc::new(Named {

@@ -11,7 +11,7 @@ pub(crate) struct Named {
     pub(crate) name: String,
     /// The authority, by which the proxy knows the origin.
     pub(crate) host: String,
-    /// Nothing was sent on its connection before.
+    /// Nothing is sent on its connection before it, and nothing along with it that may end the connection.
     pub(crate) first: bool,
     pub(crate) exchange: Exchange,
 }

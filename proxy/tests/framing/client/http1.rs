@@ -32,6 +32,7 @@ pub(super) async fn play(address: SocketAddr, burst: bool, all: &[Arc<Named>]) -
             None => Client::connect(address).await,
         };
         let limited = tokio::time::timeout(LIMIT, client.exchange(named)).await;
+        client.usable &= limited.is_ok();
         result.push(limited.unwrap_or_else(|_| seen(Outcome::Hang)));
         match client.usable {
             true => connection = Some(client),
@@ -49,6 +50,8 @@ struct Client {
     writer: Writer,
     /// Another request may follow.
     usable: bool,
+    /// The connection is reset as soon as it is dropped.
+    reset: bool,
 }
 
 impl Client {
@@ -62,6 +65,7 @@ impl Client {
             reader: Reader::new(read),
             writer: Writer::new(write),
             usable: true,
+            reset: false,
         }
     }
 
@@ -140,7 +144,10 @@ impl Client {
             Some(End::Wait) => {}
             Some(End::HalfClose) => self.writer.end().await,
             Some(End::Close) => self.writer.end().await,
-            Some(End::Reset) => self.writer.reset().await,
+            Some(End::Reset) => {
+                self.writer.reset().await;
+                self.reset = true;
+            }
         }
         self.usable = false;
         matches!(end, Some(End::Close | End::Reset))
@@ -205,7 +212,13 @@ impl Client {
         if head.status() == Ok(101) {
             return self.tunnel(named, head).await;
         }
-        match self.message(named.exchange.method, head).await {
+        // Who cannot read a request does not know its method either: as Envoy, the proxy says why and closes.
+        let malformed = matches!(named.exchange.body, Body::Malformed(_));
+        let method = match malformed && head.all("x-id").next().is_none() {
+            true => "GET",
+            false => named.exchange.method,
+        };
+        match self.message(method, head).await {
             Ok(response) => Outcome::Response(response),
             Err(what) => Outcome::Broken(what),
         }
@@ -250,6 +263,9 @@ impl Client {
 
     /// Ends the connection: nothing more may come on it.
     async fn end(mut self, result: &mut [Seen]) {
+        if self.reset {
+            return;
+        }
         let mut more = Vec::new();
         self.writer.end().await;
         let rest = tokio::time::timeout(LIMIT, self.reader.rest(&mut more)).await;

@@ -88,15 +88,16 @@ impl Peer {
                 .await;
         }
         match answer.kind {
-            AnswerKind::Switch(protocol) => self.tunnel(&named, protocol).await,
+            AnswerKind::Switch(protocol) => {
+                let unread = answer.early.then_some(framing);
+                self.tunnel(&named, protocol, unread).await;
+            }
             AnswerKind::Abort(cut) => self.end(cut).await,
             AnswerKind::HalfHead => {
                 self.write(b"HTTP/1.1 200 Said\r\nx-id: ").await;
                 self.end(Cut::Close).await;
             }
-            AnswerKind::Silence => {
-                self.refuse_more("an answer that is still due").await;
-            }
+            AnswerKind::Silence => self.reader.rest(&mut Vec::new()).await,
             AnswerKind::Response { .. } => unreachable!("it has a plan"),
         }
         false
@@ -133,13 +134,19 @@ impl Peer {
         false
     }
 
-    /// Takes what the client says in a tunnel, answers it, and ends.
-    async fn tunnel(&mut self, named: &Named, protocol: &str) {
+    /// Takes what the client says in a tunnel, answers it, and ends. The tunnel begins behind the request's
+    /// body (RFC 9110 section 7.8).
+    async fn tunnel(&mut self, named: &Named, protocol: &str, unread: Option<Framing>) {
         let head = format!(
             "HTTP/1.1 101 Said\r\nconnection: upgrade\r\nupgrade: {protocol}\r\nx-id: {}\r\n\r\n",
             named.name
         );
         if !self.write(head.as_bytes()).await {
+            return;
+        }
+        if let Some(framing) = unread
+            && !self.read_body(framing).await
+        {
             return;
         }
         let (said, heard) = named.tunnel();

@@ -187,12 +187,7 @@ impl Stream {
 /// The body and its end; what cannot be said in HTTP/2 is a reset.
 fn send_body(stream: &mut SendStream<Bytes>, plan: &Plan, content: Content) {
     let mut data = plan.body.clone();
-    if plan.shown == Shown::Never
-        && matches!(
-            content,
-            Content::Length(_) | Content::Forbidden(_) | Content::LengthAndChunked(_)
-        )
-    {
+    if plan.shown == Shown::Either {
         data.extend(b"bytes that nobody asked for");
     }
     match content {

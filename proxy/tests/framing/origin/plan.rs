@@ -82,8 +82,9 @@ impl Plan {
         match content {
             Content::Bare | Content::UntilClose(_) | Content::Chunked { .. } => Shown::Whole,
             Content::Length(_) | Content::Forbidden(_) | Content::LengthAndChunked(_) => {
+                // What the head announced is shown before it is known that more comes.
                 match self.doubt {
-                    Some(UNSOLICITED) => Shown::Never,
+                    Some(UNSOLICITED) => Shown::Either,
                     _ => Shown::Whole,
                 }
             }
@@ -126,7 +127,7 @@ impl Plan {
             Content::Forbidden(size) => {
                 self.length(size);
                 self.bytes = body(size);
-                self.doubt = Some("a body where there must be none");
+                self.doubt = (size > 0).then_some("a body where there must be none");
             }
         }
     }

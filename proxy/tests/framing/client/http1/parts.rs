@@ -129,11 +129,12 @@ fn body_bytes(named: &Named) -> Vec<u8> {
 
 fn malformed_bytes(named: &Named, malformed: Malformed) -> Vec<u8> {
     let whole = || [chunks(&named.body(40), 20, false), b"0\r\n\r\n".to_vec()].concat();
+    let sized = |size: &[u8]| [size, &named.body(6), b"\r\n0\r\n\r\n"].concat();
     match malformed {
         Malformed::ChunkSize => [chunks(&named.body(20), 20, false), b"-1\r\n".to_vec()].concat(),
-        Malformed::ChunkLong => b"3\r\nlonger\r\n0\r\n\r\n".to_vec(),
-        Malformed::ChunkHuge => b"10000000000000005\r\nhello\r\n0\r\n\r\n".to_vec(),
-        Malformed::ChunkBareLf => b"5\nhello\r\n0\r\n\r\n".to_vec(),
+        Malformed::ChunkLong => sized(b"3\r\n"),
+        Malformed::ChunkHuge => sized(b"10000000000000006\r\n"),
+        Malformed::ChunkBareLf => sized(b"6\n"),
         Malformed::TwoLengths | Malformed::SignedLength => named.body(12),
         Malformed::LengthAndChunked
         | Malformed::GzipChunked

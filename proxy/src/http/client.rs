@@ -312,6 +312,17 @@ fn find_h2(error: &hyper::Error) -> Option<&h2::Error> {
     None
 }
 
+/// The local reply to a response that breaks HTTP after its head was taken for sound.
+pub fn protocol_error() -> LocalReply {
+    let failure = Failure {
+        reset: Reset::Protocol,
+        transport: None,
+        started: true,
+        client_gone: false,
+    };
+    failure.reply(false, false)
+}
+
 /// The local reply when no endpoint can take the request.
 pub fn no_healthy_upstream() -> LocalReply {
     LocalReply::new(

@@ -1,7 +1,8 @@
 //! Requests that leave HTTP: WebSocket and other upgrades. The request travels as any other, with its body; after a
 //! 101 the two connections are joined byte by byte.
 //!
-//! RFC 9110 section 7.8: the protocol changes behind the request's last byte, not before. Differs from Envoy, which
+//! RFC 9110 section 7.8: the protocol changes behind the request's last byte, not before; a 101 that comes earlier is
+//! an error of the upstream. Differs from Envoy, which
 //! announces the body but holds it back until the 101. Bytes behind the request are read after the 101 only; without
 //! one they are neither forwarded nor read as a request, because the client's connection closes.
 
@@ -98,6 +99,10 @@ pub async fn forward(
     };
     let status = answer.response.status();
     match client_upgrade {
+        // What is left of the body would reach an upstream that may take it for the other protocol.
+        _ if status == StatusCode::SWITCHING_PROTOCOLS && stream.is_uploading() => {
+            reply(stream, client::protocol_error(), &head)
+        }
         Some(client) if status == StatusCode::SWITCHING_PROTOCOLS => {
             join(stream, exchange, answer, client, extended, sent)
         }

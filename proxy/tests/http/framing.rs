@@ -107,6 +107,32 @@ async fn the_protocol_changes_behind_the_body_of_an_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_switch_before_the_end_of_the_request_is_an_error() {
+    let (proxy, origin) = start("cluster: up", WEBSOCKET).await;
+    for (framing, part) in [
+        ("content-length: 40", "hello"),
+        ("transfer-encoding: chunked", "5\r\nhello\r\n"),
+    ] {
+        let mut client = Peer::client(&proxy).await;
+        client
+            .write(format!(
+                "POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 {framing}\r\n\r\n{part}"
+            ))
+            .await;
+        let mut peer = origin.accept().await;
+        peer.head().await;
+        assert_eq!(peer.take(part.len()).await, part);
+        peer.write(SWITCH).await;
+        let head = client.head().await;
+        let closes = "HTTP/1.1 502 Bad Gateway\nconnection: close\n";
+        assert!(head.starts_with(closes), "{head}");
+        is_given_up(&mut peer, &proxy, &origin).await;
+    }
+    proxy.data_plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_was_not_asked_for_is_an_error() {
     let (proxy, origin) = start("cluster: up", WEBSOCKET).await;
     let asks = "connection: upgrade\r\nupgrade: websocket\r\n";

@@ -265,8 +265,8 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         // HTTP/1 stops asking once the announced length is written, and never asks for a body that the
-        // protocol forbids.
-        if self.is_end_stream() {
+        // protocol forbids. The end of an HTTP/2 stream may follow its last byte in a frame of its own.
+        if self.is_end_stream() || self.size_hint().exact() == Some(0) {
             self.end();
         }
     }

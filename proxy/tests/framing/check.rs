@@ -8,7 +8,7 @@ use super::client::{Outcome, Response};
 use super::lane::Record;
 use super::origin::plan::{Plan, Shown};
 use super::origin::{Arrival, Connection, Origin, Server};
-use super::script::{AnswerKind, Body, Exchange, Pace, Route, Upgrade};
+use super::script::{AnswerKind, Body, Cut, Exchange, Pace, Route, Upgrade};
 use super::wire::Named;
 
 /// A rule that was broken, and how.
@@ -113,9 +113,11 @@ fn must_be_answered(record: &Record, named: &Named) -> bool {
             .map(|attempt| Plan::of(named, *upstream, method, attempt))
             .collect::<Vec<_>>()
     };
-    let answered = plans(named)
-        .iter()
-        .all(|plan| plan.as_ref().is_some_and(|plan| plan.shown == Shown::Whole));
+    // A reset may overtake the response before it.
+    let answered = plans(named).iter().all(|plan| {
+        plan.as_ref()
+            .is_some_and(|plan| plan.shown == Shown::Whole && plan.cut != Some(Cut::Reset))
+    });
     // A request may cross the end of an idle connection.
     let silent = |other: &Arc<Named>| plans(other).iter().flatten().any(|plan| plan.silent);
     named.first && in_order && answered && !record.parallel && !record.exchanges.iter().any(silent)

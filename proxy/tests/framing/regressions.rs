@@ -2,8 +2,8 @@
 
 use super::random::start;
 use super::script::{
-    After, Answer, AnswerKind, Body, Content, End, Exchange, Pace, Protocol, Script, Upgrade,
-    Upstream, Visit,
+    After, Answer, AnswerKind, Body, Content, End, Exchange, Malformed, Pace, Protocol, Route,
+    Script, Upgrade, Upstream, Visit,
 };
 
 fn visit(protocol: Protocol, exchanges: impl IntoIterator<Item = Exchange>) -> Visit {
@@ -216,5 +216,60 @@ async fn bytes_behind_a_response_reach_nobody() {
                 })
             }),
     )
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_does_not_end_the_check_of_what_follows() {
+    let upgrade = |route| Exchange {
+        upgrade: Upgrade::WebSocket,
+        route,
+        ..Exchange::get(Upstream::Http1)
+    };
+    let malformed = |malformed| Exchange {
+        method: "POST",
+        body: Body::Malformed(malformed),
+        ..Exchange::get(Upstream::Http1)
+    };
+    let kinds = [
+        Malformed::LengthAndChunked,
+        Malformed::GzipChunked,
+        Malformed::ChunkedTwice,
+        Malformed::TwoLengths,
+    ];
+    let routes = [Route::Admin, Route::NoUpgrade, Route::Direct, Route::Plain];
+    holds(routes.into_iter().flat_map(|route| {
+        kinds.map(|kind| vec![visit(Protocol::Http1, [upgrade(route), malformed(kind)])])
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn the_body_of_any_method_arrives() {
+    let bodies = [
+        Body::Length(20),
+        Body::Chunked {
+            size: 20,
+            chunk: 7,
+            trailers: false,
+            extension: true,
+        },
+    ];
+    let methods = ["GET", "HEAD", "DELETE", "OPTIONS", "POST"];
+    let upstreams = [Upstream::Http1, Upstream::Http2];
+    let exchanges = methods.into_iter().flat_map(|method| {
+        upstreams.into_iter().flat_map(move |upstream| {
+            bodies.map(|body| Exchange {
+                method,
+                body,
+                ..Exchange::get(upstream)
+            })
+        })
+    });
+    let exchanges: Vec<_> = exchanges.collect();
+    holds(PROTOCOLS.into_iter().flat_map(|protocol| {
+        let exchanges = exchanges.clone().into_iter();
+        exchanges.map(move |exchange| vec![visit(protocol, [exchange])])
+    }))
     .await;
 }

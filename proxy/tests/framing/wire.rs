@@ -33,18 +33,12 @@ impl Named {
             true => self.smuggled(),
             false => Vec::new(),
         };
-        let filler = format!("<{}>", self.name).into_bytes();
-        start
-            .into_iter()
-            .chain(filler.into_iter().cycle())
-            .take(size)
-            .collect()
+        filled(start, &format!("<{}>", self.name), size)
     }
 
     /// The first bytes of a response's body.
     pub(crate) fn response_body(&self, attempt: usize, size: usize) -> Vec<u8> {
-        let filler = format!("[{}#{attempt}]", self.name).into_bytes();
-        filler.into_iter().cycle().take(size).collect()
+        filled(Vec::new(), &format!("[{}#{attempt}]", self.name), size)
     }
 
     /// What the client says in a tunnel, and what it hears.
@@ -57,4 +51,11 @@ impl Named {
     pub(crate) fn trailer(&self) -> String {
         format!("trailer-{}", self.name)
     }
+}
+
+/// This many bytes: `start`, and then the filler again and again.
+fn filled(mut start: Vec<u8>, filler: &str, size: usize) -> Vec<u8> {
+    start.extend(filler.repeat(size / filler.len() + 1).into_bytes());
+    start.truncate(size);
+    start
 }

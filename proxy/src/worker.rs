@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, ConfigHandle};
+use crate::http::header_memory::HeaderBytes;
 use crate::listener::accept;
 use crate::listener::balance::{Balance, Handed};
 use crate::listener::set::ListenerSet;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub telemetry: WorkerTelemetry,
     /// Accept loops and drains.
     pub listeners: ListenerSet,
+    /// Header bytes of requests that wait for their response.
+    pub header_bytes: HeaderBytes,
     cache: RefCell<arc_swap::Cache<Arc<ArcSwap<Config>>, Arc<Config>>>,
     view: RefCell<View>,
 }
@@ -50,6 +53,7 @@ impl Worker {
             upstreams: Upstreams::default(),
             telemetry,
             listeners: ListenerSet::default(),
+            header_bytes: HeaderBytes::default(),
             cache: RefCell::new(config.cache()),
             view: RefCell::new(Rc::new(config.load())),
         })

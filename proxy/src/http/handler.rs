@@ -10,42 +10,90 @@ use hyper::body::{Body, Incoming};
 
 use super::body::response::ResponseBody;
 use super::filter::Step;
+use super::header_memory::{Exhausted, Lease};
 use super::local_reply::LocalReply;
 use super::path::{self, Cleaned};
+use super::protocol::{Rejected, Reset};
+use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
 use super::route::matcher::without_port;
 use super::route::{Found, rewrite};
 use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type, joined};
-use super::{framing, headers, protocol, route, router};
+use super::{framing, header_memory, headers, protocol, route, router};
 use crate::config::http::{FilterSlot, StripHostPort};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 
 const FORCE_TRACE: HeaderName = HeaderName::from_static("x-envoy-force-trace");
 
-/// Answers one request.
+/// Answers one request, or says why its stream is reset.
 pub async fn handle(
     connection: Rc<HttpConnection>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, h2::Error> {
     let (parts, body) = request.into_parts();
     let mut stream = begin(connection, &parts);
     stream.unread_body = !body.is_end_stream();
-    let (mut head, refusal) = protocol::head(&stream.connection, parts);
-    // What follows may be of another protocol already: without a 101 the connection ends, whoever answers.
-    stream.close_after = head.upgrade.is_some() || head.method == Method::CONNECT;
-    if let Some(answer) = refusal {
-        stream.capture_request(&head);
-        return reply(stream, *answer, &head);
+    let leased = lease_headers(&mut stream, &parts);
+    let (mut head, checked) = protocol::head(&stream.connection, parts);
+    stream.close_after = protocol::ends_connection(&head);
+    match leased.and(checked) {
+        Ok(()) => {}
+        Err(Rejected::Reply(answer)) => {
+            let connection = stream.connection.clone();
+            connection.count_refusal(answer.flags, answer.status);
+            stream.capture_request(&head);
+            return Ok(reply(stream, *answer, &head));
+        }
+        Err(Rejected::Reset(reset)) => return Err(end_by_reset(stream, reset)),
     }
     if let Err(answer) = prepare(&mut stream, &mut head) {
+        stream.connection.count_refusal(answer.flags, answer.status);
         stream.capture_request(&head);
-        return reply(stream, *answer, &head);
+        return Ok(reply(stream, *answer, &head));
     }
     if let Some(answer) = run_filters(&mut stream, &mut head).await {
         stream.capture_request(&head);
-        return reply(stream, *answer, &head);
+        return Ok(reply(stream, *answer, &head));
     }
-    router::route(stream, head, body).await
+    Ok(router::route(stream, head, body).await)
+}
+
+/// Charges the connection and the worker with the request's headers.
+fn lease_headers(stream: &mut Stream, parts: &http::request::Parts) -> Result<(), Rejected> {
+    let text = header_memory::text_bytes(&parts.method, &parts.uri, &parts.headers);
+    let entries = protocol::entries(&parts.uri, &parts.headers);
+    let bytes = header_memory::list_bytes(text, entries);
+    let exhausted = match Lease::take(&stream.connection, bytes) {
+        Ok(lease) => {
+            stream.header_lease = Some(lease);
+            return Ok(());
+        }
+        Err(exhausted) => exhausted,
+    };
+    let cells = &stream.connection.cells;
+    cells.downstream_rq_header_memory_overflow.inc();
+    Err(match exhausted {
+        Exhausted::Connection if parts.version == Version::HTTP_2 => {
+            Rejected::Reset(Reset::HEADER_MEMORY)
+        }
+        Exhausted::Connection => Refusal::HeadTooLarge.into(),
+        Exhausted::Worker => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let flags = ResponseFlags::default();
+            let text = "header memory exhausted";
+            let answer = LocalReply::new(status, text, "header_memory_exhausted", flags);
+            Rejected::Reply(Box::new(answer))
+        }
+    })
+}
+
+/// Ends a stream without a response. Hyper resets it with the reason of the error.
+fn end_by_reset(mut stream: Box<Stream>, reset: Reset) -> h2::Error {
+    stream.connection.count_refusal(reset.flags, StatusCode::OK);
+    stream.info.flags.insert(reset.flags);
+    stream.info.response_code_details = reset.details.into();
+    stream.complete();
+    reset.reason.into()
 }
 
 fn begin(connection: Rc<HttpConnection>, parts: &http::request::Parts) -> Box<Stream> {
@@ -54,7 +102,7 @@ fn begin(connection: Rc<HttpConnection>, parts: &http::request::Parts) -> Box<St
     info.method = Some(parts.method.clone());
     info.grpc = is_grpc_content_type(&parts.headers);
     let view = connection.worker.view();
-    connection.begin_request();
+    connection.begin_request(info.protocol);
     let mut stream = Box::new(Stream::new(connection, view, info));
     stream.closes_by_version = parts.version < Version::HTTP_11 && !keeps_alive(&parts.headers);
     stream
@@ -79,7 +127,7 @@ fn prepare(stream: &mut Stream, head: &mut RequestHead) -> Result<(), Box<LocalR
         .config()
         .map_or(&[][..], |config| &config.internal_only_headers);
     let client = headers::clean_request(hcm, &connection.info, internal_only, head)
-        .map_err(|_| bad_request("http1.connection_header_rejected"))?;
+        .map_err(|_| Box::new(Refusal::ConnectionHeader.reply()))?;
     stream.info.remote = client.address;
     stream.internal = client.internal;
     if hcm.request_id.set_in_response || head.headers.contains_key(FORCE_TRACE) {
@@ -252,6 +300,8 @@ pub fn respond(
     length: Option<u64>,
     body: impl FnOnce(Box<Stream>) -> ResponseBody,
 ) -> Response<ResponseBody> {
+    // The head is gone, or about to be: what follows may last for days.
+    stream.header_lease = None;
     let connection = stream.connection.clone();
     for slot in connection.hcm.filters.iter().rev() {
         if !is_off(&stream, slot) {

@@ -10,6 +10,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, SERVER, TE,
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
+use smallvec::SmallVec;
 
 use super::request_id::{self, X_REQUEST_ID};
 use super::stream::{RequestHead, Scheme, Stream};
@@ -94,9 +95,13 @@ pub fn clean_request(
 
 fn remove_hop_by_hop(head: &mut RequestHead) -> Result<(), ForbiddenNomination> {
     let headers = &mut head.headers;
-    if let Some(connection) = headers.get(CONNECTION).cloned() {
-        remove_nominated(&connection, headers)?;
-        headers.remove(CONNECTION);
+    if let http::header::Entry::Occupied(lines) = headers.entry(CONNECTION) {
+        // Every line counts (RFC 9110 section 7.6.1).
+        let (_, lines) = lines.remove_entry_mult();
+        for line in lines.collect::<SmallVec<[HeaderValue; 2]>>() {
+            remove_nominated(&line, headers)?;
+        }
+        headers.remove(HTTP2_SETTINGS);
     }
     if head.upgrade.is_none() {
         headers.remove(UPGRADE);
@@ -130,6 +135,9 @@ fn remove_nominated(
     headers: &mut HeaderMap,
 ) -> Result<(), ForbiddenNomination> {
     for token in tokens(connection.as_bytes()) {
+        if token[0] == b':' {
+            return Err(ForbiddenNomination);
+        }
         let Ok(name) = HeaderName::from_bytes(token) else {
             continue;
         };
@@ -141,7 +149,6 @@ fn remove_nominated(
             _ => drop(headers.remove(name)),
         }
     }
-    headers.remove(HTTP2_SETTINGS);
     Ok(())
 }
 

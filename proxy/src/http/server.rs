@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,13 +15,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::handler::handle;
-use super::stream::HttpConnection;
+use super::header_memory::HeaderBytes;
+use super::stream::{HttpConnection, Stream};
 use crate::config::http::{Codec, HttpConnectionManager, HttpLimits};
-use crate::telemetry::stream_info::ConnectionInfo;
+use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
 use crate::worker::Worker;
 
+pub mod framing;
+pub mod http1_io;
 pub mod sniff;
 
+use http1_io::{Exchanges, Http1Io};
 use sniff::{Rewind, Sniffed};
 
 /// Serves a connection until it ends, or until `drain` is cancelled and its requests are answered.
@@ -62,26 +67,28 @@ pub async fn serve<I>(
     }
 }
 
-/// Buffers of HTTP/1 connections grow up to this, in bytes, or to what headers may need.
+/// Buffers of HTTP/1 connections grow up to this, in bytes, and what headers may need.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 async fn serve_http1<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    connection.cells.downstream_cx_http1_total.inc();
     let limits = &connection.hcm.limits;
+    let io = Http1Io::new(io, connection.hcm.clone(), connection.exchanges.clone());
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .half_close(false)
         .max_headers(limits.max_headers_count as usize + 1)
-        .max_buf_size((limits.max_headers_bytes as usize).max(HTTP1_BUFFER_BYTES_MAX))
+        .max_buf_size(limits.max_headers_bytes as usize + HTTP1_BUFFER_BYTES_MAX)
         .preserve_header_case(connection.hcm.preserve_header_case)
         .header_read_timeout(limits.request_headers_timeout);
     let shared = connection.clone();
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, std::convert::Infallible>(handle(shared, request).await) }
+        async move { handle(shared, request).await }
     });
     let served = builder
         .serve_connection(TokioIo::new(io), service)
@@ -95,12 +102,35 @@ where
         drain,
     )
     .await;
+    note_refusal(&connection);
+}
+
+/// Counts and logs a request that was refused before the service saw it. Nothing is known of it but the refusal, as
+/// in Envoy's logs.
+fn note_refusal(connection: &Rc<HttpConnection>) {
+    if connection.exchanges.is_body_broken() {
+        connection.cells.downstream_cx_protocol_error.inc();
+    }
+    let Some(refusal) = connection.exchanges.refused() else {
+        return;
+    };
+    let mut info = StreamInfo::new(connection.info.clone());
+    info.protocol = Some(http::Version::HTTP_11);
+    info.response_code = refusal.status().as_u16();
+    info.response_code_details = refusal.details().into();
+    info.flags = refusal.flags();
+    info.bytes_sent.set(refusal.text().len() as u64);
+    let view = connection.worker.view();
+    connection.begin_request(info.protocol);
+    connection.count_refusal(refusal.flags(), refusal.status());
+    Box::new(Stream::new(connection.clone(), view, info)).complete();
 }
 
 async fn serve_http2<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    connection.cells.downstream_cx_http2_total.inc();
     let limits = &connection.hcm.limits;
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -108,7 +138,7 @@ where
         .initial_stream_window_size(limits.initial_stream_window)
         .initial_connection_window_size(limits.initial_connection_window)
         .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(limits.max_headers_bytes)
+        .max_header_list_size(http2_list_bytes_max(limits))
         .enable_connect_protocol();
     if let Some((interval, timeout)) = limits.http2_keepalive {
         builder
@@ -118,11 +148,19 @@ where
     let shared = connection.clone();
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, std::convert::Infallible>(handle(shared, request).await) }
+        async move { handle(shared, request).await }
     });
     let served = builder.serve_connection(TokioIo::new(io), service);
     let shut_down = |served: Pin<&mut _>| http2::Connection::graceful_shutdown(served);
     drive(served, shut_down, Drain::AtOnce, &connection, drain).await;
+}
+
+/// The size of a header list at which h2 stops reading it, in the counting of RFC 9113 section 6.5.2. It has room for
+/// all that the limits allow, which count names and values only, and entries apart (`protocol::head`).
+fn http2_list_bytes_max(limits: &HttpLimits) -> u32 {
+    let entries = limits.max_headers_count.saturating_mul(32);
+    let bytes = limits.max_headers_bytes.saturating_add(entries);
+    bytes.saturating_add(1)
 }
 
 /// How a connection ends without losing a request that is under way to us.
@@ -236,12 +274,19 @@ impl HttpConnection {
             idle_since: Cell::new(Instant::now()),
             draining: Cell::new(false),
             enough: tokio::sync::Notify::new(),
+            exchanges: Arc::new(Exchanges::default()),
+            header_bytes: HeaderBytes::default(),
         }
     }
 
     /// A request begins.
-    pub(super) fn begin_request(&self) {
+    pub(super) fn begin_request(&self, version: Option<http::Version>) {
+        self.exchanges.begin();
         self.cells.downstream_rq_total.inc();
+        match version {
+            Some(http::Version::HTTP_2) => self.cells.downstream_rq_http2_total.inc(),
+            _ => self.cells.downstream_rq_http1_total.inc(),
+        }
         self.cells.downstream_rq_active.inc();
         self.active.set(self.active.get() + 1);
         self.requests.set(self.requests.get() + 1);
@@ -252,9 +297,20 @@ impl HttpConnection {
 
     /// A request is over.
     pub(super) fn end_request(&self) {
+        self.exchanges.end();
         self.cells.downstream_rq_active.dec();
         self.active.set(self.active.get() - 1);
         self.idle_since.set(Instant::now());
+    }
+
+    /// Counts a request that is refused because of how it is written.
+    pub(super) fn count_refusal(&self, flags: ResponseFlags, status: StatusCode) {
+        if flags.contains(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR) {
+            self.cells.downstream_cx_protocol_error.inc();
+        }
+        if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            self.cells.downstream_rq_too_large.inc();
+        }
     }
 
     /// No further request is wanted: the connection drains or has served enough.

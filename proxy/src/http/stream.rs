@@ -15,7 +15,9 @@ use http::{Extensions, Method, Version};
 use tokio::sync::Notify;
 
 use super::body::incoming::BodyProgress;
+use super::header_memory::{HeaderBytes, Lease};
 use super::route::RouteRef;
+use super::server::http1_io::Exchanges;
 use crate::config::http::HttpConnectionManager;
 use crate::telemetry::stats::HttpCells;
 use crate::telemetry::stream_info::{ConnectionInfo, StreamInfo};
@@ -42,6 +44,10 @@ pub struct HttpConnection {
     pub(super) draining: Cell<bool>,
     /// Wakes the driver when `max_requests_per_connection` is reached.
     pub(super) enough: Notify,
+    /// What the socket of an HTTP/1 connection knows of its requests.
+    pub(super) exchanges: Arc<Exchanges>,
+    /// Header bytes of requests that wait for their response.
+    pub(super) header_bytes: HeaderBytes,
 }
 
 /// `:scheme`.
@@ -227,6 +233,8 @@ pub struct Stream {
     pub(super) close_after: bool,
     /// Logs and metrics were written.
     pub(super) completed: bool,
+    /// The memory of the request's headers, until the response begins.
+    pub(super) header_lease: Option<Lease>,
 }
 
 impl Stream {
@@ -251,6 +259,7 @@ impl Stream {
             closes_by_version: false,
             close_after: false,
             completed: false,
+            header_lease: None,
         }
     }
 

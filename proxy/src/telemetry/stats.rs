@@ -30,7 +30,13 @@ impl Cell {
     /// Takes one away. Must only be called by the thread that owns the cell.
     #[inline]
     pub fn dec(&self) {
-        self.add(u64::MAX);
+        self.sub(1);
+    }
+
+    /// Takes `n` away. Must only be called by the thread that owns the cell.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
     }
 
     /// The value.
@@ -176,6 +182,10 @@ cells! {
         downstream_rq_rx_reset: Counter,
         /// Requests that were too large.
         downstream_rq_too_large: Counter,
+        /// Requests refused because headers of others already take the memory that they may.
+        downstream_rq_header_memory_overflow: Counter,
+        /// Header bytes of requests that wait for their response.
+        downstream_rq_header_bytes: Gauge,
         /// Responses 1xx.
         downstream_rq_1xx: Counter,
         /// Responses 2xx.
@@ -244,10 +254,11 @@ impl ClusterCells {
 }
 
 impl HttpCells {
-    /// Counts a response by its class.
+    /// Counts a response by its class; 0 is none.
     #[inline]
     pub fn response(&self, status: u16) {
         match status {
+            0 => {}
             100..200 => self.downstream_rq_1xx.inc(),
             200..300 => self.downstream_rq_2xx.inc(),
             300..400 => self.downstream_rq_3xx.inc(),

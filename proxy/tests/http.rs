@@ -5,9 +5,12 @@
 mod harness;
 
 mod http {
+    pub(crate) mod http2_frames;
     pub(crate) mod origin;
     pub(crate) mod upstream;
 
     mod exchange;
     mod framing;
+    mod header_memory;
+    mod malformed;
 }

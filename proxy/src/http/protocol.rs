@@ -102,7 +102,8 @@ fn rooted(path: PathAndQuery, has_authority: bool) -> PathAndQuery {
     if !has_authority || !path.as_str().starts_with('?') {
         return path;
     }
-    let rooted = Bytes::from(format!("/{path}"));
+    // Written out it has its slash.
+    let rooted = Bytes::from(path.to_string());
     PathAndQuery::from_maybe_shared(rooted).unwrap_or(path)
 }
 

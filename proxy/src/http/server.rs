@@ -22,10 +22,14 @@ use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
 use crate::worker::Worker;
 
 pub mod framing;
+pub mod hpack;
 pub mod http1_io;
+pub mod http2_io;
+pub mod http2_scan;
 pub mod sniff;
 
 use http1_io::{Exchanges, Http1Io};
+use http2_io::Http2Io;
 use sniff::{Rewind, Sniffed};
 
 /// Serves a connection until it ends, or until `drain` is cancelled and its requests are answered.
@@ -108,7 +112,7 @@ where
 /// Counts and logs a request that was refused before the service saw it. Nothing is known of it but the refusal, as
 /// in Envoy's logs.
 fn note_refusal(connection: &Rc<HttpConnection>) {
-    if connection.exchanges.is_body_broken() {
+    if connection.exchanges.is_broken() {
         connection.cells.downstream_cx_protocol_error.inc();
     }
     let Some(refusal) = connection.exchanges.refused() else {
@@ -132,6 +136,8 @@ where
 {
     connection.cells.downstream_cx_http2_total.inc();
     let limits = &connection.hcm.limits;
+    let entries_max = limits.max_headers_count as usize;
+    let io = Http2Io::new(io, entries_max, connection.exchanges.clone());
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -153,6 +159,9 @@ where
     let served = builder.serve_connection(TokioIo::new(io), service);
     let shut_down = |served: Pin<&mut _>| http2::Connection::graceful_shutdown(served);
     drive(served, shut_down, Drain::AtOnce, &connection, drain).await;
+    if connection.exchanges.is_broken() {
+        connection.cells.downstream_cx_protocol_error.inc();
+    }
 }
 
 /// The size of a header list at which h2 stops reading it, in the counting of RFC 9113 section 6.5.2. It has room for

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use proxy::telemetry::stats::HttpCells;
 use tokio::net::TcpListener;
 
 use crate::harness::{Proxy, bootstrap, cluster, listener};
@@ -41,7 +42,9 @@ where
                     let answering = answer(request);
                     async move { Ok::<_, Infallible>(answering.await) }
                 });
-                let server = auto::Builder::new(TokioExecutor::new());
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                // More than the proxy lets pass, with what it adds.
+                server.http1().max_headers(200);
                 // A client that goes away is part of some tests.
                 let _ = server
                     .serve_connection_with_upgrades(TokioIo::new(socket), service)
@@ -97,4 +100,13 @@ async fn start(
         .map(|(name, address, more)| cluster(name, *address, more))
         .collect();
     Proxy::start(&bootstrap(&[listener("in", "", &[manager])], &clusters)).await
+}
+
+/// A counter or gauge of the proxy's connection managers.
+pub(crate) fn counter(proxy: &Proxy, name: &str) -> u64 {
+    let mut fields = HttpCells::FIELDS.iter();
+    let place = fields.position(|(field, _)| *field == name);
+    let place = place.expect("a counter of that name");
+    let sums = proxy.data_plane.registry.http.sums();
+    sums.iter().map(|(_, values)| values[place]).sum()
 }

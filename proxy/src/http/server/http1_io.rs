@@ -57,8 +57,13 @@ impl Exchanges {
         Refusal::from_number(self.refused.load(Ordering::Relaxed))
     }
 
-    /// True if the body of the connection's last request was malformed.
-    pub fn is_body_broken(&self) -> bool {
+    /// Something behind the head of a request is malformed, for which the connection ends.
+    pub fn note_broken(&self) {
+        self.broken.store(1, Ordering::Relaxed);
+    }
+
+    /// True if the connection ends because of something malformed behind the head of a request.
+    pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed) != 0
     }
 
@@ -149,7 +154,7 @@ impl<I> Http1Io<I> {
 
     fn refuse(&mut self, found: Found) {
         if found.in_body {
-            self.exchanges.broken.store(1, Ordering::Relaxed);
+            self.exchanges.note_broken();
             self.input = Input::Broken;
         } else {
             let refusal = found.refusal as u8;

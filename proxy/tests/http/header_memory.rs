@@ -1,7 +1,7 @@
 //! What the headers of requests may hold: a client that names one large header again and again.
 
 use http::Response;
-use proxy::http::header_memory::CONNECTION_BYTES_MAX;
+use proxy::http::header_memory::{CONNECTION_BYTES_MAX, ENTRY_BYTES};
 
 use super::http2_frames::{Client, Event, indexed, literal};
 use super::upstream::{Body, counter, proxy, upstream};
@@ -38,9 +38,8 @@ async fn one_connection_holds_what_it_may_and_no_more() {
     for stream in 1..STREAMS {
         client.headers(2 * stream + 1, &bomb, true).await;
     }
-    // By the counting of RFC 9113 section 6.5.2.
-    let pseudo = ":methodGET:schemehttp:path/:authoritya".len() + 4 * 32;
-    let field = 1 + VALUE_BYTES + 32;
+    let pseudo = ":methodGET:schemehttp:path/:authoritya".len() + 4 * ENTRY_BYTES;
+    let field = 1 + VALUE_BYTES + ENTRY_BYTES;
     let (small, large) = (pseudo + field, pseudo + REFERENCES * field);
     let held = 1 + (CONNECTION_BYTES_MAX - small) / large;
     let refused = usize::try_from(STREAMS).unwrap() - held;

@@ -261,6 +261,12 @@ pub fn reply(
     reply: LocalReply,
     head: &RequestHead,
 ) -> Response<ResponseBody> {
+    // Whatever failed, it is because of the client's body: the connection serves one request at a time.
+    let broken = match head.version {
+        Version::HTTP_2 => None,
+        _ => stream.connection.exchanges.broken(),
+    };
+    let reply = broken.map_or(reply, Refusal::reply);
     stream.info.flags.insert(reply.flags);
     stream.info.response_code_details = reply.details.clone();
     if let Some(status) = reply.grpc_status {

@@ -112,7 +112,7 @@ where
 /// Counts and logs a request that was refused before the service saw it. Nothing is known of it but the refusal, as
 /// in Envoy's logs.
 fn note_refusal(connection: &Rc<HttpConnection>) {
-    if connection.exchanges.is_broken() {
+    if connection.exchanges.broken().is_some() {
         connection.cells.downstream_cx_protocol_error.inc();
     }
     let Some(refusal) = connection.exchanges.refused() else {
@@ -159,7 +159,7 @@ where
     let served = builder.serve_connection(TokioIo::new(io), service);
     let shut_down = |served: Pin<&mut _>| http2::Connection::graceful_shutdown(served);
     drive(served, shut_down, Drain::AtOnce, &connection, drain).await;
-    if connection.exchanges.is_broken() {
+    if connection.exchanges.broken().is_some() {
         connection.cells.downstream_cx_protocol_error.inc();
     }
 }

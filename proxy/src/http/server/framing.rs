@@ -64,6 +64,7 @@ enum Chunk {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     End,
@@ -279,9 +280,13 @@ impl Scanner {
             (Chunk::DataCr, b'\r') => Chunk::DataLf,
             (Chunk::DataLf, b'\n') => Chunk::START,
             (Chunk::TrailerStart, b'\r') => Chunk::End,
-            (Chunk::TrailerStart | Chunk::Trailer, b'\n') => return Err(Refusal::Codec),
+            (Chunk::TrailerStart | Chunk::TrailerName, _) if TOKEN[usize::from(byte)] => {
+                Chunk::TrailerName
+            }
+            (Chunk::TrailerName, b':') => Chunk::Trailer,
+            (Chunk::Trailer, b'\n') => return Err(Refusal::Codec),
             (Chunk::Trailer, b'\r') => Chunk::TrailerLf,
-            (Chunk::TrailerStart | Chunk::Trailer, _) => Chunk::Trailer,
+            (Chunk::Trailer, _) => Chunk::Trailer,
             (Chunk::TrailerLf, b'\n') => Chunk::TrailerStart,
             (Chunk::End, b'\n') => {
                 self.head = Head::default();
@@ -290,7 +295,7 @@ impl Scanner {
             }
             _ => return Err(Refusal::Codec),
         };
-        if matches!(next, Chunk::Trailer | Chunk::TrailerLf) {
+        if matches!(next, Chunk::TrailerName | Chunk::Trailer | Chunk::TrailerLf) {
             self.head.bytes += 1;
             if self.head.bytes > self.limits.bytes_max {
                 return Err(Refusal::HeadTooLarge);

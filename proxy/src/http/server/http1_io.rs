@@ -58,13 +58,13 @@ impl Exchanges {
     }
 
     /// Something behind the head of a request is malformed, for which the connection ends.
-    pub fn note_broken(&self) {
-        self.broken.store(1, Ordering::Relaxed);
+    pub fn note_broken(&self, refusal: Refusal) {
+        self.broken.store(refusal as u8, Ordering::Relaxed);
     }
 
-    /// True if the connection ends because of something malformed behind the head of a request.
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) != 0
+    /// What is malformed behind the head of a request.
+    pub fn broken(&self) -> Option<Refusal> {
+        Refusal::from_number(self.broken.load(Ordering::Relaxed))
     }
 
     fn begun(&self) -> u32 {
@@ -154,7 +154,7 @@ impl<I> Http1Io<I> {
 
     fn refuse(&mut self, found: Found) {
         if found.in_body {
-            self.exchanges.note_broken();
+            self.exchanges.note_broken(found.refusal);
             self.input = Input::Broken;
         } else {
             let refusal = found.refusal as u8;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::http1_io::Exchanges;
 use super::http2_scan::Scanner;
 use super::sniff::Rewind;
+use crate::http::refusal::Refusal;
 
 /// Frames with headers after which a connection waits for its next turn. A page of a browser asks for fewer at once.
 const HEADER_FRAMES_PER_TURN: usize = 16;
@@ -70,7 +71,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Http2Io<I> {
         };
         buf.set_filled(before + found.at);
         this.refused = true;
-        this.exchanges.note_broken();
+        this.exchanges.note_broken(Refusal::Codec);
         // No byte at all would mean an orderly end.
         if found.at == 0 {
             return Poll::Ready(Err(malformed()));

@@ -162,6 +162,10 @@ fn broken_chunks() {
         "1\r\na\n",
         "0\r\n\n",
         "0\r\nX: 1\n\r\n",
+        "0\r\n:path: /x\r\n",
+        "0\r\nX : 1\r\n",
+        "0\r\nX\r\n",
+        "0\r\nX: 1\r\n 2\r\n",
         "0\r\nX: 1\rY: 1\r\n",
         "11111111111111111\r\n",
     ] {

@@ -125,7 +125,7 @@ fn a_scheme_is_not_empty() {
 fn padding_priority_and_continuation() {
     let padded = [&[2][..], &[0, 0, 0, 0, 7], HEAD, &[0, 0]].concat();
     let padded = frame(HEADERS, 0x4 | PADDED | PRIORITY, 1, &padded);
-    assert!(!is_refused(&[padded.clone()]));
+    assert!(!is_refused(std::slice::from_ref(&padded)));
     let trailers = literal(":path", "/x");
     assert!(is_refused(&[
         padded.clone(),

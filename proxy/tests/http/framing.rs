@@ -344,7 +344,7 @@ async fn a_reply_of_the_proxys_own_ends_a_connection_that_may_carry_more_than_th
     let (proxy, _origin) = start("cluster: nowhere", WEBSOCKET).await;
     for request in [
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n28\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",

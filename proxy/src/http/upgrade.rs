@@ -123,7 +123,7 @@ fn as_get(head: &mut RequestHead) -> bool {
 }
 
 /// The upstream has answered the GET. To the client any 2xx would say that the tunnel is there (RFC 8441
-/// section 5). Differs from Envoy, which passes the status on and ends the stream.
+/// section 5). Differs from Envoy, which passes the status on.
 fn not_granted() -> LocalReply {
     LocalReply::empty(
         StatusCode::BAD_GATEWAY,

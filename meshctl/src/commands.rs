@@ -20,7 +20,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    output,
+};
 
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
@@ -39,12 +42,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::VerifyInstall(args) => verify_install::run(&args).await,
         Command::Version => version::run(),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "meshctl",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "meshctl", &mut script);
+            output::raw(&script)?;
             Ok(ExitCode::SUCCESS)
         }
     }

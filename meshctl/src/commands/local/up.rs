@@ -29,6 +29,9 @@ use crate::{
 /// How long all pods may take until they are ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long applications may take to end after Ctrl-C, whatever their grace period is: the mesh goes with all it made.
+const END_TIMEOUT: Duration = Duration::from_millis(1500);
+
 /// How often the screen is drawn anew.
 const REDRAW: Duration = Duration::from_millis(500);
 
@@ -287,10 +290,17 @@ async fn exited(process: &mut std::process::Child) {
     }
 }
 
-/// Ends the mesh in order, then for certain.
+/// Ends the mesh in order for as long as a user at a terminal waits, then for certain. A second signal ends it at once.
 async fn end(state: &StateDir, client: &Client, process: &mut std::process::Child) -> Result<()> {
-    let _ = client.down().await;
-    let _ = tokio::time::timeout(Duration::from_secs(30), exited(process)).await;
+    let in_order = async {
+        let _ = client.down().await;
+        exited(process).await;
+    };
+    tokio::select! {
+        () = in_order => {}
+        () = sleep(END_TIMEOUT) => {}
+        _ = interrupted() => {}
+    }
     let _ = process.kill();
     let _ = process.wait();
     cleanup::kill(state)?;

@@ -142,6 +142,8 @@ pub struct Wiring {
 pub struct Controller {
     wiring: Wiring,
     desired: Desired,
+    /// When the directory is to be read again although nothing in it has changed.
+    next_read: Option<Instant>,
     objects: Arc<Objects>,
     pods: BTreeMap<PodName, Record>,
     tasks: JoinSet<()>,
@@ -167,6 +169,7 @@ impl Controller {
         let mut controller = Self {
             wiring,
             desired: Desired::new(defaults),
+            next_read: None,
             objects: Arc::default(),
             pods: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -198,6 +201,7 @@ impl Controller {
                     None => break,
                 },
                 Some(_) = self.tasks.join_next() => {}
+                () = at(self.next_read) => self.read_directory(),
             }
             // Whatever else has arrived is handled in the same pass.
             while let Ok((name, event)) = self.inbox.try_recv() {
@@ -288,8 +292,12 @@ impl Controller {
         let Some(dir) = self.wiring.shared.options.dir.clone() else {
             return;
         };
-        if let Err(error) = self.desired.read_directory(&dir) {
-            tracing::warn!(dir = %dir.display(), %error, "directory not read");
+        match self.desired.read_directory(&dir, Instant::now()) {
+            Ok(next) => self.next_read = next,
+            Err(error) => {
+                self.next_read = None;
+                tracing::warn!(dir = %dir.display(), %error, "directory not read");
+            }
         }
         for error in &self.desired.errors {
             tracing::warn!(%error, "document not used");
@@ -383,5 +391,13 @@ impl Controller {
         labels
             .and_then(|labels| serde_json::from_value(labels.clone()).ok())
             .unwrap_or_default()
+    }
+}
+
+/// Returns at a time; never without one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,12 +1,15 @@
 //! What the user wants: objects from the watched directory, from `apply`, and the mesh's own.
 //!
 //! Later sources win: the mesh's defaults, then the directory, then what was applied. A file that
-//! breaks keeps the objects it had, so a typing error does not take pods away.
+//! breaks keeps the objects it had, so a typing error does not take pods away. An object that is no
+//! longer in the directory is removed [`REMOVAL_DELAY`] later: editors and scripts that write in place
+//! empty a file for a moment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,14 +26,26 @@ pub type Objects = BTreeMap<ObjectKey, Object>;
 /// ConfigMap with the mesh's root certificate, present in every namespace.
 const ROOT_CERT_CONFIG_MAP: &str = "istio-ca-root-cert";
 
+/// How long an object must be missing from the directory until it is removed.
+pub const REMOVAL_DELAY: Duration = Duration::from_secs(1);
+
 /// All sources.
 #[derive(Debug, Default)]
 pub struct Desired {
     defaults: Objects,
     files: BTreeMap<PathBuf, Vec<Object>>,
+    /// Objects that are no longer in any file, and since when; they are in force until they are removed.
+    missing: BTreeMap<ObjectKey, Missing>,
     applied: Objects,
     /// Documents of the directory that do not decode.
     pub errors: Vec<ManifestError>,
+}
+
+#[derive(Debug)]
+struct Missing {
+    object: Object,
+    file: PathBuf,
+    since: Instant,
 }
 
 impl Desired {
@@ -42,9 +57,10 @@ impl Desired {
         }
     }
 
-    /// Reads the directory again.
-    pub fn read_directory(&mut self, dir: &Path) -> std::io::Result<()> {
+    /// Reads the directory again. Returns when it has to be read next, for objects that are missing at `now`.
+    pub fn read_directory(&mut self, dir: &Path, now: Instant) -> std::io::Result<Option<Instant>> {
         let paths = manifest::manifest_files(dir)?;
+        let before = self.files.clone();
         let known: BTreeSet<_> = paths.iter().cloned().collect();
         self.files.retain(|path, _| known.contains(path));
         self.errors.clear();
@@ -56,7 +72,27 @@ impl Desired {
             let found = manifest::parse(&text, &path, "default");
             self.replace_file(path, found);
         }
-        Ok(())
+        self.note_missing(before, now);
+        let oldest = self.missing.values().map(|missing| missing.since).min();
+        Ok(oldest.map(|since| since + REMOVAL_DELAY))
+    }
+
+    fn note_missing(&mut self, before: BTreeMap<PathBuf, Vec<Object>>, now: Instant) {
+        for (file, objects) in before {
+            for object in objects {
+                let missing = Missing {
+                    object,
+                    file: file.clone(),
+                    since: now,
+                };
+                self.missing.insert(missing.object.key.clone(), missing);
+            }
+        }
+        for object in self.files.values().flatten() {
+            self.missing.remove(&object.key);
+        }
+        self.missing
+            .retain(|_, missing| now.duration_since(missing.since) < REMOVAL_DELAY);
     }
 
     fn replace_file(&mut self, path: PathBuf, found: manifest::Documents) {
@@ -96,10 +132,11 @@ impl Desired {
     /// The directory's file that brings an object.
     pub fn in_directory(&self, key: &ObjectKey) -> Option<&Path> {
         let holds = |objects: &[Object]| objects.iter().any(|object| object.key == *key);
-        self.files
-            .iter()
-            .find(|(_, objects)| holds(objects))
-            .map(|(path, _)| path.as_path())
+        let file = self.files.iter().find(|(_, objects)| holds(objects));
+        let missing = || self.missing.get(key).map(|missing| &missing.file);
+        file.map(|(path, _)| path)
+            .or_else(missing)
+            .map(PathBuf::as_path)
     }
 
     /// Whether an object is the mesh's own, not the user's.
@@ -117,6 +154,8 @@ impl Desired {
     /// All objects, merged.
     pub fn objects(&self) -> Objects {
         let mut objects = self.defaults.clone();
+        let missing = self.missing.iter();
+        objects.extend(missing.map(|(key, missing)| (key.clone(), missing.object.clone())));
         objects.extend(
             self.files
                 .values()
@@ -224,9 +263,12 @@ mod tests {
             format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n---\n")
         };
         let mut desired = Desired::default();
+        let mut now = Instant::now();
         let mut read = |text: String| {
             std::fs::write(&file, text).unwrap();
-            desired.read_directory(dir.path()).unwrap();
+            desired.read_directory(dir.path(), now).unwrap();
+            now += REMOVAL_DELAY;
+            desired.read_directory(dir.path(), now).unwrap();
             (names(&desired), desired.errors.len())
         };
         assert_eq!(
@@ -239,8 +281,49 @@ mod tests {
         );
         assert_eq!(read(service("one")), (vec!["one".into()], 0));
         std::fs::remove_file(&file).unwrap();
-        desired.read_directory(dir.path()).unwrap();
+        desired.read_directory(dir.path(), now).unwrap();
+        now += REMOVAL_DELAY;
+        desired.read_directory(dir.path(), now).unwrap();
         assert_eq!(names(&desired), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_is_written_in_place_keeps_its_objects() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("b.yaml");
+        let service = |name: &str| {
+            format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n---\n")
+        };
+        let both = service("one") + &service("two");
+        let mut desired = Desired::default();
+        let begun = Instant::now();
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        // What a writer in place shows: nothing, a part, a part that ends within a document, everything.
+        let mut steps = vec![(0, both.as_str(), None)];
+        let part = service("one");
+        let cut = &both[..both.len() - 10];
+        for (ms, text) in [(10, ""), (500, part.as_str()), (900, cut)] {
+            steps.push((ms, text, Some(at(1010))));
+        }
+        steps.push((1000, &both, None));
+        for (ms, text, next) in steps {
+            std::fs::write(&file, text).unwrap();
+            let told = desired.read_directory(dir.path(), at(ms)).unwrap();
+            assert_eq!(names(&desired), ["one", "two"], "after {ms} ms");
+            if ms != 900 {
+                assert_eq!(told, next, "after {ms} ms");
+            }
+        }
+        // An object that moves to another file is not held up by its old form.
+        std::fs::write(&file, &part).unwrap();
+        std::fs::write(dir.path().join("a.yaml"), service("two")).unwrap();
+        let told = desired.read_directory(dir.path(), at(2000)).unwrap();
+        assert_eq!((names(&desired).len(), told), (2, None));
+        std::fs::remove_file(&file).unwrap();
+        let told = desired.read_directory(dir.path(), at(3000)).unwrap();
+        assert_eq!((names(&desired).len(), told), (2, Some(at(4000))));
+        let told = desired.read_directory(dir.path(), at(4000)).unwrap();
+        assert_eq!((names(&desired), told), (vec!["two".into()], None));
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub mod path;
 mod files;
 mod split;
 
-pub(crate) use self::files::list_files;
 pub use self::files::{is_manifest, read_all, read_file};
+pub(crate) use self::files::{list_files, read_listed};
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Galley over directories of files.
 
+use std::time::Instant;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Galley, Publisher, StartError, on_thread};
@@ -37,14 +39,15 @@ pub(super) async fn start(
 
 impl Files {
     fn step(mut self) -> (Self, Output) {
-        let delta = self.directories.scan();
+        let delta = self.directories.scan(Instant::now());
         let output = self.pipeline.apply(delta, self.directories.diagnostics());
         (self, output)
     }
 
     async fn follow(mut self, mut changed: Changed, publisher: Publisher) {
         loop {
-            changed.next().await;
+            let latest = self.directories.next_scan();
+            changed.next(latest.map(Into::into)).await;
             let output;
             (self, output) = on_thread(|| self.step()).await;
             publisher.publish(output);

@@ -38,6 +38,15 @@ pub fn read_file(path: &Path) -> (Vec<Document>, Vec<Diagnostic>) {
     }
 }
 
+/// Reads a file that was listed before; `None` if it has been removed since.
+pub(crate) fn read_listed(path: &Path) -> Option<(Vec<Document>, Vec<Diagnostic>)> {
+    match read_text(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(text) => Some(parse(&path.to_string_lossy(), &text)),
+        Err(error) => Some((Vec::new(), vec![unreadable(path, &error)])),
+    }
+}
+
 /// Reads files as given and directories recursively, in the order of their names.
 pub fn read_all(paths: &[PathBuf]) -> (Vec<Document>, Vec<Diagnostic>) {
     let mut documents = Vec::new();

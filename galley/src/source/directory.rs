@@ -3,7 +3,10 @@
 //! Reading is synchronous and separate from watching: [`Directories::scan`]
 //! compares what is there with what was there. A file that is not wholly readable
 //! loses none of its objects: whoever is in the middle of an edit does not mean to
-//! delete what stands behind the broken line.
+//! delete what stands behind the broken line. For the same reason an object that a
+//! file loses while it is written in place is deleted only [`REMOVAL_DELAY`] later:
+//! such a file is empty for a moment. Files that are removed or replaced by renaming
+//! are whole at any time.
 
 mod watch;
 
@@ -13,7 +16,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mesh_api::diagnostic::{Diagnostic, Severity};
 
@@ -26,6 +29,9 @@ use crate::store::DocumentKey;
 /// Timestamps are coarser than writes: a file changed this recently is read again
 /// even if its timestamp is the same.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long an object must be missing from a file that is written in place until it is deleted.
+const REMOVAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Several directories; on the same object the later one overrides the earlier.
 #[derive(Debug)]
@@ -43,6 +49,9 @@ struct File {
     documents: Vec<Arc<Document>>,
     /// Objects of an earlier version that a broken document may stand for.
     retained: Vec<Arc<Document>>,
+    /// Objects that the file has lost while it was written in place, and when.
+    missing: Vec<(Arc<Document>, Instant)>,
+    inode: Option<u64>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -75,8 +84,14 @@ impl Directories {
         &self.diagnostics
     }
 
+    /// When to scan again although nothing has changed: objects are missing.
+    pub fn next_scan(&self) -> Option<Instant> {
+        let missing = self.files.values().flat_map(|file| &file.missing);
+        missing.map(|(_, since)| *since + REMOVAL_DELAY).min()
+    }
+
     /// Reads what changed since the scan before.
-    pub fn scan(&mut self) -> Delta {
+    pub fn scan(&mut self, now: Instant) -> Delta {
         self.diagnostics.clear();
         let mut old = std::mem::take(&mut self.files);
         let mut listed = Vec::new();
@@ -86,7 +101,11 @@ impl Directories {
         }
         for path in listed.iter().flatten() {
             if !self.files.contains_key(path) {
-                let file = read(path, old.remove(path));
+                let Some(mut file) = read(path, old.remove(path), now) else {
+                    continue;
+                };
+                file.missing
+                    .retain(|(_, since)| now.duration_since(*since) < REMOVAL_DELAY);
                 self.files.insert(path.clone(), file);
             }
         }
@@ -110,38 +129,53 @@ impl Directories {
                     }
                 }
             }
+            for file in directory.iter().filter_map(|path| self.files.get(path)) {
+                for (document, _) in &file.missing {
+                    own.entry(DocumentKey::of(document))
+                        .or_insert_with(|| document.clone());
+                }
+            }
             all.extend(own);
         }
         all
     }
 }
 
-fn read(path: &Path, old: Option<File>) -> File {
+fn read(path: &Path, old: Option<File>, now: Instant) -> Option<File> {
     let stamp = stamp(path);
     let old = match old {
-        Some(old) if stamp.is_some() && old.stamp == stamp => return old,
+        Some(old) if stamp.is_some() && old.stamp == stamp => return Some(old),
         other => other.unwrap_or_default(),
     };
-    let (documents, diagnostics) = manifest::read_file(path);
+    let (documents, diagnostics) = manifest::read_listed(path)?;
     let documents: Vec<Arc<Document>> = documents.into_iter().map(Arc::new).collect();
+    let keys: Vec<_> = documents
+        .iter()
+        .map(|document| DocumentKey::of(document))
+        .collect();
+    let is_lost = |document: &Arc<Document>| !keys.contains(&DocumentKey::of(document));
+    let inode = std::fs::metadata(path).ok().map(|metadata| metadata.ino());
+    let mut missing = Vec::new();
     let whole = diagnostics.is_empty() && documents.iter().all(|document| is_identified(document));
     let mut retained = Vec::new();
     if !whole {
-        let keys: Vec<_> = documents
-            .iter()
-            .map(|document| DocumentKey::of(document))
-            .collect();
         let before = old.documents.into_iter().chain(old.retained);
-        retained.extend(before.filter(|document| {
-            is_identified(document) && !keys.contains(&DocumentKey::of(document))
-        }));
+        let before = before.chain(old.missing.into_iter().map(|(document, _)| document));
+        retained.extend(before.filter(|document| is_identified(document) && is_lost(document)));
+    } else if inode.is_some() && old.inode == inode {
+        let before = old.documents.into_iter().chain(old.retained);
+        missing.extend(old.missing);
+        missing.extend(before.map(|document| (document, now)));
+        missing.retain(|(document, _)| is_lost(document));
     }
-    File {
+    Some(File {
         stamp,
         documents,
         retained,
+        missing,
+        inode,
         diagnostics,
-    }
+    })
 }
 
 /// A document that surely is the object it says: known kind and version, a name.

@@ -6,6 +6,7 @@ struct Fixture {
     first: tempfile::TempDir,
     second: tempfile::TempDir,
     directories: Directories,
+    now: Instant,
 }
 
 fn policy(name: &str, mode: &str) -> String {
@@ -23,6 +24,7 @@ impl Fixture {
             first,
             second,
             directories: Directories::new(paths),
+            now: Instant::now(),
         }
     }
 
@@ -30,9 +32,21 @@ impl Fixture {
         fs::write(self.first.path().join(name), text).unwrap();
     }
 
-    /// Names and modes of what was applied, names of what was deleted.
+    /// What scans find until nothing is missing: see [`Fixture::scan_once`].
     fn scan(&mut self) -> (Vec<String>, Vec<String>) {
-        let delta = self.directories.scan();
+        let (mut applied, mut deleted) = self.scan_once();
+        while let Some(next) = self.directories.next_scan() {
+            self.now = next;
+            let (more, gone) = self.scan_once();
+            applied.extend(more);
+            deleted.extend(gone);
+        }
+        (applied, deleted)
+    }
+
+    /// Names and modes of what was applied, names of what was deleted.
+    fn scan_once(&mut self) -> (Vec<String>, Vec<String>) {
+        let delta = self.directories.scan(self.now);
         let applied = delta.applied.iter().map(|document| {
             let mode = document
                 .node
@@ -126,5 +140,46 @@ fn duplicates_in_one_directory_are_named() {
 #[test]
 fn a_missing_directory_is_a_finding() {
     let mut directories = Directories::new(vec!["/nonexistent/weft".into()]);
-    assert!(directories.scan().is_empty());
+    assert!(directories.scan(Instant::now()).is_empty());
+}
+
+#[test]
+fn a_file_that_is_written_in_place_keeps_its_objects() {
+    let mut fixture = Fixture::new();
+    let both = format!("{}---\n{}", policy("a", "STRICT"), policy("b", "STRICT"));
+    fixture.write("a.yaml", &both);
+    assert_eq!(fixture.scan_once(), changes(&["a STRICT", "b STRICT"], &[]));
+    fixture.write("a.yaml", "");
+    assert_eq!(fixture.scan_once(), changes(&[], &[]));
+    fixture.write("a.yaml", &policy("a", "DISABLE"));
+    assert_eq!(fixture.scan_once(), changes(&["a DISABLE"], &[]));
+    assert_eq!(
+        fixture.directories.next_scan(),
+        Some(fixture.now + REMOVAL_DELAY)
+    );
+    fixture.write("a.yaml", &both);
+    assert_eq!(fixture.scan_once(), changes(&["a STRICT"], &[]));
+    assert_eq!(fixture.directories.next_scan(), None);
+    fixture.write("a.yaml", "");
+    assert_eq!(fixture.scan_once(), changes(&[], &[]));
+    fixture.now += REMOVAL_DELAY;
+    assert_eq!(fixture.scan_once(), changes(&[], &["a", "b"]));
+    // A file that is replaced or removed is whole: what it lacks is deleted at once.
+    fixture.write("a.yaml", &both);
+    assert_eq!(fixture.scan_once(), changes(&["a STRICT", "b STRICT"], &[]));
+    let path = fixture.first.path().join("a.yaml");
+    let new = fixture.first.path().join("a.new");
+    fs::write(&new, policy("a", "STRICT")).unwrap();
+    fs::rename(&new, &path).unwrap();
+    assert_eq!(fixture.scan_once(), changes(&[], &["b"]));
+    fs::remove_file(path).unwrap();
+    assert_eq!(fixture.scan_once(), changes(&[], &["a"]));
+    assert_eq!(fixture.directories.next_scan(), None);
+}
+
+#[test]
+fn a_file_that_is_removed_between_listing_and_reading_is_no_finding() {
+    let fixture = Fixture::new();
+    let gone = fixture.first.path().join("gone.yaml");
+    assert!(read(&gone, None, fixture.now).is_none());
 }

@@ -50,11 +50,11 @@ pub(crate) fn watch(paths: &[PathBuf]) -> notify::Result<Changed> {
 
 impl Changed {
     /// Returns once it is time to read the directories again: at once for a lone
-    /// change, after the storm for many.
-    pub(crate) async fn next(&mut self) {
-        let signaled = timeout_at(Instant::now() + RESCAN, self.signal.notified())
-            .await
-            .is_ok();
+    /// change, after the storm for many, at `latest` without any.
+    pub(crate) async fn next(&mut self, latest: Option<Instant>) {
+        let rescan = Instant::now() + RESCAN;
+        let wait = latest.map_or(rescan, |latest| latest.min(rescan));
+        let signaled = timeout_at(wait, self.signal.notified()).await.is_ok();
         let storm = self.last.is_some_and(|last| last.elapsed() < QUIET);
         if signaled && storm {
             let end = Instant::now() + STORM_MAX;

@@ -134,6 +134,12 @@ impl ProxyConfig {
 }
 
 impl Settings {
+    /// Whether connections to and from the application are redirected to the proxy.
+    pub fn is_captured(&self) -> bool {
+        let mode = self.metadata.get("INTERCEPTION_MODE");
+        self.role == Role::Sidecar && mode.is_none_or(|mode| mode != "NONE")
+    }
+
     /// From the environment of the process.
     pub fn from_env(role: Role) -> Result<Self, SettingsError> {
         Self::from_vars(role, std::env::vars())

@@ -58,6 +58,9 @@ pub struct DrainTimes {
     pub limit: Duration,
 }
 
+/// A control plane that says nothing for this long may have lost the request: Envoy's `initial_fetch_timeout`.
+const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// How to run.
 #[derive(Clone)]
 pub struct Options {
@@ -75,6 +78,8 @@ pub struct Options {
     pub secrets: SecretStore,
     /// Further metadata of streams to the control plane.
     pub stream_metadata: Option<StreamMetadata>,
+    /// A listener without which the proxy is not ready.
+    pub required_listener: Option<Arc<str>>,
     /// Cancelled by `/quitquitquit`.
     pub quit: CancellationToken,
 }
@@ -90,6 +95,7 @@ impl Options {
             readiness: Readiness::new(),
             secrets: SecretStore::new(),
             stream_metadata: None,
+            required_listener: None,
             quit: CancellationToken::new(),
         }
     }
@@ -405,6 +411,8 @@ fn ads_options(
             }
             metadata
         }),
+        required_listener: options.required_listener.clone(),
+        first_response_timeout: FIRST_RESPONSE_TIMEOUT,
     }
 }
 

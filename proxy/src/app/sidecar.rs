@@ -31,6 +31,9 @@ use crate::tls::secret_store::SecretStore;
 /// How often a starting Envoy is asked whether it is ready.
 const ENVOY_READY_PERIOD: Duration = Duration::from_millis(100);
 
+/// The listener of captured inbound connections: a sidecar without it refuses every request.
+const CAPTURED_INBOUND: &str = "virtualInbound";
+
 /// The writable directory that the injector gives a proxy, in memory.
 const POD_RUN_DIR: &str = "/etc/istio/proxy";
 
@@ -150,6 +153,9 @@ async fn weft(
     options.secrets = secrets;
     options.readiness = pod.readiness.clone();
     options.quit = pod.quit.clone();
+    if pod.settings.is_captured() {
+        options.required_listener = Some(CAPTURED_INBOUND.into());
+    }
 
     let registry = options.registry.clone();
     let status = pod.status(Source::Own(Arc::new(move || {

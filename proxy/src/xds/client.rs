@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use mesh_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,6 +47,10 @@ pub struct AdsOptions {
     pub node: core::Node,
     /// Metadata of each stream: `initial_metadata`, tokens.
     pub metadata: Box<dyn Fn() -> MetadataMap + Send + Sync>,
+    /// A listener without which the configuration is not complete: a sidecar's `virtualInbound`.
+    pub required_listener: Option<Arc<str>>,
+    /// How long the first stream may take to bring a response before another one is tried.
+    pub first_response_timeout: Duration,
 }
 
 /// The task that keeps the configuration up to date.
@@ -64,7 +69,24 @@ pub struct XdsClient {
 /// One stream: requests out, responses in.
 struct Stream {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
-    responses: Streaming<DeltaDiscoveryResponse>,
+    responses: Responses,
+    /// When it is given up unless a response has come.
+    first_response_by: Option<Instant>,
+}
+
+/// The way back. Servers of grpc-go send their headers with their first response, so requests must not wait for them.
+enum Responses {
+    Opening(BoxFuture<'static, Result<Streaming<DeltaDiscoveryResponse>, Status>>),
+    Open(Streaming<DeltaDiscoveryResponse>),
+}
+
+/// What a stream brings.
+enum Event {
+    /// The server has accepted it.
+    Opened,
+    Response(DeltaDiscoveryResponse),
+    /// It is over.
+    Ended(Status),
 }
 
 impl XdsClient {
@@ -99,33 +121,36 @@ impl XdsClient {
             .subscribe(ResourceType::Cluster, delta::WILDCARD);
         self.settle();
         let mut stream: Option<Stream> = None;
-        let mut connecting = self.connect_after(Duration::ZERO);
+        let mut next_stream = Instant::now();
         loop {
             let deadline = self.applier.deadline();
+            let first_response_by = stream.as_ref().and_then(|stream| stream.first_response_by);
+            let had_stream = stream.is_some();
+            let can_connect = !had_stream && self.can_connect();
             tokio::select! {
                 () = stop.cancelled() => return,
-                opened = &mut connecting, if stream.is_none() && self.can_connect() => match opened {
-                    Ok(opened) => {
-                        self.status.set_connected(true);
-                        stream = self.begin(opened).await;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "control plane not reached");
-                        connecting = self.connect_after(backoff.next_delay());
-                        continue;
-                    }
-                },
-                message = next_response(&mut stream) => match message {
-                    Ok(response) => {
+                () = sleep_until(Some(next_stream)), if can_connect => stream = self.open(),
+                event = next_event(&mut stream) => match event {
+                    Event::Opened => self.status.set_connected(true),
+                    Event::Response(response) => {
                         backoff.reset();
                         let answer = self.on_response(response);
                         send(&mut stream, answer).await;
                     }
-                    Err(error) => {
-                        tracing::info!(%error, "stream to the control plane ended");
+                    Event::Ended(error) => {
+                        if self.status.connected() {
+                            tracing::info!(%error, "stream to the control plane ended");
+                        } else {
+                            tracing::warn!(%error, "control plane not reached");
+                        }
                         stream = None;
                     }
                 },
+                () = sleep_until(first_response_by) => {
+                    let stream_accepted = self.status.connected();
+                    tracing::warn!(stream_accepted, "no response from the control plane in time, trying again");
+                    stream = None;
+                }
                 Some(answer) = self.answers.recv() => {
                     self.applier.resolved(&answer.cluster, answer.addresses, Instant::now());
                 }
@@ -139,9 +164,9 @@ impl XdsClient {
                 Vec::new()
             };
             send(&mut stream, pending).await;
-            if stream.is_none() && self.status.connected() {
+            if stream.is_none() && had_stream {
                 self.status.set_connected(false);
-                connecting = self.connect_after(backoff.next_delay());
+                next_stream = Instant::now() + backoff.next_delay();
             }
         }
     }
@@ -174,7 +199,15 @@ impl XdsClient {
             self.machine
                 .set_names(resource_type, names.iter().map(|name| &**name));
         }
-        let complete = self.ads.is_none() || self.received.contains(&ResourceType::Listener);
+        let complete = match &self.ads {
+            None => true,
+            Some(ads) => {
+                let config = self.config.load();
+                let required = ads.required_listener.as_ref();
+                self.received.contains(&ResourceType::Listener)
+                    && required.is_none_or(|name| config.listeners.contains_key(name))
+            }
+        };
         if complete && self.applier.warming().is_empty() {
             self.status.set_initialized();
         }
@@ -214,53 +247,62 @@ impl XdsClient {
         vec![self.machine.answer(&update, &refused)]
     }
 
-    /// Sends the first requests of a stream, the node with the first one.
-    async fn begin(&mut self, opened: Stream) -> Option<Stream> {
-        let mut stream = Some(opened);
-        let mut first = self.machine.connect();
-        if let (Some(request), Some(ads)) = (first.first_mut(), &self.ads) {
-            request.node = Some(ads.node.clone());
+    /// Opens a stream with its first requests, the node with the first one.
+    fn open(&mut self) -> Option<Stream> {
+        let ads = self.ads.as_ref()?;
+        let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
+        for (index, mut first) in self.machine.connect().into_iter().enumerate() {
+            if index == 0 {
+                first.node = Some(ads.node.clone());
+            }
+            // One for each type: they fit.
+            requests.try_send(first).ok()?;
         }
-        send(&mut stream, first).await;
-        stream
-    }
-
-    /// Opens a stream after a while. Independent of `self`, so that other events go on meanwhile.
-    fn connect_after(
-        &self,
-        delay: Duration,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Stream, Status>> + Send>> {
-        let Some(ads) = &self.ads else {
-            return Box::pin(std::future::pending());
-        };
+        let mut request = Request::new(ReceiverStream::new(outgoing));
+        *request.metadata_mut() = (ads.metadata)();
         // A channel of its own for each stream: credentials may have been rotated since the last one.
         let channel = transport::channel(&self.config, ads.cluster);
-        let metadata = (ads.metadata)();
-        Box::pin(async move {
-            tokio::time::sleep(delay).await;
-            let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
-            let mut request = Request::new(ReceiverStream::new(outgoing));
-            *request.metadata_mut() = metadata;
-            let mut client = AggregatedDiscoveryServiceClient::new(channel)
-                .max_decoding_message_size(RESPONSE_BYTES_MAX);
-            let responses = client
-                .delta_aggregated_resources(request)
-                .await?
-                .into_inner();
-            Ok(Stream {
-                requests,
-                responses,
-            })
+        let mut client = AggregatedDiscoveryServiceClient::new(channel)
+            .max_decoding_message_size(RESPONSE_BYTES_MAX);
+        let opening = async move {
+            let response = client.delta_aggregated_resources(request).await?;
+            Ok(response.into_inner())
+        };
+        // A server may have nothing to say to a client that has everything.
+        let first_response_by = self
+            .received
+            .is_empty()
+            .then(|| Instant::now() + ads.first_response_timeout);
+        Some(Stream {
+            requests,
+            responses: Responses::Opening(Box::pin(opening)),
+            first_response_by,
         })
     }
 }
 
-async fn next_response(stream: &mut Option<Stream>) -> Result<DeltaDiscoveryResponse, Status> {
+/// May be dropped and called again: nothing is lost.
+async fn next_event(stream: &mut Option<Stream>) -> Event {
     let Some(stream) = stream else {
         return std::future::pending().await;
     };
-    let message = stream.responses.message().await?;
-    message.ok_or_else(|| Status::unavailable("closed by the control plane"))
+    match &mut stream.responses {
+        Responses::Opening(opening) => match opening.await {
+            Ok(responses) => {
+                stream.responses = Responses::Open(responses);
+                Event::Opened
+            }
+            Err(error) => Event::Ended(error),
+        },
+        Responses::Open(responses) => match responses.message().await {
+            Ok(Some(response)) => {
+                stream.first_response_by = None;
+                Event::Response(response)
+            }
+            Ok(None) => Event::Ended(Status::unavailable("closed by the control plane")),
+            Err(error) => Event::Ended(error),
+        },
+    }
 }
 
 /// A stream that takes no more requests is over.

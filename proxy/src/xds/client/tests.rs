@@ -34,6 +34,16 @@ struct Session {
 
 struct Scripted {
     sessions: mpsc::Sender<Session>,
+    headers: Headers,
+}
+
+/// When a server sends its response headers.
+#[derive(Clone, Copy, PartialEq)]
+enum Headers {
+    /// As tonic: at once.
+    AtOnce,
+    /// As grpc-go and grpcio: with the first response.
+    WithResponse,
 }
 
 #[tonic::async_trait]
@@ -54,7 +64,7 @@ impl AggregatedDiscoveryService for Scripted {
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         let mut incoming = request.into_inner();
         let (received, requests) = mpsc::channel(64);
-        let (responses, outgoing) = mpsc::channel(64);
+        let (responses, mut outgoing) = mpsc::channel(64);
         tokio::spawn(async move {
             while let Ok(Some(request)) = incoming.message().await {
                 if received.send(request).await.is_err() {
@@ -70,7 +80,13 @@ impl AggregatedDiscoveryService for Scripted {
             .send(session)
             .await
             .map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        let first = match self.headers {
+            Headers::AtOnce => None,
+            Headers::WithResponse => outgoing.recv().await,
+        };
+        let rest = ReceiverStream::new(outgoing);
+        let all = tokio_stream::StreamExt::chain(tokio_stream::iter(first), rest);
+        Ok(Response::new(Box::pin(all)))
     }
 }
 
@@ -103,10 +119,14 @@ fn resource<M: Message + Name>(name: &str, version: &str, message: &M) -> Resour
 }
 
 async fn serve() -> (SocketAddr, mpsc::Receiver<Session>) {
+    serve_with(Headers::AtOnce).await
+}
+
+async fn serve_with(headers: Headers) -> (SocketAddr, mpsc::Receiver<Session>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sessions, accepted) = mpsc::channel(8);
-    let service = AggregatedDiscoveryServiceServer::new(Scripted { sessions });
+    let service = AggregatedDiscoveryServiceServer::new(Scripted { sessions, headers });
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(service)
@@ -117,6 +137,14 @@ async fn serve() -> (SocketAddr, mpsc::Receiver<Session>) {
 
 /// A running client of the server at an address.
 fn start(address: SocketAddr) -> (ConfigHandle, Arc<XdsStatus>, CancellationToken) {
+    start_with(address, None, Duration::from_secs(60))
+}
+
+fn start_with(
+    address: SocketAddr,
+    required_listener: Option<&str>,
+    first_response_timeout: Duration,
+) -> (ConfigHandle, Arc<XdsStatus>, CancellationToken) {
     let (config, secrets) = (ConfigHandle::default(), SecretStore::new());
     let status = Arc::new(XdsStatus::default());
     let translators = Translators {
@@ -149,6 +177,8 @@ fn start(address: SocketAddr) -> (ConfigHandle, Arc<XdsStatus>, CancellationToke
             ..Default::default()
         },
         metadata: Box::new(MetadataMap::new),
+        required_listener: required_listener.map(Into::into),
+        first_response_timeout,
     };
     let client = XdsClient::new(applier, Some(ads), config.clone(), secrets, status.clone());
     let stop = CancellationToken::new();
@@ -304,10 +334,82 @@ async fn the_configuration_survives_the_stream_and_the_next_one_begins_with_it()
             (ResourceType::Listener, HashMap::new()),
         ])
     );
+    session
+        .respond(ResourceType::Listener, "n4", Vec::new())
+        .await;
+    assert_eq!(session.request().await.response_nonce, "n4");
     assert_eq!(status.connects(), 2);
     stop.cancel();
     assert!(
         session.requests.recv().await.is_none(),
         "a stopped client ends its stream"
     );
+}
+
+#[tokio::test]
+async fn a_server_may_send_its_headers_with_its_first_response() {
+    let (address, mut sessions) = serve_with(Headers::WithResponse).await;
+    let (_config, status, _stop) = start(address);
+    let mut session = sessions.recv().await.unwrap();
+    let mut initialized = status.initialized();
+    warmed(&mut session).await;
+    initialized.wait_for(|ready| *ready).await.unwrap();
+    assert!(status.connected());
+}
+
+#[tokio::test]
+async fn a_server_without_a_response_is_tried_again() {
+    for headers in [Headers::AtOnce, Headers::WithResponse] {
+        let (address, mut sessions) = serve_with(headers).await;
+        let (_config, status, _stop) = start_with(address, None, Duration::from_millis(100));
+        let mut silent = sessions.recv().await.unwrap();
+        assert_eq!(silent.request().await.type_url, ResourceType::Cluster.url());
+        let mut session = sessions.recv().await.unwrap();
+        assert!(silent.requests.recv().await.is_none(), "it was given up");
+        let mut initialized = status.initialized();
+        warmed(&mut session).await;
+        initialized.wait_for(|ready| *ready).await.unwrap();
+    }
+}
+
+/// A listener without a socket of its own.
+fn listener(name: &str) -> Resource {
+    let json = serde_json::json!({
+        "name": name,
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 9080}},
+        "bind_to_port": false,
+        "filter_chains": [{"filters": [{
+            "name": "tcp",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "t",
+                "cluster": "a",
+            },
+        }]}],
+    });
+    let listener: xds::envoy::listener::Listener = xds::json::Json::load().decode(&json).unwrap();
+    resource(name, "1", &listener)
+}
+
+#[tokio::test]
+async fn a_proxy_is_not_ready_without_a_listener_that_it_requires() {
+    let (address, mut sessions) = serve().await;
+    let (_config, status, _stop) =
+        start_with(address, Some("virtualInbound"), Duration::from_secs(60));
+    let mut session = sessions.recv().await.unwrap();
+    let mut initialized = status.initialized();
+    warmed(&mut session).await;
+    session
+        .respond(ResourceType::Listener, "n4", vec![listener("other")])
+        .await;
+    assert_eq!(session.request().await.response_nonce, "n4");
+    assert!(!*initialized.borrow());
+    session
+        .respond(
+            ResourceType::Listener,
+            "n5",
+            vec![listener("virtualInbound")],
+        )
+        .await;
+    initialized.wait_for(|ready| *ready).await.unwrap();
 }

@@ -1,13 +1,15 @@
-//! The workload's certificate: fetched before anything is served, renewed at half of its life.
+//! The workload's certificate: fetched before anything is served, renewed at half of the time that was left when it came.
 //!
 //! A renewal that fails is tried again with backoff while the old certificate still serves; the roots come with
 //! every answer and from the mounted file, whichever knows more, so that a root rotation overlaps.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 use tonic::transport::{Endpoint, Uri};
 use tonic::{Request, Status};
@@ -30,9 +32,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const ROOTS_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// Renewal happens at half of the life, give or take one per cent of it, so that a fleet does not come at once.
+/// Renewal happens at half of the time that is left, give or take one per cent of it, so that a fleet does not come at
+/// once. What was left when it came counts, not its whole life: it begins before it is issued, for clocks that differ.
 const RENEW_AT: f64 = 0.5;
 const RENEW_JITTER: f64 = 0.01;
+/// No certificate is renewed sooner, whatever the clocks say.
+const RENEW_MIN: Duration = Duration::from_secs(5);
 
 /// A certificate as citadel gave it, with its key.
 #[derive(Clone, PartialEq, Eq)]
@@ -148,7 +153,8 @@ impl Certificates {
         }
     }
 
-    /// Publishes the certificate again with other roots, whenever the mounted file changes.
+    /// Publishes the certificate again with other roots, whenever the mounted file changes. Returns when none of them
+    /// has signed it: the authority was replaced, and the control plane refuses the certificate.
     async fn follow_roots(&self, mut certificate: WorkloadCertificate) {
         let answered = certificate.roots.clone();
         loop {
@@ -162,6 +168,12 @@ impl Certificates {
                 tracing::info!("the roots of the mesh have changed");
                 certificate.roots = roots;
                 self.publish(certificate.clone());
+                if !is_signed_by(&certificate, &mounted) {
+                    tracing::info!(
+                        "no root has signed the workload certificate, asking for another"
+                    );
+                    return;
+                }
             }
         }
     }
@@ -308,13 +320,34 @@ fn united_roots(answered: &str, mounted: &str) -> String {
 }
 
 fn until_renewal(certificate: &WorkloadCertificate, now: SystemTime) -> Duration {
-    let life = certificate
-        .not_after
-        .duration_since(certificate.not_before)
-        .unwrap_or_default();
-    let share = RENEW_AT + (fastrand::f64() * 2.0 - 1.0) * RENEW_JITTER;
-    let due = certificate.not_before + life.mul_f64(share);
-    due.duration_since(now).unwrap_or(RETRY_BASE)
+    let left = certificate.not_after.duration_since(now);
+    let fraction = RENEW_AT + (fastrand::f64() * 2.0 - 1.0) * RENEW_JITTER;
+    left.unwrap_or_default().mul_f64(fraction).max(RENEW_MIN)
+}
+
+/// Whether one of these roots (PEM) is at the end of the certificate's chain.
+fn is_signed_by(certificate: &WorkloadCertificate, roots: &[u8]) -> bool {
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(roots).flatten().collect();
+    let anchors: Vec<_> = roots
+        .iter()
+        .filter_map(|root| webpki::anchor_from_trusted_cert(root).ok())
+        .collect();
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.chain.as_bytes())
+        .flatten()
+        .collect();
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return false;
+    };
+    let Ok(leaf) = webpki::EndEntityCert::try_from(leaf) else {
+        return false;
+    };
+    let usage = webpki::KeyUsage::client_auth();
+    let algorithms = webpki::ALL_VERIFICATION_ALGS;
+    // Whether it has expired is another question.
+    let issued = certificate.not_before.duration_since(UNIX_EPOCH);
+    let time = UnixTime::since_unix_epoch(issued.unwrap_or_default() + Duration::from_secs(1));
+    leaf.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None)
+        .is_ok()
 }
 
 /// An error with its causes, as one line.
@@ -368,11 +401,62 @@ mod tests {
     }
 
     #[test]
-    fn renewal_is_at_half_of_the_life() {
-        let (day, certificate) = (DAY, certificate());
-        let start = certificate.not_before;
-        let wait = until_renewal(&certificate, start).as_secs_f64() / day.as_secs_f64();
-        assert!((0.49..=0.51).contains(&wait), "{wait}");
-        assert_eq!(until_renewal(&certificate, start + day), RETRY_BASE);
+    fn renewal_is_at_half_of_what_is_left() {
+        // Issued two minutes after it begins, as citadel does.
+        let skew = Duration::from_secs(120);
+        for life in [60, 180, 300, 86_400].map(Duration::from_secs) {
+            let certificate = certificate();
+            let certificate = WorkloadCertificate {
+                not_after: certificate.not_before + skew + life,
+                ..certificate
+            };
+            let received = certificate.not_before + skew;
+            let wait = until_renewal(&certificate, received).as_secs_f64() / life.as_secs_f64();
+            assert!((0.489..=0.511).contains(&wait), "{wait} of {life:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_over_when_it_comes_is_not_renewed_without_pause() {
+        let certificate = certificate();
+        for late in [DAY, DAY + Duration::from_secs(1), 10 * DAY] {
+            let now = certificate.not_before + late;
+            assert_eq!(until_renewal(&certificate, now), RENEW_MIN);
+        }
+    }
+
+    #[test]
+    fn a_root_that_has_not_signed_is_told_from_one_that_has() {
+        let issue = |name: &str| {
+            let mut root = rcgen::CertificateParams::default();
+            root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            // The new authority of a mesh has the old one's name.
+            root.distinguished_name
+                .push(rcgen::DnType::OrganizationName, "cluster.local");
+            let root_key = rcgen::KeyPair::generate().unwrap();
+            let root_pem = root.self_signed(&root_key).unwrap().pem();
+            let issuer = rcgen::Issuer::from_params(&root, &root_key);
+            let mut leaf = rcgen::CertificateParams::default();
+            let uri = format!("spiffe://cluster.local/ns/default/sa/{name}");
+            leaf.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+            leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            let key = rcgen::KeyPair::generate().unwrap();
+            let chain = leaf.signed_by(&key, &issuer).unwrap().pem();
+            let (not_before, not_after) = validity(&chain, &key.serialize_pem()).unwrap();
+            let certificate = WorkloadCertificate {
+                chain,
+                roots: root_pem.clone(),
+                key: key.serialize_pem(),
+                not_before,
+                not_after,
+            };
+            (certificate, root_pem)
+        };
+        let (old, old_root) = issue("old");
+        let (_, new_root) = issue("new");
+        let both = format!("{old_root}{new_root}");
+        let verdicts = [&old_root, &both, &new_root, &String::new()]
+            .map(|roots| is_signed_by(&old, roots.as_bytes()));
+        assert_eq!(verdicts, [true, true, false, false]);
     }
 }

@@ -4,4 +4,4 @@ mod accepted_by_envoy;
 mod credentials;
 mod discovery;
 mod envoy_connects;
-mod fixture;
+pub(crate) mod fixture;

@@ -13,6 +13,7 @@ mod gateways;
 mod injection;
 mod installation;
 mod load_balancing;
+mod locality;
 mod mixed;
 mod mtls;
 mod permissions;
@@ -95,6 +96,13 @@ pub const ALL: &[Case] = &[
         data_planes: WEFT,
         places: Places::Everywhere,
         run: load_balancing::run,
+    },
+    Case {
+        name: "locality",
+        about: "the nearest pods first, the next nearest when they fail, shares by locality",
+        data_planes: EACH,
+        places: Places::Everywhere,
+        run: locality::run,
     },
     Case {
         name: "egress",
@@ -242,6 +250,30 @@ fn open_bookinfo(mesh: &mut Mesh) -> Result<()> {
 /// Waits until `probe` finds what it wants.
 fn in_force(what: &str, probe: impl FnMut() -> Result<()>) -> Result<()> {
     poll::until(what, poll::IN_FORCE, probe)
+}
+
+/// A pod that misbehaves until this is dropped.
+struct Misbehaving<'a> {
+    mesh: &'a Mesh,
+    pod: &'static str,
+}
+
+impl<'a> Misbehaving<'a> {
+    fn new(mesh: &'a Mesh, pod: &'static str, order: &str) -> Result<Self> {
+        let url = format!("http://127.0.0.1:8080/control?{order}");
+        crate::assert::all(&mesh.from(pod, &url)?.send()?, "200")?;
+        Ok(Self { mesh, pod })
+    }
+}
+
+impl Drop for Misbehaving<'_> {
+    fn drop(&mut self) {
+        let url = "http://127.0.0.1:8080/control";
+        let _ = self
+            .mesh
+            .from(self.pod, url)
+            .and_then(|traffic| traffic.send());
+    }
 }
 
 /// Versions of reviews, all of them and no others, answer through the gateway.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ECHO_VERSION, in_force};
+use super::{ECHO_VERSION, Misbehaving, in_force};
 use crate::{assert, mesh::Mesh, poll, traffic::Report};
 
 const CLIENT: &str = "apps/client";
@@ -210,28 +210,4 @@ fn outlier_detection(mesh: &mut Mesh) -> Result<()> {
     poll::until("the return of v2", Duration::from_secs(30), || {
         assert::only(&send(mesh)?, &["v1", "v2", "v3"])
     })
-}
-
-/// A pod that misbehaves until this is dropped.
-struct Misbehaving<'a> {
-    mesh: &'a Mesh,
-    pod: &'static str,
-}
-
-impl<'a> Misbehaving<'a> {
-    fn new(mesh: &'a Mesh, pod: &'static str, order: &str) -> Result<Self> {
-        let url = format!("http://127.0.0.1:8080/control?{order}");
-        assert::all(&mesh.from(pod, &url)?.send()?, "200")?;
-        Ok(Self { mesh, pod })
-    }
-}
-
-impl Drop for Misbehaving<'_> {
-    fn drop(&mut self) {
-        let url = "http://127.0.0.1:8080/control";
-        let _ = self
-            .mesh
-            .from(self.pod, url)
-            .and_then(|traffic| traffic.send());
-    }
 }

@@ -114,8 +114,18 @@ async fn leave(args: &Args, client: &Client, installer: &Installer) -> anyhow::R
         return Ok(());
     }
     let installer = installer.clone();
-    tokio::task::spawn_blocking(move || installer.remove()).await??;
-    tracing::info!("the plugin was removed");
+    let socket = args.socket();
+    tokio::task::spawn_blocking(move || {
+        installer.remove()?;
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove \"{}\"", socket.display()))
+            }
+            _ => Ok(()),
+        }
+    })
+    .await??;
+    tracing::info!("the plugin and its socket were removed");
     Ok(())
 }
 

@@ -143,6 +143,7 @@ async fn the_plugin_stays_unless_the_agent_is_uninstalled(
     };
     assert_eq!(node.chain(), expected);
     assert_eq!(node.path("bin/weft-cni").exists(), stays);
+    assert_eq!(node.path("run/agent.sock").exists(), stays);
 }
 
 /// A pod that has started without capture.

@@ -82,6 +82,10 @@ fn upgraded(mesh: &mut Mesh) -> Result<()> {
 fn removed(mesh: &mut Mesh) -> Result<()> {
     let said = mesh.cluster().meshctl(&["uninstall", "--purge", "--yes"])?;
     said.ok()?;
+    let names = ["get", "namespaces,customresourcedefinitions", "--output=name"];
+    let names = mesh.kubectl(&names)?;
+    let early = names.lines().find(|name| name.contains("istio"));
+    ensure!(early.is_none(), "gone, it said, and there is {early:?}");
     poll::until("an empty cluster", GONE_TIMEOUT, || {
         let left = remains(mesh)?;
         ensure!(left.is_empty(), "these remain: {}", left.join(", "));

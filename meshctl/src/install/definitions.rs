@@ -99,16 +99,16 @@ pub async fn apply(client: &Client) -> Result<usize> {
     Ok(applied)
 }
 
-/// Deletes ours, and every object of their kinds with them. Returns how many.
-pub async fn delete(client: &Client) -> Result<usize> {
+/// Deletes ours, and every object of their kinds with them. Returns their names; each is gone when its objects are.
+pub async fn delete(client: &Client) -> Result<Vec<String>> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let ours = find(client).await?;
     let ours = ours.iter().filter(|found| found.state == State::Ours);
-    let mut deleted = 0;
+    let mut deleted = Vec::new();
     for found in ours {
         let result = api.delete(&found.name, &DeleteParams::default()).await;
         result.with_context(|| format!("definition \"{}\" cannot be deleted", found.name))?;
-        deleted += 1;
+        deleted.push(found.name.clone());
     }
     Ok(deleted)
 }

@@ -6,9 +6,11 @@ use anyhow::{Context, Result};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
+        apps::v1::Deployment,
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
+        core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount},
     },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -37,10 +39,22 @@ const BUILT_IN: &str = "kube-root-ca.crt";
 /// How long pods may take to end.
 const PODS_END: Duration = Duration::from_secs(60);
 
-/// Removes everything; a line for each thing.
+/// How long the API server may take to remove what was deleted: a definition goes with its objects, a namespace with
+/// its content.
+const GONE: Duration = Duration::from_secs(180);
+
+/// The label of what the control plane made for a Gateway of the Gateway API.
+const GATEWAY_CLASS_LABEL: &str = "gateway.networking.k8s.io/gateway-class-name";
+
+/// Removes everything, and returns when it is gone; a line for each thing.
 pub async fn run(client: &Client, namespace: &str) -> Result<Vec<String>> {
     wait_for_pods(client, namespace).await?;
+    let gateways = remove_gateways(client).await?;
     let definitions = definitions::delete(client).await?;
+    let all: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for name in &definitions {
+        until_gone(&all, name).await?;
+    }
     let mut roots = 0;
     let all: Api<ConfigMap> = Api::all(client.clone());
     let named = ListParams::default().fields(&format!("metadata.name={ROOTS}"));
@@ -54,9 +68,10 @@ pub async fn run(client: &Client, namespace: &str) -> Result<Vec<String>> {
         roots += usize::from(delete(&api, ROOTS).await?);
     }
     let mut removed = vec![
-        format!("{definitions} definitions are gone"),
+        format!("{} definitions are gone", definitions.len()),
         format!("the roots of {roots} namespaces are gone"),
     ];
+    removed.extend(gateways);
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     for name in names(&leases).await? {
         if name.starts_with(LEASES) {
@@ -72,6 +87,66 @@ pub async fn run(client: &Client, namespace: &str) -> Result<Vec<String>> {
     }
     removed.push(remove_namespace(client, namespace).await?);
     Ok(removed)
+}
+
+/// What the control plane made for Gateways of the Gateway API: nobody looks after it any more. The Gateways are the
+/// user's, and stay.
+async fn remove_gateways(client: &Client) -> Result<Vec<String>> {
+    let mut removed = remove_made::<Deployment>(client, "Deployment").await?;
+    removed.extend(remove_made::<Service>(client, "Service").await?);
+    removed.extend(remove_made::<ServiceAccount>(client, "ServiceAccount").await?);
+    Ok(removed)
+}
+
+async fn remove_made<K>(client: &Client, kind: &str) -> Result<Vec<String>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let all: Api<K> = Api::all(client.clone());
+    let label = format!("{GATEWAY_CLASS_LABEL}={GATEWAY_CLASS}");
+    let found = all.list(&ListParams::default().labels(&label)).await;
+    let found = found.with_context(|| format!("{kind}s of Gateways cannot be listed"))?;
+    let mut removed = Vec::new();
+    for object in found.items.iter().filter(|object| is_of_gateway(*object)) {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let api: Api<K> = Api::namespaced(client.clone(), &namespace);
+        if delete(&api, &name).await? {
+            removed.push(format!(
+                "{kind} \"{name}\" of a Gateway in namespace \"{namespace}\" is gone"
+            ));
+        }
+    }
+    Ok(removed)
+}
+
+/// The control plane's own carry their Gateway as owner; a label alone may be a user's.
+fn is_of_gateway(object: &impl ResourceExt) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|owner| {
+        owner.kind == "Gateway" && owner.api_version.starts_with("gateway.networking.k8s.io/")
+    })
+}
+
+/// Waits until the API server has removed an object that was deleted.
+async fn until_gone<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let gone = async {
+        while api.get_opt(name).await?.is_some() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::Ok(())
+    };
+    let gone = tokio::time::timeout(GONE, gone).await;
+    gone.with_context(|| {
+        format!(
+            "\"{name}\" is still being deleted: something in it has a finalizer that nobody removes"
+        )
+    })?
 }
 
 /// Unless it is another controller's.
@@ -121,6 +196,7 @@ async fn remove_namespace(client: &Client, namespace: &str) -> Result<String> {
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     delete(&namespaces, namespace).await?;
+    until_gone(&namespaces, namespace).await?;
     Ok(format!("namespace \"{namespace}\" is gone"))
 }
 

@@ -14,6 +14,7 @@ pub mod precheck;
 pub mod purge;
 pub mod rollout;
 pub mod tag;
+pub mod users;
 pub mod wait;
 
 /// The owner of what is applied without Helm.

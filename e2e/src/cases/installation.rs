@@ -82,7 +82,11 @@ fn upgraded(mesh: &mut Mesh) -> Result<()> {
 fn removed(mesh: &mut Mesh) -> Result<()> {
     let said = mesh.cluster().meshctl(&["uninstall", "--purge", "--yes"])?;
     said.ok()?;
-    let names = ["get", "namespaces,customresourcedefinitions", "--output=name"];
+    let names = [
+        "get",
+        "namespaces,customresourcedefinitions",
+        "--output=name",
+    ];
     let names = mesh.kubectl(&names)?;
     let early = names.lines().find(|name| name.contains("istio"));
     ensure!(early.is_none(), "gone, it said, and there is {early:?}");

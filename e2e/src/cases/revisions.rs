@@ -82,7 +82,17 @@ fn by_tag(mesh: &mut Mesh) -> Result<()> {
     let is_listed = |line: &str| line.split_whitespace().eq(["prod", "canary"]);
     ensure!(listed.lines().any(is_listed), "tags: {listed}");
     moved(mesh, "prod", "canary")?;
+    stays_while_in_use(mesh)?;
     meshctl(mesh, &["tag", "remove", "prod"])
+}
+
+fn stays_while_in_use(mesh: &Mesh) -> Result<()> {
+    let uninstall = ["uninstall", "--revision=canary", "--yes"];
+    let said = mesh.cluster().meshctl(&uninstall)?.refused()?;
+    for user in ["moving/mover-", "1 namespace (moving)", "1 tag (prod)"] {
+        ensure!(said.contains(user), "\"{user}\" is missing: {said}");
+    }
+    served_by(mesh, "canary")
 }
 
 /// The namespace chooses by `label` what then is `revision`; what its pods are asked meanwhile, they all answer.

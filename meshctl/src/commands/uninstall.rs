@@ -15,6 +15,7 @@ use crate::{
         purge,
         rollout::{Means, Rollout, line},
         tag,
+        users::Users,
     },
     output,
 };
@@ -31,6 +32,9 @@ pub struct Args {
     /// Also the definitions with every object of their kinds, the certificate authority and its roots in all namespaces
     #[arg(long)]
     purge: bool,
+    /// Also a revision that pods, namespaces or tags use
+    #[arg(long, requires = "revision")]
+    force: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -44,6 +48,9 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     let releases = choose(rollout.helm.releases().await?, args.revision.as_deref());
     if releases.is_empty() && !args.purge {
         bail!("nothing is installed");
+    }
+    if let Some(revision) = args.revision.as_deref().filter(|_| !args.force) {
+        refuse_in_use(&rollout, revision).await?;
     }
     if !args.yes {
         confirm(args, &releases)?;
@@ -63,6 +70,19 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         purge(&rollout, args).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Its proxies would never get another certificate, and new pods of its namespaces none at all.
+async fn refuse_in_use(rollout: &Rollout, revision: &str) -> Result<()> {
+    let users = Users::find(&rollout.client, revision).await?;
+    if let Some(users) = users.describe() {
+        let shown = tag::shown(revision);
+        bail!(
+            "revision \"{shown}\" is in use: {users}\nmove them to another revision first, or use --force; \
+             nothing was changed"
+        );
+    }
+    Ok(())
 }
 
 fn choose(installed: Vec<Installed>, revision: Option<&str>) -> Vec<Installed> {

@@ -189,8 +189,8 @@ fn with_roots_of(installed: &MutatingWebhookConfiguration, mut configuration: Va
     configuration
 }
 
-/// The label of a revision.
-fn shown(revision: &str) -> &str {
+/// A revision as labels name it: the default one has a name there.
+pub fn shown(revision: &str) -> &str {
     match revision {
         "" => "default",
         revision => revision,

@@ -14,6 +14,7 @@ use axum::routing::get;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 pub use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 
 /// Content type of the answer, as Prometheus asks for it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -68,16 +69,30 @@ pub fn encode(registry: &Registry) -> String {
 pub fn router(registry: Arc<Registry>) -> axum::Router {
     axum::Router::new()
         .route("/metrics", get(scrape))
-        .with_state(registry)
+        .with_state(Scrapes {
+            registry,
+            place: Arc::new(Semaphore::new(1)),
+        })
 }
 
-async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
-    (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        encode(&registry),
-    )
-        .into_response()
+/// Anybody may ask, and the text is as long as there are series: it is written on a blocking thread, one at a time.
+#[derive(Clone)]
+struct Scrapes {
+    registry: Arc<Registry>,
+    place: Arc<Semaphore>,
+}
+
+async fn scrape(State(Scrapes { registry, place }): State<Scrapes>) -> Response {
+    let place = place.acquire_owned().await;
+    let encoded = tokio::task::spawn_blocking(move || {
+        // Kept to the end of the work, which goes on when the caller is gone.
+        let _place = place;
+        encode(&registry)
+    });
+    match encoded.await {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +111,35 @@ mod tests {
             encode(&registry),
             "# HELP requests Requests seen.\n# TYPE requests counter\nrequests_total 3\n# EOF\n"
         );
+    }
+
+    /// A gauge that notes which thread encodes it.
+    #[derive(Clone, Debug, Default)]
+    struct Witness(Arc<std::sync::Mutex<Vec<std::thread::ThreadId>>>);
+
+    impl EncodeMetric for Witness {
+        fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
+            self.0.lock().unwrap().push(std::thread::current().id());
+            encoder.encode_gauge(&1)
+        }
+
+        fn metric_type(&self) -> MetricType {
+            MetricType::Gauge
+        }
+    }
+
+    #[tokio::test]
+    async fn the_text_is_written_by_no_async_worker() {
+        let (witness, mut registry) = (Witness::default(), Registry::default());
+        registry.register("seen", "Seen", witness.clone());
+        let scrapes = Scrapes {
+            registry: Arc::new(registry),
+            place: Arc::new(Semaphore::new(1)),
+        };
+        assert_eq!(scrape(State(scrapes)).await.status(), StatusCode::OK);
+        let threads = witness.0.lock().unwrap().clone();
+        assert_eq!(threads.len(), 1);
+        assert_ne!(threads[0], std::thread::current().id());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Such work on a worker of the async runtime would hold up everything else that the worker serves. Tokio's own
 //! blocking threads are no place for it either: there are hundreds, and their queue has no end. Here both are
-//! bounded, and the threads have a lower priority than the runtime's, so that on a small machine the rest goes on.
+//! bounded. Threads for what the process could as well refuse ([`Pool::background`]) have a lower priority than the
+//! runtime's, so that on a small machine the rest goes on.
 //!
 //! The queue is fair: callers take turns, and where it is full the caller with the most waiting work loses its
 //! newest. So nobody gets another's share by asking more often.
@@ -105,6 +106,18 @@ impl Pool {
     /// # Errors
     /// When the system gives no thread.
     pub fn new(name: &str, threads: usize, queue: usize) -> std::io::Result<Self> {
+        Self::start(name, threads, queue, 0)
+    }
+
+    /// The same with threads that run when nothing else in the process would.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn background(name: &str, threads: usize, queue: usize) -> std::io::Result<Self> {
+        Self::start(name, threads, queue, NICENESS)
+    }
+
+    fn start(name: &str, threads: usize, queue: usize, niceness: i32) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 lanes: Lanes::new(queue),
@@ -122,7 +135,7 @@ impl Pool {
             let shared = shared.clone();
             thread::Builder::new()
                 .name(format!("{name}-{number}"))
-                .spawn(move || shared.work())?;
+                .spawn(move || shared.work(niceness))?;
         }
         Ok(pool)
     }
@@ -132,12 +145,12 @@ impl Pool {
         let shared = &self.owner.0;
         registry.register(
             "queue_depth",
-            "Reviews that wait for a thread",
+            "Pieces of work that wait for a thread",
             shared.waiting.clone(),
         );
         registry.register(
             "running",
-            "Reviews that a thread works on",
+            "Pieces of work that a thread runs",
             shared.running.clone(),
         );
     }
@@ -154,14 +167,25 @@ impl Pool {
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refused> {
+        let finished = tokio::time::timeout_at(deadline, self.finish(caller, work));
+        finished.await.unwrap_or(Err(Refused::Late))
+    }
+
+    /// Runs `work` for `caller` on one of the threads and waits for its result, however long that takes.
+    ///
+    /// Work that nobody waits for any more is not begun.
+    ///
+    /// # Errors
+    /// When it is not done; see [`Refused`].
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        caller: IpAddr,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
         let (result, done) = oneshot::channel();
         self.owner.0.add(caller, Box::new(Task { work, result }))?;
-        match tokio::time::timeout_at(deadline, done).await {
-            Ok(Ok(result)) => result,
-            // Displaced from the queue.
-            Ok(Err(_)) => Err(Refused::Full),
-            Err(_) => Err(Refused::Late),
-        }
+        // Without a result it was displaced from the queue.
+        done.await.unwrap_or(Err(Refused::Full))
     }
 }
 
@@ -191,9 +215,11 @@ impl Shared {
     }
 
     /// A thread's life.
-    fn work(&self) {
-        // Without a lower priority the work is still bounded; a kernel that forbids it changes no result.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+    fn work(&self, niceness: i32) {
+        if niceness != 0 {
+            // Without a lower priority the work is still bounded; a kernel that forbids it changes no result.
+            let _ = rustix::process::setpriority_process(None, niceness);
+        }
         while let Some(work) = self.next() {
             if !work.is_abandoned() {
                 self.running.inc();

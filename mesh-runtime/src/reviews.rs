@@ -87,7 +87,7 @@ impl Reviews {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(registry: &mut Registry) -> std::io::Result<Self> {
-        let pool = Pool::new("review", THREADS, QUEUE_MAX)?;
+        let pool = Pool::background("review", THREADS, QUEUE_MAX)?;
         let metrics = Metrics::default();
         let registry = registry.sub_registry_with_prefix("weft_webhook");
         pool.register(registry);

@@ -1,14 +1,15 @@
 //! A bounded queue in which callers take turns.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-/// What waits, by caller. There are never more callers than places, and those are hundreds, so going through all
-/// callers is cheap.
+/// What waits, by caller.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
-    /// The next turn is the first lane's; none is empty.
-    lanes: VecDeque<(IpAddr, VecDeque<T>)>,
+    /// None is empty.
+    lanes: HashMap<IpAddr, VecDeque<T>>,
+    /// The callers with lanes; the next turn is the first's.
+    turns: VecDeque<IpAddr>,
     len: usize,
     max: usize,
 }
@@ -16,7 +17,8 @@ pub(super) struct Lanes<T> {
 impl<T> Lanes<T> {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            lanes: VecDeque::new(),
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
             len: 0,
             max,
         }
@@ -33,56 +35,63 @@ impl<T> Lanes<T> {
     /// Adds to the caller's lane. Returns what has no place: the newest of the caller with the longest lane, which is
     /// the item itself unless somebody else has more waiting.
     pub(super) fn push(&mut self, caller: IpAddr, item: T) -> Option<(IpAddr, T)> {
-        let own = self.lanes.iter().position(|(of, _)| *of == caller);
         let displaced = match self.is_full() {
             false => None,
             true => {
-                let waiting = own.map_or(0, |own| self.lanes[own].1.len());
+                let waiting = self.lanes.get(&caller).map_or(0, VecDeque::len);
                 match self.longest().filter(|(_, longest)| *longest > waiting + 1) {
-                    Some((at, _)) => Some(self.take_newest(at)),
+                    Some((loser, _)) => Some(self.take_newest(loser)),
                     None => return Some((caller, item)),
                 }
             }
         };
-        // The lane that lost had more than one, so it is still there and no position has changed.
-        match own {
-            Some(own) => self.lanes[own].1.push_back(item),
-            None => self.lanes.push_back((caller, VecDeque::from([item]))),
+        let lane = self.lanes.entry(caller).or_default();
+        if lane.is_empty() {
+            self.turns.push_back(caller);
         }
+        lane.push_back(item);
         self.len += 1;
         displaced
     }
 
     /// The oldest of the caller whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
-        let (caller, mut lane) = self.lanes.pop_front()?;
+        let caller = self.turns.pop_front()?;
+        let lane = self.lanes.get_mut(&caller)?;
         let item = lane.pop_front()?;
         self.len -= 1;
-        if !lane.is_empty() {
-            self.lanes.push_back((caller, lane));
+        match lane.is_empty() {
+            true => drop(self.lanes.remove(&caller)),
+            false => self.turns.push_back(caller),
         }
         Some(item)
     }
 
     /// Removes what does not fit.
     pub(super) fn retain(&mut self, fits: impl Fn(&T) -> bool) {
-        for (_, lane) in &mut self.lanes {
+        self.lanes.retain(|_, lane| {
             lane.retain(&fits);
-        }
-        self.lanes.retain(|(_, lane)| !lane.is_empty());
-        self.len = self.lanes.iter().map(|(_, lane)| lane.len()).sum();
+            !lane.is_empty()
+        });
+        self.turns.retain(|caller| self.lanes.contains_key(caller));
+        self.len = self.lanes.values().map(VecDeque::len).sum();
     }
 
-    fn longest(&self) -> Option<(usize, usize)> {
-        let lengths = self.lanes.iter().map(|(_, lane)| lane.len()).enumerate();
+    /// Among equals the one whose turn comes last.
+    fn longest(&self) -> Option<(IpAddr, usize)> {
+        let lengths = self
+            .turns
+            .iter()
+            .map(|caller| (*caller, self.lanes[caller].len()));
         lengths.max_by_key(|(_, length)| *length)
     }
 
-    fn take_newest(&mut self, at: usize) -> (IpAddr, T) {
-        let (caller, lane) = &mut self.lanes[at];
+    /// The loser's lane has more than one, so it keeps its turn.
+    fn take_newest(&mut self, loser: IpAddr) -> (IpAddr, T) {
+        let lane = self.lanes.get_mut(&loser).expect("the longest lane exists");
         let newest = lane.pop_back().expect("no lane is empty");
         self.len -= 1;
-        (*caller, newest)
+        (loser, newest)
     }
 }
 

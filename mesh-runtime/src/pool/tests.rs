@@ -29,15 +29,22 @@ fn held() -> (impl FnOnce() + Send + 'static, Held) {
 }
 
 #[tokio::test]
-async fn work_runs_on_a_named_thread_with_lower_priority() {
-    let pool = Pool::new("test", 1, 1).unwrap();
-    let seen = pool.run(CALLER, later(), || {
-        let name = thread::current().name().map(ToOwned::to_owned);
-        (name, rustix::process::getpriority_process(None).unwrap())
-    });
-    let (name, niceness) = seen.await.unwrap();
-    assert_eq!(name.as_deref(), Some("test-0"));
-    assert_eq!(niceness, NICENESS);
+async fn work_runs_on_a_named_thread_and_in_the_background_with_lower_priority() {
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let pools = [
+        (Pool::new("test", 1, 1), own),
+        (Pool::background("test", 1, 1), NICENESS),
+    ];
+    for (pool, expected) in pools {
+        let pool = pool.unwrap();
+        let seen = pool.finish(CALLER, || {
+            let name = thread::current().name().map(ToOwned::to_owned);
+            (name, rustix::process::getpriority_process(None).unwrap())
+        });
+        let (name, niceness) = seen.await.unwrap();
+        assert_eq!(name.as_deref(), Some("test-0"));
+        assert_eq!(niceness, expected);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 //! listens. Order matters in two places only: configuration comes before the authority, because it names the
 //! trust domain, and metrics are registered before the endpoint that shows them is built.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use mesh_runtime::build_info;
 use mesh_runtime::drain;
 use mesh_runtime::log::LogHandle;
 use mesh_runtime::metrics::Registry;
+use mesh_runtime::pool::{Pool, Refused};
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::reviews::Reviews;
 use mesh_runtime::task::{Failure, Tasks};
@@ -81,6 +81,7 @@ pub struct Addresses {
 pub struct Meshd {
     addresses: Addresses,
     reviews: Reviews,
+    generation: Pool,
     tasks: Tasks,
     readiness: Readiness,
     /// Ends the lead of this replica.
@@ -125,8 +126,8 @@ impl Meshd {
             access,
             ..pilot::Config::default()
         };
-        let pilot = Pilot::new(snapshots, reviewer, config);
-        pilot.metrics().register(&mut registry);
+        let pilot = Pilot::new(snapshots, reviewer, config).context("threads for discovery")?;
+        pilot.register(&mut registry);
         let (xds, plaintext) = xds_servers(&args, &authority, &pilot).await?;
         let admin = Admin {
             readiness: readiness.clone(),
@@ -146,6 +147,7 @@ impl Meshd {
             http: http.local_addr()?,
             webhook: webhook.local_addr()?,
         };
+        let generation = pilot.threads().clone();
         tasks.spawn("pilot", run_pilot(pilot, drain.clone()));
         tasks.spawn("xds", xds.run(drain.clone()));
         tasks.spawn("xds-plaintext", plaintext.run(drain.clone()));
@@ -160,6 +162,7 @@ impl Meshd {
         Ok(Self {
             addresses,
             reviews,
+            generation,
             tasks,
             readiness,
             election,
@@ -176,6 +179,11 @@ impl Meshd {
     /// The threads that the webhooks' reviews are made on.
     pub fn reviews(&self) -> &Reviews {
         &self.reviews
+    }
+
+    /// The threads that configuration for proxies is generated on.
+    pub fn generation(&self) -> &Pool {
+        &self.generation
     }
 
     /// Runs until `shutdown` resolves or an essential part fails; drains in both cases.
@@ -330,9 +338,8 @@ fn debug_pages(
 }
 
 /// Ends with the drain, and ends all discovery streams then.
-async fn run_pilot(pilot: Pilot, drain: drain::Watch) -> Result<(), Infallible> {
-    pilot.run(drain.token()).await;
-    Ok(())
+async fn run_pilot(pilot: Pilot, drain: drain::Watch) -> Result<(), Refused> {
+    pilot.run(drain.token()).await
 }
 
 async fn bind(

@@ -6,31 +6,39 @@
 pub mod authenticate;
 pub mod connection;
 pub mod debounce;
-pub mod push_queue;
 mod readable;
+pub mod receive;
 pub mod refusals;
 pub mod registry;
+mod request;
+mod send;
+pub mod session;
+pub mod threads;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use futures_util::Stream;
+use axum::http;
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming, async_trait};
-use xds::envoy::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
-use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoveryService;
-use xds::resource::{DeltaDiscoveryResponse, DiscoveryResponse};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, StdError};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::server::NamedService;
 
 use self::authenticate::{PeerIdentity, proven};
-use self::connection::{Connection, Peer, Shared};
+use self::connection::{Connection, Shared};
+use self::receive::Requests;
+use self::send::Responses;
+use self::session::Peer;
 use crate::world::World;
 
-/// A boxed stream of responses.
-type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// The tonic service.
+/// The gRPC service. It is a service of HTTP rather than tonic's, because tonic keeps an encoding
+/// of the longest response for as long as its stream lives.
 #[derive(Clone, Debug)]
 pub struct AdsService {
     shared: Arc<Shared>,
@@ -56,34 +64,56 @@ impl AdsService {
         }
         Err(Status::unauthenticated(reason))
     }
-}
 
-#[async_trait]
-impl AggregatedDiscoveryService for AdsService {
-    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        _request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented(
-            "use DeltaAggregatedResources (api_type: DELTA_GRPC)",
-        ))
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+    fn serve<B>(&self, request: http::Request<B>) -> Result<http::Response<Body>, Status>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        match request.uri().path().rsplit('/').next() {
+            Some("DeltaAggregatedResources") => {}
+            Some("StreamAggregatedResources") => {
+                return Err(Status::unimplemented(
+                    "use DeltaAggregatedResources (api_type: DELTA_GRPC)",
+                ));
+            }
+            _ => return Err(Status::unimplemented("no such method")),
+        }
         let extensions = request.extensions();
         let peer = Peer {
             identity: extensions.get::<PeerIdentity>().cloned(),
             address: extensions.get::<SocketAddr>().map(SocketAddr::ip),
         };
         self.admit(&peer)?;
+        let requests = Requests::new(Body::new(request.into_body()));
         let (shared, worlds) = (Arc::clone(&self.shared), self.worlds.clone());
-        let connection = Connection::new(shared, worlds, peer, request.into_inner());
-        Ok(Response::new(Box::pin(connection.responses())))
+        let connection = Connection::new(shared, worlds, peer, requests);
+        let responses = Responses::new(Box::pin(connection.responses()));
+        let mut response = http::Response::new(Body::new(responses));
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        Ok(response)
     }
+}
+
+impl<B> Service<http::Request<B>> for AdsService
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        ready(Ok(self.serve(request).unwrap_or_else(Status::into_http)))
+    }
+}
+
+impl NamedService for AdsService {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 }

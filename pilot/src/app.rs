@@ -1,14 +1,16 @@
 //! The assembly: snapshots in, a service and debug pages out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mesh_api::identity::SpiffeId;
 use mesh_api::snapshot::Snapshot;
+use mesh_runtime::metrics;
+use mesh_runtime::pool::{Pool, Refused};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use xds::proto::ads::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use xds::resource::Any;
 use xds::type_url::ResourceType;
 
@@ -16,9 +18,9 @@ use crate::access::{self, Reviewer, Reviews, Timing};
 use crate::ads::AdsService;
 use crate::ads::connection::Shared;
 use crate::ads::debounce::{Debounce, Debouncer};
-use crate::ads::push_queue::PushQueue;
 use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
+use crate::ads::threads::Threads;
 use crate::caller::Caller;
 use crate::debug::{self, page::Pages};
 use crate::metrics::Metrics;
@@ -47,37 +49,39 @@ pub struct Pilot {
 impl Pilot {
     /// Discovery for the snapshots that come over `snapshots`; `reviewer` decides who may read
     /// Secrets. Nothing happens before [`Pilot::run`] but serving the first snapshot.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
     pub fn new(
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         reviewer: Arc<dyn Reviewer>,
         config: Config,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (questions, reviews) = access::channel(reviewer, config.access);
         let first = snapshots.borrow_and_update().clone();
         let world = World::new(first);
         let shared = Shared {
             registry: Registry::default(),
             refusals: Refusals::default(),
-            push_queue: PushQueue::for_this_machine(),
+            threads: Threads::start()?,
             metrics: Metrics::default(),
             questions,
             shutdown: CancellationToken::new(),
         };
         let (worlds, _) = watch::channel(Arc::new(world));
-        Self {
+        Ok(Self {
             config,
             snapshots,
             worlds,
             shared: Arc::new(shared),
             reviews,
-        }
+        })
     }
 
     /// The gRPC service. The listener in front of it must leave a
     /// [`crate::ads::authenticate::PeerIdentity`] in each request's extensions.
-    pub fn ads_service(&self) -> AggregatedDiscoveryServiceServer<AdsService> {
-        let service = AdsService::new(Arc::clone(&self.shared), self.worlds.subscribe());
-        AggregatedDiscoveryServiceServer::new(service)
+    pub fn ads_service(&self) -> AdsService {
+        AdsService::new(Arc::clone(&self.shared), self.worlds.subscribe())
     }
 
     /// The pages under `/debug`. The listener in front of them must leave a
@@ -98,14 +102,23 @@ impl Pilot {
         &self.shared.refusals
     }
 
-    /// The counters, to be registered by the assembly.
-    pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+    /// Registers all counters.
+    pub fn register(&self, registry: &mut metrics::Registry) {
+        self.shared.metrics.register(registry);
+        self.shared.threads.register(registry);
+    }
+
+    /// The threads that configuration for proxies is generated on.
+    pub fn threads(&self) -> &Pool {
+        self.shared.threads.streams()
     }
 
     /// Publishes a world for every snapshot and reviews access until `shutdown`, then ends all
     /// streams.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// When a world could not be made, which ends discovery.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Refused> {
         let Self {
             config,
             snapshots,
@@ -121,7 +134,7 @@ impl Pilot {
             shared,
         };
         tokio::select! {
-            () = publisher.run(shutdown) => {}
+            ended = publisher.run(shutdown) => ended,
             never = reviews.run() => match never {},
         }
     }
@@ -136,38 +149,41 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn run(mut self, shutdown: CancellationToken) {
+    async fn run(mut self, shutdown: CancellationToken) -> Result<(), Refused> {
         let mut debouncer = Debouncer::new(self.debounce);
         loop {
             let changed = tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return Ok(()),
                 changed = self.snapshots.changed() => changed,
             };
             if changed.is_err() {
                 // No one will publish again; what was published is still served.
                 shutdown.cancelled().await;
-                return;
+                return Ok(());
             }
             let mut due = debouncer.on_change(Instant::now());
             while due > Instant::now() {
                 tokio::select! {
-                    () = shutdown.cancelled() => return,
+                    () = shutdown.cancelled() => return Ok(()),
                     () = tokio::time::sleep_until(due.into()) => break,
                     Ok(()) = self.snapshots.changed() => due = debouncer.on_change(Instant::now()),
                 }
             }
-            self.publish();
+            self.publish().await?;
             debouncer.on_acted(Instant::now());
         }
     }
 
-    fn publish(&mut self) {
+    async fn publish(&mut self) -> Result<(), Refused> {
         let snapshot = self.snapshots.borrow_and_update().clone();
-        let world = self.worlds.borrow().next(snapshot);
+        let before = self.worlds.borrow().clone();
+        let step = move || before.next(snapshot);
+        let world = self.shared.threads.world(step).await?;
         self.shared
             .metrics
             .published(world.snapshot().services.len());
         self.worlds.send_replace(Arc::new(world));
+        Ok(())
     }
 }
 
@@ -189,10 +205,14 @@ pub fn generate(snapshot: &Arc<Snapshot>, node: &Node) -> Resources {
         address: None,
     };
     let resources = world.resources(&caller, BTreeSet::new(), None);
-    let of_type = |resource_type| {
+    let of_type = |resource_type: ResourceType| {
         let layers = resources.layers(resource_type);
         let all = layers.into_iter().flatten();
-        all.map(|(name, resource)| (name.to_string(), resource.body.clone()))
+        let body = |value: &bytes::Bytes| Any {
+            type_url: resource_type.url().to_owned(),
+            value: value.clone(),
+        };
+        all.map(|(name, resource)| (name.to_string(), body(resource.value())))
             .collect()
     };
     ResourceType::ALL

@@ -51,9 +51,9 @@ impl<I: PartialEq> GeneratorCache<I> {
         M: Message + Name,
     {
         self.get_encoded(context, name, inputs, |inputs, variants| {
-            let resource = resource(Any::pack(&generate(inputs)));
-            let same = variants.iter().find(|known| ***known == resource);
-            same.map_or(resource.clone(), |known| (*known).clone())
+            let body = Any::pack(&generate(inputs));
+            let same = variants.iter().find(|known| *known.value() == body.value);
+            same.map_or_else(|| resource(name, &body), |known| (*known).clone())
         })
     }
 
@@ -103,11 +103,8 @@ pub(crate) struct CacheContext {
 }
 
 /// A body under its version.
-pub(crate) fn resource(body: Any) -> SharedResource {
-    SharedResource {
-        version: Version::of(&body),
-        body,
-    }
+pub(crate) fn resource(name: &str, body: &Any) -> SharedResource {
+    SharedResource::new(name.into(), Version::of(body), &body.type_url, &body.value)
 }
 
 #[cfg(test)]
@@ -136,7 +133,7 @@ mod tests {
         });
         assert_eq!(first, again);
         let (_, other) = cache.get(&context, "a", 2, |_| named("b"));
-        assert_ne!(first.version, other.version);
+        assert_ne!(first.version(), other.version());
     }
 
     #[test]

@@ -165,12 +165,13 @@ async fn config_dump(
     Query(query): Query<Proxy>,
 ) -> Response {
     // A proxy of another namespace is not told from one that is not connected.
-    match from.registry.resources(&query.proxy, &scope) {
-        Some((_, resources)) => from.pages.json(Dump(resources)),
-        None => {
-            let message = format!("proxy is not connected: {}", query.proxy);
-            (StatusCode::NOT_FOUND, message).into_response()
-        }
+    let missing = format!("proxy is not connected: {}", query.proxy);
+    let registry = from.registry;
+    let find = move || registry.resources(&query.proxy, &scope);
+    match from.pages.look_up(find).await {
+        Ok(Some((_, resources))) => from.pages.json(Dump(resources)),
+        Ok(None) => (StatusCode::NOT_FOUND, missing).into_response(),
+        Err(busy) => busy,
     }
 }
 
@@ -210,8 +211,9 @@ impl Serialize for OfType<'_> {
         // A later layer overrides an earlier one.
         let resources: BTreeMap<_, _> = layers.into_iter().flatten().collect();
         serializer.collect_map(resources.into_iter().map(|(name, resource)| {
-            let body = &resource.body;
-            let json = self.json.encode_resource(&body.type_url, &body.value);
+            let json = self
+                .json
+                .encode_resource(self.resource_type.url(), resource.value());
             (name.to_string(), json)
         }))
     }

@@ -4,7 +4,7 @@ use mesh_runtime::metrics::BareCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use xds::resource::DeltaDiscoveryResponse;
+use xds::delta::Response;
 use xds::type_url::ResourceType;
 
 /// The counters of all streams.
@@ -44,19 +44,12 @@ impl Metrics {
     }
 
     /// A response was sent.
-    pub fn pushed(&self, response: &DeltaDiscoveryResponse) {
-        let Some(resource_type) = ResourceType::from_url(&response.type_url) else {
-            return;
-        };
-        let bodies = response
-            .resources
-            .iter()
-            .filter_map(|r| r.resource.as_ref());
-        let bytes: usize = bodies.map(|body| body.value.len()).sum();
-        self.pushes.get_or_create(&labels(resource_type)).inc();
+    pub fn pushed(&self, response: &Response) {
+        let labels = labels(response.resource_type);
+        self.pushes.get_or_create(&labels).inc();
         self.pushed_bytes
-            .get_or_create(&labels(resource_type))
-            .inc_by(bytes as u64);
+            .get_or_create(&labels)
+            .inc_by(response.value_len() as u64);
     }
 
     /// A response was refused.

@@ -14,6 +14,7 @@ mod retry;
 pub(crate) mod sidecar;
 pub(crate) mod virtual_host;
 
+use bytes::Bytes;
 use mesh_api::route::Destination;
 use mesh_api::service::Service;
 use mesh_api::traffic_policy::load_balancer::{Algorithm, ConsistentHash};
@@ -78,7 +79,7 @@ pub(crate) fn consistent_hash(
 }
 
 /// A route configuration of encoded virtual hosts.
-pub(crate) fn compose<'h>(name: &str, virtual_hosts: impl Iterator<Item = &'h Any>) -> Any {
+pub(crate) fn compose<'h>(name: &str, virtual_hosts: impl Iterator<Item = &'h Bytes>) -> Any {
     let frame = RouteConfiguration {
         name: name.to_owned(),
         validate_clusters: Some(wire::boolean(false)),
@@ -89,8 +90,8 @@ pub(crate) fn compose<'h>(name: &str, virtual_hosts: impl Iterator<Item = &'h An
     let mut encoded = frame.encode_to_vec();
     for host in virtual_hosts {
         encode_key(VIRTUAL_HOSTS_TAG, WireType::LengthDelimited, &mut encoded);
-        encode_varint(host.value.len() as u64, &mut encoded);
-        encoded.extend_from_slice(&host.value);
+        encode_varint(host.len() as u64, &mut encoded);
+        encoded.extend_from_slice(host);
     }
     Any {
         type_url: RouteConfiguration::type_url(),
@@ -111,7 +112,9 @@ mod tests {
             ..Default::default()
         });
         let encoded = hosts.each_ref().map(Any::pack);
-        let config: RouteConfiguration = compose("80", encoded.iter()).unpack().unwrap();
+        let config: RouteConfiguration = compose("80", encoded.iter().map(|host| &host.value))
+            .unpack()
+            .unwrap();
         assert_eq!(config.name, "80");
         assert_eq!(config.virtual_hosts, hosts);
     }

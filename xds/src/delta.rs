@@ -9,13 +9,15 @@
 
 mod client;
 mod nonce;
+mod response;
 mod server;
 mod subscription;
 
 pub use client::{Client, ResourceState, Update};
 pub use nonce::{Acks, Nack, SyncState};
+pub use response::{Pieces, Response, SharedResource};
 pub use server::{
-    Layers, Pass, Request, RequestError, ResourceMap, Server, SharedResource, TypeState,
+    Layers, NAMES_BYTES_MAX, NAMES_MAX, Pass, Request, RequestError, ResourceMap, Server, TypeState,
 };
 pub use subscription::{Subscription, WILDCARD};
 

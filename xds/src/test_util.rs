@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::delta::{Client, Layers, Pass, ResourceMap, Server, SharedResource};
+use crate::delta::{Client, Layers, Pass, ResourceMap, Response, Server, SharedResource};
 use crate::envoy::discovery::DeltaDiscoveryRequest;
 use crate::resource::{Any, DeltaDiscoveryResponse};
 use crate::type_url::ResourceType;
@@ -33,14 +33,19 @@ impl FakeServer {
     /// Sets a resource, under a new version if the body changed.
     pub fn set(&mut self, resource_type: ResourceType, name: &str, body: Any) {
         let of_type = self.resources.entry(resource_type).or_default();
-        if of_type.get(name).is_some_and(|old| old.body == body) {
+        if of_type
+            .get(name)
+            .is_some_and(|old| *old.value() == body.value)
+        {
             return;
         }
         // Not a hash of the body: of all that may be a version this is what tells two runs apart.
         self.versions += 1;
         let version = format!("{:x}{:08x}", self.epoch, self.versions);
         let version = version.parse::<Version>().expect("hexadecimal");
-        of_type.insert(name.into(), SharedResource { version, body });
+        let name: Arc<str> = name.into();
+        let resource = SharedResource::new(Arc::clone(&name), version, &body.type_url, &body.value);
+        of_type.insert(name, resource);
     }
 
     /// Removes a resource.
@@ -53,8 +58,12 @@ impl FakeServer {
     /// The bodies of all resources of a type, by name.
     pub fn bodies(&self, resource_type: ResourceType) -> BTreeMap<String, Any> {
         let of_type = self.resources.get(&resource_type).into_iter().flatten();
+        let body = |resource: &SharedResource| Any {
+            type_url: resource_type.url().to_owned(),
+            value: resource.value().clone(),
+        };
         of_type
-            .map(|(name, resource)| (name.to_string(), resource.body.clone()))
+            .map(|(name, resource)| (name.to_string(), body(resource)))
             .collect()
     }
 
@@ -77,10 +86,10 @@ impl FakeServer {
         for pass in [Pass::Additions, Pass::Everything] {
             for resource_type in ResourceType::ALL {
                 let resources = self.resources.get(&resource_type).unwrap_or(&none);
-                responses.extend(
-                    self.stream
-                        .respond(resource_type, Layers(&[resources]), pass),
-                );
+                let response = self
+                    .stream
+                    .respond(resource_type, Layers(&[resources]), pass);
+                responses.extend(response.map(Response::into_message));
             }
         }
         responses

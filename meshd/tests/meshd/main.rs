@@ -2,6 +2,8 @@
 
 mod credentials;
 mod discovery;
+mod generation;
+mod held;
 mod identity;
 mod ports;
 mod reviews;

@@ -3,16 +3,14 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use mesh_runtime::pool::Refused;
-use mesh_runtime::reviews::{QUEUE_MAX, Reviews, THREADS};
+use mesh_runtime::reviews::{QUEUE_MAX, THREADS};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
@@ -23,73 +21,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::discovery::{CART, MESH, Stream};
+use crate::held::{CALLER, Held};
 use crate::support::ControlPlane;
 
-/// The address that the tests call from, as the webhooks see it.
-const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The address of another caller than the tests'.
 const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// A review under way.
-type Review = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
-
 /// Why a review was not answered at all.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Reviews that end when told to.
-struct Held {
-    release: Vec<mpsc::Sender<()>>,
-    reviews: Vec<Review>,
-}
-
-impl Held {
-    /// Takes every thread, and `waiting` places of the queue.
-    async fn new(reviews: &Reviews, waiting: usize) -> Self {
-        let mut held = Self {
-            release: Vec::new(),
-            reviews: Vec::new(),
-        };
-        for number in 0..THREADS + waiting {
-            let begun = held.add(reviews);
-            if number < THREADS {
-                begun.await.unwrap();
-            }
-        }
-        held
-    }
-
-    fn add(&mut self, reviews: &Reviews) -> oneshot::Receiver<()> {
-        let (begin, begun) = oneshot::channel();
-        let (release, released) = mpsc::channel();
-        let pool = reviews.pool().clone();
-        let running = tokio::spawn(async move {
-            let later = Instant::now() + Duration::from_secs(600);
-            let review = move || {
-                let _ = begin.send(());
-                released.recv().unwrap();
-            };
-            pool.run(CALLER, later, review).await
-        });
-        self.release.push(release);
-        self.reviews
-            .push(Box::pin(async { running.await.unwrap() }));
-        begun
-    }
-
-    async fn end(self) {
-        for release in self.release {
-            release.send(()).unwrap();
-        }
-        for review in self.reviews {
-            assert_eq!(review.await, Ok(()));
-        }
-    }
-}
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client certificate with its key.
 pub(crate) struct Identity {
@@ -125,7 +68,7 @@ async fn connect(
 }
 
 /// The status of a review.
-async fn post(
+pub(crate) async fn post(
     meshd: &ControlPlane,
     path: &str,
     from: IpAddr,
@@ -172,7 +115,7 @@ pub(crate) async fn send_review(
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn everything_else_is_served_while_reviews_hold_every_thread_and_place() {
     let meshd = ControlPlane::start(MESH).await;
-    let held = Held::new(&meshd.reviews, QUEUE_MAX).await;
+    let held = Held::new(meshd.reviews.pool(), THREADS, QUEUE_MAX).await;
     meshd
         .until_metric("weft_webhook_queue_depth", |depth| {
             depth == QUEUE_MAX as f64
@@ -216,7 +159,7 @@ async fn everything_else_is_served_while_reviews_hold_every_thread_and_place() {
 #[tokio::test]
 async fn another_caller_gets_its_turn_while_one_fills_the_queue() {
     let meshd = ControlPlane::start("").await;
-    let mut held = Held::new(&meshd.reviews, QUEUE_MAX).await;
+    let mut held = Held::new(meshd.reviews.pool(), THREADS, QUEUE_MAX).await;
     meshd
         .until_metric("weft_webhook_queue_depth", |depth| {
             depth == QUEUE_MAX as f64
@@ -224,7 +167,7 @@ async fn another_caller_gets_its_turn_while_one_fills_the_queue() {
         .await;
     let mut other = Box::pin(post(&meshd, "/validate", ANOTHER, None));
     // The newest of the caller with all places gives its own up.
-    let newest = held.reviews.pop().unwrap();
+    let newest = held.work.pop().unwrap();
     tokio::select! {
         status = &mut other => panic!("answered before its turn: {status:?}"),
         displaced = newest => assert_eq!(displaced, Err(Refused::Full)),
@@ -238,7 +181,7 @@ async fn another_caller_gets_its_turn_while_one_fills_the_queue() {
 #[tokio::test]
 async fn a_review_that_waits_too_long_is_a_failure_of_the_webhook() {
     let meshd = ControlPlane::start("").await;
-    let held = Held::new(&meshd.reviews, 0).await;
+    let held = Held::new(meshd.reviews.pool(), THREADS, 0).await;
     let late = post(&meshd, "/validate?timeout=1s", CALLER, None).await;
     assert_eq!(late.unwrap(), 504);
     held.end().await;

@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use mesh_runtime::log::LogHandle;
+use mesh_runtime::pool::Pool;
 use mesh_runtime::reviews::Reviews;
 use meshd::app::{Addresses, Meshd};
 use meshd::args::Args;
@@ -76,6 +77,7 @@ pub(crate) struct ControlPlane {
     pub(crate) addresses: Addresses,
     pub(crate) tokens: TokenIssuer,
     pub(crate) reviews: Reviews,
+    pub(crate) generation: Pool,
     stop: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -124,6 +126,7 @@ impl ControlPlane {
         let args = Args::parse_from(args);
         let meshd = Meshd::start(args, LogHandle::detached()).await.unwrap();
         let (addresses, reviews) = (meshd.addresses(), meshd.reviews().clone());
+        let generation = meshd.generation().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(meshd.run(async {
             let _ = stopped.await;
@@ -133,6 +136,7 @@ impl ControlPlane {
             addresses,
             tokens,
             reviews,
+            generation,
             stop,
             running,
         }

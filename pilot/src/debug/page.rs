@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// How many pages are written at a time; each occupies a thread.
 pub const PAGES_AT_ONCE: usize = 4;
@@ -64,15 +64,34 @@ impl Pages {
         self.answer("text/plain; charset=utf-8", write)
     }
 
+    /// Runs `find` on a thread of the blocking pool, in place of a page.
+    ///
+    /// # Errors
+    /// The response where it cannot be run now.
+    pub async fn look_up<T: Send + 'static>(
+        &self,
+        find: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Response> {
+        let slot = self.slot()?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            find()
+        });
+        found.await.map_err(|_| busy())
+    }
+
+    fn slot(&self) -> Result<OwnedSemaphorePermit, Response> {
+        self.slots.clone().try_acquire_owned().map_err(|_| busy())
+    }
+
     fn answer(
         &self,
         content_type: &'static str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
     ) -> Response {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            let busy = "other pages are being written: ask again\n";
-            let headers = [(header::RETRY_AFTER, "1")];
-            return (StatusCode::SERVICE_UNAVAILABLE, headers, busy).into_response();
+        let slot = match self.slot() {
+            Ok(slot) => slot,
+            Err(busy) => return busy,
         };
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         let (runtime, timeout) = (Handle::current(), self.piece_timeout);
@@ -97,6 +116,12 @@ impl Pages {
         let headers = [(header::CONTENT_TYPE, content_type)];
         (headers, Body::from_stream(PageBody(Some(body)))).into_response()
     }
+}
+
+fn busy() -> Response {
+    let busy = "other pages are being written: ask again\n";
+    let headers = [(header::RETRY_AFTER, "1")];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, busy).into_response()
 }
 
 enum Piece {
@@ -186,6 +211,8 @@ mod tests {
         let long = vec!["x".repeat(1000); 1000];
         let expected = serde_json::to_vec(&long).unwrap();
         assert_eq!(read(pages.json(long)).await.unwrap(), expected);
+        let looked_up = pages.look_up(|| std::thread::current().id()).await;
+        assert_ne!(looked_up.unwrap(), worker);
     }
 
     /// A value without end that counts how often it was asked.

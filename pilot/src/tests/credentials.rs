@@ -132,7 +132,7 @@ impl Running {
             access,
             ..Config::default()
         };
-        let pilot = Pilot::new(receiver, Arc::clone(&readers) as _, config);
+        let pilot = Pilot::new(receiver, Arc::clone(&readers) as _, config).unwrap();
         let registry = pilot.registry().clone();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("http://{}", incoming.local_addr().unwrap());

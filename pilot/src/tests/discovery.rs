@@ -41,7 +41,7 @@ struct Running {
 impl Running {
     async fn start(snapshot: Arc<Snapshot>, peer: Option<PeerIdentity>) -> Self {
         let (snapshots, receiver) = watch::channel(snapshot);
-        let pilot = Pilot::new(receiver, Arc::new(Nobody), Config::default());
+        let pilot = Pilot::new(receiver, Arc::new(Nobody), Config::default()).unwrap();
         let registry = pilot.registry().clone();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("http://{}", incoming.local_addr().unwrap());

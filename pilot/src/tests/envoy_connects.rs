@@ -37,7 +37,7 @@ async fn and_acknowledges_all_types() {
         return;
     };
     let (_snapshots, receiver) = watch::channel(without_mtls().snapshot());
-    let pilot = Pilot::new(receiver, Arc::new(Nobody), Config::default());
+    let pilot = Pilot::new(receiver, Arc::new(Nobody), Config::default()).unwrap();
     let registry = pilot.registry().clone();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = incoming.local_addr().unwrap().port();

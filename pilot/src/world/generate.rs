@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh_api::endpoint::ServiceEndpoints;
 use mesh_api::service::Service;
 use mesh_api::traffic_policy::load_balancer::LocalityRule;
-use xds::delta::ResourceMap;
+use xds::delta::{ResourceMap, SharedResource};
 
 use super::{StaticCluster, StaticKind, World};
 use crate::cds::{self, Discovery};
@@ -107,10 +107,7 @@ impl Generate<'_> {
             .cloned()
     }
 
-    pub(super) fn assignment(
-        &self,
-        cluster: &cds::Inputs,
-    ) -> (Arc<str>, xds::delta::SharedResource) {
+    pub(super) fn assignment(&self, cluster: &cds::Inputs) -> (Arc<str>, SharedResource) {
         let rule = cluster.rule.as_ref();
         let labels = cluster.subset.as_deref().and_then(|subset| {
             rule.and_then(|rule| rule.subset(subset))
@@ -207,7 +204,7 @@ impl Generate<'_> {
         &self,
         name: &str,
         hosts: Vec<rds::virtual_host::Inputs>,
-    ) -> (Arc<str>, xds::delta::SharedResource) {
+    ) -> (Arc<str>, SharedResource) {
         let (generators, context) = (&self.world.generators, &self.world.context);
         let hosts: Vec<_> = hosts
             .into_iter()
@@ -219,11 +216,12 @@ impl Generate<'_> {
                     .1
             })
             .collect();
-        let versions = hosts.iter().map(|host| host.version).collect();
+        let versions = hosts.iter().map(|host| host.version()).collect();
         generators
             .route_configurations
             .get_encoded(context, name, versions, |_, _| {
-                cache::resource(rds::compose(name, hosts.iter().map(|host| &host.body)))
+                let hosts = hosts.iter().map(SharedResource::value);
+                cache::resource(name, &rds::compose(name, hosts))
             })
     }
 

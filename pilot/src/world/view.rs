@@ -52,7 +52,7 @@ impl Part {
         let changed = resources.iter().filter(|(name, resource)| {
             before
                 .get(*name)
-                .is_none_or(|before| before.version != resource.version)
+                .is_none_or(|before| before.version() != resource.version())
         });
         let difference = Difference {
             names: changed.map(|(name, _)| Arc::clone(name)).collect(),
@@ -124,9 +124,9 @@ impl View {
         for service in changed {
             for inputs in generate.service_clusters(service) {
                 let (name, resource) = generate.assignment(&inputs);
-                let version = resource.version;
+                let version = resource.version();
                 let before = assignments.insert(Arc::clone(&name), resource);
-                if before.is_none_or(|before| before.version != version) {
+                if before.is_none_or(|before| before.version() != version) {
                     difference.names.push(name);
                 }
             }

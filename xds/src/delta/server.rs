@@ -8,20 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::nonce::Acks;
+use super::response::{Response, SharedResource};
 use super::subscription::{Subscription, WILDCARD};
 use crate::envoy::discovery::DeltaDiscoveryRequest;
-use crate::resource::{Any, DeltaDiscoveryResponse, Resource};
 use crate::type_url::ResourceType;
 use crate::version::Version;
 
-/// A resource as generated once and shared by all streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedResource {
-    /// The version.
-    pub version: Version,
-    /// The encoded body.
-    pub body: Any,
-}
+/// Names that one stream may be subscribed to of one type. A large mesh has 10,000 services of one or two ports.
+pub const NAMES_MAX: usize = 32_768;
+
+/// The bytes of these names. A host has 50 to 100, a cluster's name little more.
+pub const NAMES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A resource with its name.
 type Named<'r> = (&'r Arc<str>, &'r SharedResource);
@@ -73,6 +70,11 @@ pub enum RequestError {
     /// The type is not one of ours.
     #[error("unknown resource type: \"{0}\"")]
     UnknownType(String),
+    /// The stream would be subscribed to too much.
+    #[error(
+        "more than {NAMES_MAX} names or {NAMES_BYTES_MAX} bytes of names subscribed to, of type: {0}"
+    )]
+    TooManyNames(ResourceType),
 }
 
 impl RequestError {
@@ -137,11 +139,16 @@ impl Server {
     /// Takes a request in.
     ///
     /// # Errors
-    /// When the type is unknown; the stream's state is unchanged then.
+    /// When the type is unknown or too many names are subscribed to; the stream's state is unchanged then.
     pub fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Request, RequestError> {
         let resource_type = ResourceType::from_url(&request.type_url)
             .ok_or_else(|| RequestError::unknown_type(&request.type_url))?;
-        let first = !self.types.contains_key(&resource_type);
+        let known = self.types.get(&resource_type);
+        let subscription = known.map(TypeState::subscription);
+        if !fits(subscription, request) {
+            return Err(RequestError::TooManyNames(resource_type));
+        }
+        let first = known.is_none();
         let state = self.types.entry(resource_type).or_default();
 
         let error = request
@@ -179,7 +186,7 @@ impl Server {
         resource_type: ResourceType,
         resources: Layers<'_>,
         pass: Pass,
-    ) -> Option<DeltaDiscoveryResponse> {
+    ) -> Option<Response> {
         let state = self.types.get_mut(&resource_type)?;
         if state.acks.is_outstanding() {
             return None;
@@ -198,7 +205,7 @@ impl Server {
         resource_type: ResourceType,
         resources: Layers<'_>,
         names: impl IntoIterator<Item = &'n str>,
-    ) -> Option<DeltaDiscoveryResponse> {
+    ) -> Option<Response> {
         let state = self.types.get_mut(&resource_type)?;
         if state.acks.is_outstanding() {
             return None;
@@ -208,10 +215,22 @@ impl Server {
             .filter(|name| state.subscription.wants(name));
         let changed: Vec<_> = wanted
             .filter_map(|name| resources.get(name))
-            .filter(|(name, resource)| state.has.get(*name) != Some(&resource.version))
+            .filter(|(name, resource)| state.has.get(*name) != Some(&resource.version()))
             .collect();
         state.send(resource_type, changed, Vec::new())
     }
+}
+
+/// Whether the names of a request fit beside those of a subscription.
+fn fits(subscription: Option<&Subscription>, request: &DeltaDiscoveryRequest) -> bool {
+    let known = |name: &&String| subscription.is_some_and(|known| known.contains(name));
+    let names = request.resource_names_subscribe.iter();
+    let (mut count, mut bytes) = subscription.map_or((0, 0), Subscription::size);
+    for name in names.filter(|name| !known(name)) {
+        count += 1;
+        bytes += name.len();
+    }
+    count <= NAMES_MAX && bytes <= NAMES_BYTES_MAX
 }
 
 impl TypeState {
@@ -258,7 +277,7 @@ impl TypeState {
     /// What is new or changed, and which of the names that are due do not exist.
     fn additions<'r>(&self, resources: Layers<'r>) -> (Vec<Named<'r>>, Vec<Arc<str>>) {
         let outdated = |name: &Arc<str>, resource: &SharedResource| {
-            self.due.contains(name) || self.has.get(name) != Some(&resource.version)
+            self.due.contains(name) || self.has.get(name) != Some(&resource.version())
         };
         let changed = if self.subscription.is_wildcard() {
             resources
@@ -297,7 +316,7 @@ impl TypeState {
         resource_type: ResourceType,
         changed: Vec<Named<'_>>,
         removed: Vec<Arc<str>>,
-    ) -> Option<DeltaDiscoveryResponse> {
+    ) -> Option<Response> {
         if changed.is_empty() && removed.is_empty() && !self.answer_due {
             return None;
         }
@@ -306,23 +325,16 @@ impl TypeState {
             self.has.remove(name);
             self.due.remove(name);
         }
-        let mut body = Vec::with_capacity(changed.len());
-        for (name, resource) in changed {
-            self.due.remove(name);
-            self.has.insert(Arc::clone(name), resource.version);
-            body.push(Resource {
-                version: resource.version.to_string(),
-                resource: Some(resource.body.clone()),
-                name: name.to_string(),
-                aliases: Vec::new(),
-            });
+        for (name, resource) in &changed {
+            self.due.remove(*name);
+            self.has.insert(Arc::clone(name), resource.version());
         }
-        Some(DeltaDiscoveryResponse {
-            resources: body,
-            type_url: resource_type.url().to_owned(),
+        let changed = changed.into_iter();
+        Some(Response {
+            resource_type,
             nonce: self.acks.send(),
-            removed_resources: removed.iter().map(ToString::to_string).collect(),
-            ..Default::default()
+            resources: changed.map(|(_, resource)| resource.clone()).collect(),
+            removed,
         })
     }
 }

@@ -10,6 +10,8 @@ pub const WILDCARD: &str = "*";
 pub struct Subscription {
     wildcard: bool,
     names: BTreeSet<String>,
+    /// Of all names.
+    bytes: usize,
 }
 
 impl Subscription {
@@ -17,7 +19,7 @@ impl Subscription {
     pub fn wildcard() -> Self {
         Self {
             wildcard: true,
-            names: BTreeSet::new(),
+            ..Self::default()
         }
     }
 
@@ -41,12 +43,26 @@ impl Subscription {
         self.wildcard || self.names.contains(name)
     }
 
+    /// Whether a resource of this name is wanted by its name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The number of names, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.names.len(), self.bytes)
+    }
+
     /// Adds a name, or everything with [`WILDCARD`]. Returns whether that changed something.
     pub fn add(&mut self, name: &str) -> bool {
         if name == WILDCARD {
             return !std::mem::replace(&mut self.wildcard, true);
         }
-        self.names.insert(name.to_owned())
+        let added = self.names.insert(name.to_owned());
+        if added {
+            self.bytes += name.len();
+        }
+        added
     }
 
     /// Takes a name, or the wildcard, back. Returns whether that changed something.
@@ -54,7 +70,11 @@ impl Subscription {
         if name == WILDCARD {
             return std::mem::replace(&mut self.wildcard, false);
         }
-        self.names.remove(name)
+        let removed = self.names.remove(name);
+        if removed {
+            self.bytes -= name.len();
+        }
+        removed
     }
 }
 
@@ -69,7 +89,9 @@ mod tests {
         assert!(subscription.add("a"));
         assert!(!subscription.add("a"));
         assert!(subscription.wants("a") && !subscription.wants("b"));
+        assert_eq!(subscription.size(), (1, 1));
         assert!(subscription.remove("a"));
+        assert_eq!(subscription.size(), (0, 0));
         assert!(!subscription.remove("a"));
         assert!(subscription.is_empty());
     }

@@ -229,9 +229,9 @@ fn one_response_is_in_flight_at_a_time() {
 
 #[test]
 fn a_known_change_looks_at_its_names_alone() {
-    let resource = |text: &str| SharedResource {
-        version: text.parse().unwrap(),
-        body: body(Endpoint, text.to_owned()),
+    let resource = |name: &str| {
+        let version = "1".parse().unwrap();
+        SharedResource::new(name.into(), version, Endpoint.url(), b"1")
     };
     let mut server = Server::default();
     let request = DeltaDiscoveryRequest {
@@ -241,12 +241,39 @@ fn a_known_change_looks_at_its_names_alone() {
     };
     server.on_request(&request).unwrap();
     let resources = ["a", "b", "c"]
-        .map(|name| (name.into(), resource("1")))
+        .map(|name| (name.into(), resource(name)))
         .into();
     let sent = server
         .respond_to_change(Endpoint, Layers(&[&resources]), ["b", "c"])
         .unwrap();
-    assert_eq!(summary(&[sent]), ["+b"]);
+    assert_eq!(summary(&[sent.into_message()]), ["+b"]);
+}
+
+#[test]
+fn a_stream_subscribes_to_a_bounded_number_of_names() {
+    let mut server = Server::default();
+    let mut subscribe = |count: usize| {
+        server.on_request(&DeltaDiscoveryRequest {
+            type_url: Endpoint.url().into(),
+            resource_names_subscribe: (0..count).map(|name| name.to_string()).collect(),
+            ..Default::default()
+        })
+    };
+    let refused = Err(RequestError::TooManyNames(Endpoint));
+    assert_eq!(subscribe(NAMES_MAX + 1), refused);
+    assert!(subscribe(NAMES_MAX - 1).is_ok());
+    // Names again cost nothing.
+    assert!(subscribe(NAMES_MAX).is_ok());
+    assert_eq!(subscribe(NAMES_MAX + 1), refused);
+    let state = server.state(Endpoint).unwrap();
+    assert_eq!(state.subscription().size().0, NAMES_MAX);
+    let long = DeltaDiscoveryRequest {
+        type_url: Cluster.url().into(),
+        resource_names_subscribe: vec!["x".repeat(NAMES_BYTES_MAX + 1)],
+        ..Default::default()
+    };
+    let refused = Err(RequestError::TooManyNames(Cluster));
+    assert_eq!(server.on_request(&long), refused);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) use self::authorization_policy::condition_key;
 pub(crate) use self::mesh_config::{
     KEY as MESH_CONFIG_KEY, NAME as MESH_CONFIG_NAME, embedded as embedded_mesh_config,
 };
-pub(crate) use self::service::external_name;
+pub(crate) use self::service::{external_name, load_balancer_addresses};
 pub(crate) use self::virtual_service::grpc_status;
 
 use std::collections::BTreeMap;

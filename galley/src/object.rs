@@ -30,15 +30,13 @@ use crate::work::Budget;
 pub struct Object {
     /// Name, place, age, labels.
     pub meta: Meta,
-    /// As written.
-    pub spec: Spec,
-    /// As meant.
+    /// As meant. The wire struct is not kept.
     pub model: Model,
     /// The text, for positions of later findings.
     pub document: Arc<Document>,
 }
 
-/// The wire struct of an object.
+/// The wire struct of an object, while it is read.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the variants are the kinds")]
 pub enum Spec {
@@ -165,7 +163,6 @@ fn check(
     match normalize(&meta, &spec, document, context) {
         Ok(model) => Some(Object {
             meta,
-            spec,
             model,
             document: document.clone(),
         }),

@@ -13,8 +13,11 @@ use mesh_api::service::{
     Registry, Resolution, Service, ServiceAddress, ServicePort, TrafficDistribution,
 };
 
+use serde_json::{Value, json};
+
 use super::{Fault, Scope, visibility};
 use crate::manifest::path::FieldPath;
+use crate::manifest::{Document, node};
 
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
@@ -146,12 +149,27 @@ fn distribution(spec: &core::ServiceSpec, scope: &Scope<'_>) -> TrafficDistribut
     }
 }
 
-/// The target of an ExternalName service.
-pub(crate) fn external_name(service: &core::Service) -> Option<Arc<str>> {
-    let spec = service.spec.as_ref()?;
-    let external = spec.type_.as_deref() == Some("ExternalName");
-    spec.external_name
-        .as_deref()
+/// The target of an ExternalName service, which the model has no place for.
+pub(crate) fn external_name(document: &Document) -> Option<Arc<str>> {
+    let spec = document.node.get("spec")?;
+    let external = spec.get_str("type") == Some("ExternalName");
+    spec.get_str("externalName")
         .filter(|_| external)
         .map(Arc::from)
+}
+
+/// Where a load balancer outside of the mesh is reached, as its controller reports it in the status.
+pub(crate) fn load_balancer_addresses(document: &Document) -> Vec<Value> {
+    let status = document.node.get("status");
+    let balancer = status.and_then(|status| status.get("loadBalancer"));
+    let list = balancer.and_then(|balancer| balancer.get("ingress"));
+    let Some(node::Value::Seq(list)) = list.map(|list| &list.value) else {
+        return Vec::new();
+    };
+    list.iter()
+        .map(|one| match one.get_str("ip") {
+            Some(ip) => json!({"ip": ip}),
+            None => json!({"hostname": one.get_str("hostname")}),
+        })
+        .collect()
 }

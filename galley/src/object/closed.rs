@@ -14,7 +14,7 @@ use mesh_api::authz::{AuthorizationPolicy, AuthzAction, AuthzRule};
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::resource::{Meta, ResourceKey};
 
-use super::{Object, Spec};
+use super::Object;
 use crate::kind::Kind;
 use crate::manifest::Document;
 use crate::manifest::node::{Node, Value};
@@ -29,7 +29,7 @@ pub(super) fn stand_in(kind: Kind, meta: &Meta, document: &Arc<Document>) -> Opt
         return None;
     }
     let selector = spec.and_then(selector);
-    let (spec, model) = match kind {
+    let model = match kind {
         Kind::AuthorizationPolicy | Kind::RequestAuthentication => {
             let policy = AuthorizationPolicy {
                 meta: policy_meta(kind, meta),
@@ -38,10 +38,7 @@ pub(super) fn stand_in(kind: Kind, meta: &Meta, document: &Arc<Document>) -> Opt
                 rules: vec![AuthzRule::default()],
                 dry_run: false,
             };
-            (
-                Spec::AuthorizationPolicy(Arc::default()),
-                Model::AuthorizationPolicy(Arc::new(policy)),
-            )
+            Model::AuthorizationPolicy(Arc::new(policy))
         }
         Kind::PeerAuthentication => {
             let policy = PeerAuthentication {
@@ -50,16 +47,12 @@ pub(super) fn stand_in(kind: Kind, meta: &Meta, document: &Arc<Document>) -> Opt
                 mode: Some(MtlsMode::Strict),
                 port_modes: Default::default(),
             };
-            (
-                Spec::PeerAuthentication(Arc::default()),
-                Model::PeerAuthentication(Arc::new(policy)),
-            )
+            Model::PeerAuthentication(Arc::new(policy))
         }
         _ => return None,
     };
     Some(Object {
         meta: meta.clone(),
-        spec,
         model,
         document: document.clone(),
     })

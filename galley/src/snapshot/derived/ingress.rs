@@ -19,8 +19,9 @@ use mesh_api::route::{
 use serde_json::{Value, json};
 
 use super::Derived;
-use crate::normalize::{Ingress, IngressBackend, IngressPath, IngressPort, IngressTls, Model};
-use crate::object::Spec;
+use crate::normalize::{
+    Ingress, IngressBackend, IngressPath, IngressPort, IngressTls, Model, load_balancer_addresses,
+};
 use crate::store::Store;
 
 /// The class, and the label of the gateway pods, unless `meshConfig` says otherwise,
@@ -76,17 +77,7 @@ pub(super) fn derive(store: &Store) -> Derived {
 /// Where the ingress gateway's Service is reached from outside, once that is known.
 fn addresses(store: &Store) -> Option<Value> {
     let key = ResourceKey::new("Service", &store.mesh().root_namespace, SERVICE);
-    let Spec::Service(service) = &store.get(&key)?.spec else {
-        return None;
-    };
-    let balancer = service.status.as_ref()?.load_balancer.as_ref()?;
-    let known = balancer.ingress.iter().flatten();
-    let addresses: Vec<Value> = known
-        .map(|one| match &one.ip {
-            Some(ip) => json!({"ip": ip}),
-            None => json!({"hostname": one.hostname}),
-        })
-        .collect();
+    let addresses = load_balancer_addresses(&store.get(&key)?.document);
     (!addresses.is_empty()).then_some(Value::Array(addresses))
 }
 

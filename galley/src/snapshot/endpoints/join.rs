@@ -14,7 +14,7 @@ use mesh_api::workload::Workload;
 
 use super::index::SliceIndex;
 use crate::normalize::{Machine, Model, Pod, ServiceEntry, Slice, SliceEndpoint, external_name};
-use crate::object::{Object, Spec};
+use crate::object::Object;
 use crate::store::Store;
 
 const REGION: &str = "topology.kubernetes.io/region";
@@ -28,9 +28,9 @@ pub(super) fn endpoints(
     slices: &SliceIndex,
     store: &Store,
 ) -> ServiceEndpoints {
-    let mut endpoints = match (&object.model, &object.spec) {
-        (Model::ServiceEntry(entry), _) => of_entry(entry, service, store),
-        (_, Spec::Service(spec)) => match external_name(spec) {
+    let mut endpoints = match &object.model {
+        Model::ServiceEntry(entry) => of_entry(entry, service, store),
+        Model::Service(_) => match external_name(&object.document) {
             Some(name) => of_alias(&name, service),
             None => of_slices(&object.meta.key, service, slices, store),
         },

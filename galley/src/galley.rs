@@ -6,7 +6,6 @@ mod files;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mesh_api::diagnostic::Diagnostic;
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::snapshot::Snapshot;
 use prometheus_client::registry::Registry;
@@ -14,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::findings::Findings;
 use crate::metrics::Metrics;
 use crate::pipeline::Output;
 use crate::source::kube::KubeSource;
@@ -47,7 +47,7 @@ pub struct Galley {
     /// comparing versions, or treats a gap as a full change.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Everything there is to say about the configuration now.
-    pub diagnostics: watch::Receiver<Arc<Vec<Diagnostic>>>,
+    pub diagnostics: watch::Receiver<Arc<Findings>>,
     /// The same by object of the cluster, for [`StatusWriter`](crate::status::StatusWriter);
     /// empty if the configuration is files.
     pub reports: watch::Receiver<Arc<Reports>>,
@@ -87,7 +87,7 @@ impl Galley {
 /// Sends what a step gave to everyone who waits for it.
 struct Publisher {
     snapshots: watch::Sender<Arc<Snapshot>>,
-    diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+    diagnostics: watch::Sender<Arc<Findings>>,
     reports: watch::Sender<Arc<Reports>>,
     metrics: Metrics,
 }
@@ -117,14 +117,9 @@ impl Publisher {
         }
     }
 
-    fn publish_reports(&self, reports: Reports) {
-        self.reports.send_if_modified(|current| {
-            let modified = **current != reports;
-            if modified {
-                *current = Arc::new(reports);
-            }
-            modified
-        });
+    fn publish_reports(&self, reports: Reports, visited: usize) {
+        self.metrics.observe_reports(visited);
+        self.reports.send_replace(Arc::new(reports));
     }
 
     fn publish(&self, output: Output) {

@@ -31,10 +31,13 @@ pub mod test_util;
 
 mod analyze;
 mod check;
+mod depend;
+mod findings;
 mod galley;
 mod metrics;
 mod pipeline;
 mod validate;
 
 pub use self::check::{analyze, check_documents, check_files, load};
+pub use self::findings::Findings;
 pub use self::galley::{Config, Galley, StartError};

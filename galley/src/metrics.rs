@@ -14,6 +14,9 @@ pub(crate) struct Metrics {
     objects: Gauge<i64, std::sync::atomic::AtomicI64>,
     quarantined: Gauge<i64, std::sync::atomic::AtomicI64>,
     findings: Gauge<u64, AtomicU64>,
+    analyzed: Counter,
+    derived: Counter,
+    reported: Counter,
 }
 
 impl Metrics {
@@ -36,7 +39,27 @@ impl Metrics {
             "Findings in the configuration",
             metrics.findings.clone(),
         );
+        registry.register(
+            "analysis_objects_visited",
+            "Objects analyzed together with others",
+            metrics.analyzed.clone(),
+        );
+        registry.register(
+            "derivation_objects_visited",
+            "Objects read to derive Gateways, VirtualServices and statuses of the Gateway API and of Ingresses",
+            metrics.derived.clone(),
+        );
+        registry.register(
+            "report_objects_visited",
+            "Objects looked at for what their status says",
+            metrics.reported.clone(),
+        );
         metrics
+    }
+
+    /// Counts the objects that were looked at for their status.
+    pub(crate) fn observe_reports(&self, visited: usize) {
+        self.reported.inc_by(visited as u64);
     }
 
     pub(crate) fn observe(&self, output: &Output) {
@@ -48,5 +71,7 @@ impl Metrics {
         self.quarantined
             .set(i64::try_from(output.quarantined).unwrap_or(i64::MAX));
         self.findings.set(output.diagnostics.len() as u64);
+        self.analyzed.inc_by(output.visited.analysis as u64);
+        self.derived.inc_by(output.visited.derivation as u64);
     }
 }

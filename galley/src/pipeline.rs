@@ -1,19 +1,21 @@
-//! One step from changed documents to a new snapshot: apply, build, analyze.
+//! One step from changed documents to a new snapshot: apply, build, analyze. Each part
+//! looks at what changed and at what depends on it, and says how much that was.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::diagnostic::Diagnostic;
 use mesh_api::mesh_config::MeshConfig;
-use mesh_api::resource::Origin;
 use mesh_api::snapshot::Snapshot;
 
-use crate::analyze::analyze;
+use crate::analyze::{Analysis, analyze};
+use crate::findings::{Collector, Findings, Owner, sort};
 use crate::manifest::Document;
 use crate::snapshot::Builder;
 use crate::source::Delta;
-use crate::source::kube::Cluster;
-use crate::status::Reports;
-use crate::store::Store;
+use crate::source::kube::{Cluster, Seen};
+use crate::status::{Inputs, Reports};
+use crate::store::{DocumentKey, Store};
 
 /// What a step gave.
 #[derive(Debug)]
@@ -21,11 +23,22 @@ pub(crate) struct Output {
     /// The next snapshot, if something changed.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// All findings in force.
-    pub(crate) diagnostics: Arc<Vec<Diagnostic>>,
+    pub(crate) diagnostics: Arc<Findings>,
     /// Objects that are in force with an older version than the newest.
     pub(crate) quarantined: usize,
     /// Objects in force.
     pub(crate) objects: usize,
+    /// What the step looked at.
+    pub(crate) visited: Visited,
+    /// Documents of which something else may be said than before.
+    pub(crate) concerned: BTreeSet<DocumentKey>,
+}
+
+/// How many objects the parts of a step looked at, however many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Visited {
+    pub(crate) analysis: usize,
+    pub(crate) derivation: usize,
 }
 
 /// The synchronous core of galley.
@@ -33,9 +46,8 @@ pub(crate) struct Output {
 pub(crate) struct Pipeline {
     store: Store,
     builder: Builder,
-    diagnostics: Arc<Vec<Diagnostic>>,
-    /// Findings across objects, computed only if something but endpoints changed.
-    analysis: Vec<Diagnostic>,
+    analysis: Analysis,
+    findings: Collector,
 }
 
 impl Pipeline {
@@ -43,15 +55,27 @@ impl Pipeline {
         Self {
             store,
             builder: Builder::default(),
-            diagnostics: Arc::default(),
-            analysis: Vec::new(),
+            analysis: Analysis::default(),
+            findings: Collector::default(),
         }
     }
 
-    /// What goes back to the objects of `cluster`.
-    pub(crate) fn reports(&self, cluster: &Cluster) -> Reports {
-        let feedback = self.builder.feedback();
-        Reports::collect(&self.store, cluster, feedback, &self.diagnostics)
+    /// Brings what goes back to the objects of `cluster` up to date, given what a step was about and what was seen
+    /// besides. Returns how many objects it looked at.
+    pub(crate) fn report(
+        &self,
+        reports: &mut Reports,
+        cluster: &Cluster,
+        concerned: BTreeSet<DocumentKey>,
+        seen: Seen,
+    ) -> usize {
+        let inputs = Inputs {
+            store: &self.store,
+            cluster,
+            feedback: self.builder.feedback(),
+            findings: &self.findings,
+        };
+        reports.update(&inputs, concerned, seen)
     }
 
     /// Brings everything up to date. `findings` are the source's own, about what is
@@ -63,25 +87,34 @@ impl Pipeline {
         for document in delta.applied {
             self.store.apply(document);
         }
-        let snapshot = self.builder.build(&mut self.store);
-        if snapshot
-            .as_ref()
-            .is_some_and(|snapshot| !snapshot.changes.endpoints_only())
-        {
-            self.analysis = analyze(&self.store);
+        let mut changed = self.store.take_changes();
+        let built = self.builder.build(&changed, &self.store);
+        self.findings.set(Owner::Source, findings.to_vec());
+        let mut concerned = std::mem::take(&mut changed.documents);
+        for key in &concerned {
+            let owner = Owner::Document(key.clone());
+            self.findings.set(owner, self.store.findings(key));
         }
-        let mut diagnostics = findings.to_vec();
-        diagnostics.extend(self.store.diagnostics());
-        diagnostics.extend(self.analysis.iter().cloned());
-        sort(&mut diagnostics);
-        if *self.diagnostics != diagnostics {
-            self.diagnostics = Arc::new(diagnostics);
+        let analyzed = self.analysis.update(&changed, &self.store);
+        let visited = Visited {
+            analysis: analyzed.len(),
+            derivation: built.derived_from,
+        };
+        let mut said = built.feedback;
+        for (key, findings) in analyzed {
+            if self.findings.set(Owner::Object(key.clone()), findings) {
+                said.insert(key);
+            }
         }
+        let objects = said.iter().filter_map(|key| self.store.get(key));
+        concerned.extend(objects.map(|object| DocumentKey::of(&object.document)));
         Output {
-            snapshot,
-            diagnostics: self.diagnostics.clone(),
-            quarantined: self.store.quarantined().count(),
-            objects: self.store.objects().count(),
+            snapshot: built.snapshot,
+            diagnostics: self.findings.publish(),
+            quarantined: self.store.quarantined(),
+            objects: self.store.len(),
+            visited,
+            concerned,
         }
     }
 }
@@ -94,10 +127,10 @@ pub(crate) fn once(
     mesh: MeshConfig,
 ) -> (Arc<Snapshot>, Vec<Diagnostic>) {
     let (mut store, mut diagnostics) = each(documents, diagnostics, mesh);
-    let snapshot = Builder::default()
-        .build(&mut store)
-        .expect("the first snapshot is a change");
-    diagnostics.extend(analyze(&store));
+    let changed = store.take_changes();
+    let built = Builder::default().build(&changed, &store);
+    let snapshot = built.snapshot.expect("the first snapshot is a change");
+    diagnostics.extend(analyze(&changed, &store));
     sort(&mut diagnostics);
     (snapshot, diagnostics)
 }
@@ -127,20 +160,4 @@ fn each(
     let found = documents.iter();
     diagnostics.extend(found.flat_map(|document| store.read(document).diagnostics));
     (store, diagnostics)
-}
-
-/// In the order in which one reads files; objects of a cluster by name.
-fn sort(diagnostics: &mut [Diagnostic]) {
-    let by_name = |one: &Diagnostic| match one.origin {
-        Origin::Cluster { .. } => one.resource.clone(),
-        _ => None,
-    };
-    let by_place = |one: &Diagnostic| match one.origin {
-        Origin::Cluster { .. } => Origin::BuiltIn,
-        _ => one.origin.clone(),
-    };
-    diagnostics.sort_by_cached_key(|one| {
-        let what = (one.severity, one.field.clone(), one.code);
-        (by_place(one), by_name(one), what)
-    });
 }

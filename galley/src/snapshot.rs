@@ -1,6 +1,7 @@
 //! From the store's objects to the next [`Snapshot`], in work proportional to the
-//! change: maps of untouched kinds keep their `Arc`, and an endpoint change
-//! replaces the endpoints of the services it touches and nothing else.
+//! change: each object that changed is replaced in its map, which shares the rest
+//! with the map before, and an endpoint change replaces the endpoints of the
+//! services it touches and nothing else.
 
 mod derived;
 mod endpoints;
@@ -9,30 +10,31 @@ mod secret_readers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mesh_api::resource::{Meta, ResourceKey};
-use mesh_api::service::Service;
+use mesh_api::resource::{HasMeta, ResourceKey};
 use mesh_api::snapshot::diff::Changes;
-use mesh_api::snapshot::{ByNamespace, Credential, ServiceKey, Snapshot};
+use mesh_api::snapshot::{ByNamespace, Credential, CredentialKey, Snapshot};
 
-use self::derived::Derived;
+use self::derived::{Derived, Rederived};
 pub(crate) use self::derived::{Feedback, Feedbacks, Infrastructure};
 use self::endpoints::Endpoints;
 use crate::normalize::Model;
-use crate::store::Store;
+use crate::store::{Changed, Store};
 
 /// Kinds that only feed workloads and endpoints; they are not listed as changed
 /// objects.
 const ENDPOINT_KINDS: [&str; 4] = ["EndpointSlice", "Pod", "Node", "WorkloadEntry"];
 
-/// The models of a kind's objects in force.
-macro_rules! written {
-    ($store:expr, $kind:ident) => {
-        $store
-            .of_kind(stringify!($kind))
-            .filter_map(|object| match &object.model {
-                Model::$kind(value) => Some(value.clone()),
-                _ => None,
-            })
+/// CA certificates may stand in a Secret of their own, `NAME-cacert`, so that who
+/// may read them need not read the key.
+const CA_SUFFIX: &str = "-cacert";
+
+/// The object of a name in force as a model of its kind.
+macro_rules! model {
+    ($store:expr, $key:expr, $kind:ident) => {
+        match $store.get($key).map(|object| &object.model) {
+            Some(Model::$kind(value)) => Some(value),
+            _ => None,
+        }
     };
 }
 
@@ -42,124 +44,200 @@ pub struct Builder {
     current: Snapshot,
     endpoints: Endpoints,
     derived: Derived,
+    /// Policies that stand in for objects of another kind, by these.
+    stand_ins: BTreeMap<ResourceKey, ResourceKey>,
+}
+
+/// What a step of the builder gave.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// The next snapshot, or nothing if no change has an effect.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Objects that something else is said about than before.
+    pub(crate) feedback: BTreeSet<ResourceKey>,
+    /// Objects that were read to derive others.
+    pub(crate) derived_from: usize,
 }
 
 impl Builder {
     /// What goes back to objects that others decide about.
     pub(crate) fn feedback(&self) -> &Feedbacks {
-        &self.derived.feedback
+        self.derived.feedback()
     }
 
-    /// The next snapshot, or nothing if no change has an effect.
-    pub fn build(&mut self, store: &mut Store) -> Option<Arc<Snapshot>> {
-        let (changed, mesh_changed) = store.take_changes();
-        let full = mesh_changed || self.current.version == 0;
-        if changed.is_empty() && !full {
-            return None;
+    /// Brings everything up to date with what changed in the store.
+    pub(crate) fn build(&mut self, changed: &Changed, store: &Store) -> Built {
+        let full = changed.mesh || self.current.version == 0;
+        if changed.objects.is_empty() && !full {
+            return Built::default();
         }
-        let kinds: BTreeSet<&str> = changed.iter().map(|key| &*key.kind).collect();
         let mut next = self.current.clone();
         if full {
             next.mesh = store.mesh().clone();
         }
-        self.rules(&mut next, &kinds, store, full);
-        let endpoints = self.endpoints.update(&mut next, &changed, store, full);
-        let objects = changed
-            .into_iter()
-            .filter(|key| !ENDPOINT_KINDS.contains(&&*key.kind))
-            .chain(endpoints.accounts)
-            .collect();
+        let rederived = self.derived.update(changed, store);
+        let mut objects = BTreeSet::new();
+        self.rules(&mut next, changed, &rederived, store, &mut objects);
+        let endpoints = self.endpoints.update(&mut next, changed, store);
+        let written = changed.objects.keys();
+        let written = written.filter(|key| !ENDPOINT_KINDS.contains(&&*key.kind));
+        objects.extend(written.cloned().chain(endpoints.accounts));
         let changes = Changes {
             full,
             objects,
             endpoints: endpoints.changed,
+            workloads: endpoints.workloads,
         };
-        if changes == Changes::default() && !endpoints.workloads {
-            self.current = next;
-            return None;
-        }
-        next.version += 1;
-        next.changes = Arc::new(changes);
+        let snapshot = (changes != Changes::default()).then(|| {
+            next.version += 1;
+            next.changes = Arc::new(changes);
+            Arc::new(next.clone())
+        });
         self.current = next;
-        Some(Arc::new(self.current.clone()))
+        Built {
+            snapshot,
+            feedback: rederived.feedback,
+            derived_from: rederived.visited,
+        }
     }
 
     /// Everything but services and their endpoints.
-    fn rules(&mut self, next: &mut Snapshot, kinds: &BTreeSet<&str>, store: &Store, full: bool) {
-        let touched = |kind: &str| full || kinds.contains(kind);
-        let derived = self.derived.update(kinds, store, full);
-        if derived || touched("VirtualService") {
-            let written = written!(store, VirtualService);
-            let objects = written.chain(self.derived.virtual_services.iter().cloned());
-            next.virtual_services = Arc::new(group(objects, |value| &value.meta));
-        }
-        if derived || touched("Gateway") {
-            let written = written!(store, Gateway);
-            let objects = written.chain(self.derived.gateways.iter().cloned());
-            next.gateways = Arc::new(group(objects, |value| &value.meta));
-        }
-        macro_rules! by_namespace {
-            ($($field:ident: $kind:ident,)*) => {$(
-                if touched(stringify!($kind)) {
-                    let objects = written!(store, $kind);
-                    next.$field = Arc::new(group(objects, |value| &value.meta));
+    fn rules(
+        &mut self,
+        next: &mut Snapshot,
+        changed: &Changed,
+        rederived: &Rederived,
+        store: &Store,
+        objects: &mut BTreeSet<ResourceKey>,
+    ) {
+        let mut credentials = rederived.credentials.clone();
+        let mut roles = false;
+        for key in changed.objects.keys() {
+            match &*key.kind {
+                "DestinationRule" => {
+                    place(
+                        &mut next.destination_rules,
+                        key,
+                        model!(store, key, DestinationRule),
+                    );
                 }
-            )*};
+                "Sidecar" => place(&mut next.sidecars, key, model!(store, key, Sidecar)),
+                "PeerAuthentication" => {
+                    let policy = model!(store, key, PeerAuthentication);
+                    place(&mut next.peer_authentications, key, policy);
+                }
+                "RequestAuthentication" => {
+                    let policy = model!(store, key, RequestAuthentication);
+                    place(&mut next.request_authentications, key, policy);
+                    self.stand_in(next, key, store);
+                }
+                "AuthorizationPolicy" => {
+                    let policy = model!(store, key, AuthorizationPolicy);
+                    place(&mut next.authorization_policies, key, policy);
+                }
+                "Telemetry" => place(&mut next.telemetries, key, model!(store, key, Telemetry)),
+                "Namespace" => namespace(next, key, store),
+                "Secret" => {
+                    let base = key.name.strip_suffix(CA_SUFFIX).map(Arc::from);
+                    let names = [Some(key.name.clone()), base];
+                    let names = names.into_iter().flatten();
+                    credentials.extend(names.map(|name| (key.namespace.clone(), name)));
+                }
+                kind => roles |= secret_readers::KINDS.contains(&kind),
+            }
         }
-        by_namespace! {
-            destination_rules: DestinationRule,
-            sidecars: Sidecar,
-            peer_authentications: PeerAuthentication,
-            request_authentications: RequestAuthentication,
-            telemetries: Telemetry,
+        let written = changed.objects.keys();
+        for key in written.chain(&rederived.virtual_services) {
+            if &*key.kind == "VirtualService" {
+                let written = model!(store, key, VirtualService);
+                let value = written.or_else(|| self.derived.virtual_service(key));
+                place(&mut next.virtual_services, key, value);
+            }
         }
-        // A refused RequestAuthentication is stood in for by a policy that denies.
-        let policy_kinds = ["AuthorizationPolicy", "RequestAuthentication"];
-        if policy_kinds.into_iter().any(touched) {
-            let objects = policy_kinds
-                .into_iter()
-                .flat_map(|kind| store.of_kind(kind));
-            let policies = objects.filter_map(|object| match &object.model {
-                Model::AuthorizationPolicy(value) => Some(value.clone()),
-                _ => None,
-            });
-            next.authorization_policies = Arc::new(group(policies, |value| &value.meta));
+        let written = changed.objects.keys();
+        for key in written.chain(&rederived.gateways) {
+            if &*key.kind == "Gateway" {
+                let value = model!(store, key, Gateway).or_else(|| self.derived.gateway(key));
+                place(&mut next.gateways, key, value);
+            }
         }
-        if touched("Namespace") {
-            let namespaces = store
-                .of_kind("Namespace")
-                .map(|object| (object.meta.key.name.clone(), object.meta.labels.clone()));
-            next.namespaces = Arc::new(namespaces.collect());
+        objects.extend(rederived.virtual_services.iter().cloned());
+        objects.extend(rederived.gateways.iter().cloned());
+        for name in credentials {
+            objects.extend(self.credential(next, &name, store));
         }
-        if secret_readers::KINDS.into_iter().any(touched) {
+        if roles {
             next.secret_readers = Arc::new(secret_readers::secret_readers(store));
         }
-        if derived || touched("Secret") {
-            let credentials = store
-                .of_kind("Secret")
-                .filter_map(|object| match &object.model {
-                    Model::Credential(credential) => {
-                        let key = &credential.key;
-                        Some((
-                            (key.namespace.clone(), key.name.clone()),
-                            with_ca(credential, store),
-                        ))
-                    }
-                    _ => None,
-                });
-            let foreign = self.derived.credentials.clone();
-            next.credentials = Arc::new(credentials.chain(foreign).collect());
+    }
+
+    /// A refused RequestAuthentication is stood in for by a policy that denies.
+    fn stand_in(&mut self, next: &mut Snapshot, key: &ResourceKey, store: &Store) {
+        let before = self.stand_ins.remove(key);
+        let after = model!(store, key, AuthorizationPolicy);
+        if let Some(before) = before {
+            place(&mut next.authorization_policies, &before, None);
+        }
+        if let Some(policy) = after {
+            place(&mut next.authorization_policies, &policy.meta.key, after);
+            self.stand_ins.insert(key.clone(), policy.meta.key.clone());
+        }
+    }
+
+    /// Sets a credential; its Secret, if it changed.
+    fn credential(
+        &self,
+        next: &mut Snapshot,
+        name: &CredentialKey,
+        store: &Store,
+    ) -> Option<ResourceKey> {
+        let secret = ResourceKey::new("Secret", &name.0, &name.1);
+        let own = model!(store, &secret, Credential).map(|own| with_ca(own, store));
+        let value = own.or_else(|| self.derived.credential(name).cloned());
+        if next.credentials.get(name) == value.as_ref() {
+            return None;
+        }
+        let credentials = Arc::make_mut(&mut next.credentials);
+        match value {
+            Some(value) => credentials.insert(name.clone(), value),
+            None => {
+                credentials.remove(name);
+            }
+        }
+        Some(secret)
+    }
+}
+
+/// Sets or removes an object.
+fn place<T: HasMeta>(map: &mut Arc<ByNamespace<T>>, key: &ResourceKey, value: Option<&Arc<T>>) {
+    match value {
+        Some(value) => Arc::make_mut(map).insert(value.clone()),
+        None if map.object(&key.namespace, &key.name).is_some() => {
+            Arc::make_mut(map).remove(&key.namespace, &key.name);
+        }
+        None => {}
+    }
+}
+
+fn namespace(next: &mut Snapshot, key: &ResourceKey, store: &Store) {
+    let labels = store.get(key).map(|object| object.meta.labels.clone());
+    if next.namespaces.get(&key.name) == labels.as_ref() {
+        return;
+    }
+    let namespaces = Arc::make_mut(&mut next.namespaces);
+    match labels {
+        Some(labels) => namespaces.insert(key.name.clone(), labels),
+        None => {
+            namespaces.remove(&key.name);
         }
     }
 }
 
-/// CA certificates may stand in a Secret of their own, `NAME-cacert`, so that who
-/// may read them need not read the key.
 fn with_ca(credential: &Arc<Credential>, store: &Store) -> Arc<Credential> {
-    let name = format!("{}-cacert", credential.key.name);
+    let name = format!("{}{CA_SUFFIX}", credential.key.name);
     let key = ResourceKey::new("Secret", &credential.key.namespace, &name);
-    match store.get(&key).map(|object| &object.model) {
-        Some(Model::Credential(other)) if credential.ca_certificates.is_none() => {
+    match model!(store, &key, Credential) {
+        Some(other) if credential.ca_certificates.is_none() => {
             let mut joined = (**credential).clone();
             joined.ca_certificates = other.ca_certificates.clone();
             joined.crl = joined.crl.or_else(|| other.crl.clone());
@@ -167,44 +245,6 @@ fn with_ca(credential: &Arc<Credential>, store: &Store) -> Arc<Credential> {
         }
         _ => credential.clone(),
     }
-}
-
-/// Objects by namespace, the oldest first.
-fn group<T>(objects: impl Iterator<Item = Arc<T>>, meta: fn(&T) -> &Meta) -> ByNamespace<T> {
-    let mut groups: ByNamespace<T> = BTreeMap::new();
-    for object in objects {
-        let namespace = meta(&object).key.namespace.clone();
-        groups.entry(namespace).or_default().push(object);
-    }
-    for group in groups.values_mut() {
-        group.sort_by(|a, b| meta(a).age_order().cmp(&meta(b).age_order()));
-    }
-    groups
-}
-
-/// Services by name; of two objects that register the same host in one namespace
-/// the older wins, and a Kubernetes Service goes before a ServiceEntry.
-fn services<'a>(services: impl Iterator<Item = &'a Service>) -> BTreeMap<ServiceKey, &'a Service> {
-    let mut sorted: Vec<&Service> = services.collect();
-    let order = |service: &Service| {
-        let registry = service.registry == mesh_api::service::Registry::External;
-        (registry, service.meta.creation_seconds)
-    };
-    sorted.sort_by(|a, b| {
-        order(a)
-            .cmp(&order(b))
-            .then_with(|| a.meta.age_order().cmp(&b.meta.age_order()))
-    });
-    let mut map = BTreeMap::new();
-    for service in sorted {
-        map.entry(ServiceKey::of(service)).or_insert(service);
-    }
-    map
-}
-
-/// The object a service came from.
-fn source(service: &Service) -> ResourceKey {
-    service.meta.key.clone()
 }
 
 #[cfg(test)]

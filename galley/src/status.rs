@@ -11,9 +11,12 @@ mod condition;
 mod event;
 mod gateway_class;
 mod infrastructure;
+mod patch;
+mod queue;
 mod report;
 mod writer;
 
+pub(crate) use self::report::Inputs;
 pub use self::report::Reports;
 pub use self::writer::StatusWriter;
 

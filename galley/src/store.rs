@@ -27,6 +27,14 @@ pub struct DocumentKey {
 }
 
 impl DocumentKey {
+    /// A key that sorts before all others.
+    pub(crate) fn first() -> Self {
+        Self {
+            group: "".into(),
+            object: ResourceKey::new("", "", ""),
+        }
+    }
+
     /// The key of a document: everything it says about its identity.
     pub fn of(document: &Document) -> Self {
         let api_version = document.api_version();
@@ -54,13 +62,6 @@ struct Entry {
     key: Option<ResourceKey>,
 }
 
-/// The newest version of a document.
-pub(crate) struct Newest<'a> {
-    pub(crate) key: &'a DocumentKey,
-    pub(crate) document: &'a Arc<Document>,
-    pub(crate) refused: bool,
-}
-
 /// Objects, findings and what changed.
 #[derive(Debug)]
 pub struct Store {
@@ -69,8 +70,19 @@ pub struct Store {
     mesh: Arc<MeshConfig>,
     entries: BTreeMap<DocumentKey, Entry>,
     objects: BTreeMap<ResourceKey, Arc<Object>>,
-    changed: BTreeSet<ResourceKey>,
-    mesh_changed: bool,
+    changed: Changed,
+    quarantined: usize,
+}
+
+/// What changed in a store.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Objects, each with the version before.
+    pub objects: BTreeMap<ResourceKey, Option<Arc<Object>>>,
+    /// Documents that came, went or changed, refused ones among them.
+    pub(crate) documents: BTreeSet<DocumentKey>,
+    /// The mesh's settings changed, and with them the defaults of everything.
+    pub mesh: bool,
 }
 
 impl Store {
@@ -82,8 +94,11 @@ impl Store {
             config_map: MESH_CONFIG_NAME.into(),
             entries: BTreeMap::new(),
             objects: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            mesh_changed: true,
+            changed: Changed {
+                mesh: true,
+                ..Changed::default()
+            },
+            quarantined: 0,
         }
     }
 
@@ -99,7 +114,9 @@ impl Store {
     pub fn apply(&mut self, document: Arc<Document>) -> bool {
         let reading = self.read(&document);
         let key = DocumentKey::of(&document);
+        self.changed.documents.insert(key.clone());
         let entry = self.entries.entry(key).or_default();
+        self.quarantined -= usize::from(entry.is_quarantined());
         entry.diagnostics = reading.diagnostics;
         let accepted = reading.object.is_some();
         let replaced = match (reading.object, reading.stand_in) {
@@ -116,9 +133,12 @@ impl Store {
                 stand_in.filter(|_| unknown)
             }
         };
-        if let Some(object) = replaced.map(Arc::new) {
+        let replaced = replaced.map(Arc::new).map(|object| {
             entry.key = reading.key;
-            let before = entry.good.replace(object.clone());
+            (entry.good.replace(object.clone()), object)
+        });
+        self.quarantined += usize::from(entry.is_quarantined());
+        if let Some((before, object)) = replaced {
             self.put(object, before);
         }
         accepted
@@ -144,11 +164,13 @@ impl Store {
         let Some(entry) = self.entries.remove(key) else {
             return;
         };
+        self.changed.documents.insert(key.clone());
+        self.quarantined -= usize::from(entry.is_quarantined());
         let Some(object) = entry.good else {
             return;
         };
-        self.objects.remove(&object.meta.key);
-        self.changed.insert(object.meta.key.clone());
+        let before = self.objects.remove(&object.meta.key);
+        self.changed.add(&object.meta.key, before);
         if matches!(object.model, Model::MeshConfig(_)) {
             self.set_mesh(Arc::new(self.base.clone()));
         }
@@ -160,8 +182,13 @@ impl Store {
         } else if before.is_some_and(|before| matches!(before.model, Model::MeshConfig(_))) {
             self.set_mesh(Arc::new(self.base.clone()));
         }
-        self.changed.insert(object.meta.key.clone());
-        self.objects.insert(object.meta.key.clone(), object);
+        self.replace(object);
+    }
+
+    fn replace(&mut self, object: Arc<Object>) {
+        let key = object.meta.key.clone();
+        let before = self.objects.insert(key.clone(), object);
+        self.changed.add(&key, before);
     }
 
     /// Defaults of every object may have changed, so each is normalised again.
@@ -170,7 +197,7 @@ impl Store {
             return;
         }
         self.mesh = mesh;
-        self.mesh_changed = true;
+        self.changed.mesh = true;
         let documents: Vec<_> = self
             .entries
             .values()
@@ -187,8 +214,7 @@ impl Store {
             if let Some(entry) = self.entries.get_mut(&DocumentKey::of(&document)) {
                 entry.good = Some(object.clone());
             }
-            self.changed.insert(object.meta.key.clone());
-            self.objects.insert(object.meta.key.clone(), object);
+            self.replace(object);
         }
     }
 
@@ -227,56 +253,74 @@ impl Store {
         &self.mesh
     }
 
-    /// Names of objects that are in force with an older version than the newest.
-    pub fn quarantined(&self) -> impl Iterator<Item = &ResourceKey> {
-        let refused = self
-            .entries
-            .values()
-            .filter(|entry| entry.refused.is_some());
-        refused.filter_map(|entry| entry.key.as_ref())
+    /// How many objects are in force with an older version than the newest.
+    pub fn quarantined(&self) -> usize {
+        self.quarantined
     }
 
-    /// The newest version of every document that was readable.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = Newest<'_>> {
-        self.entries.iter().filter_map(|(key, entry)| {
-            let good = entry.good.as_ref().map(|good| &good.document);
-            Some(Newest {
-                key,
-                document: entry.refused.as_ref().or(good)?,
-                refused: entry.refused.is_some(),
-            })
-        })
+    /// How many objects are in force.
+    pub fn len(&self) -> usize {
+        self.objects.len()
     }
 
-    /// Everything there is to say about single objects. An error of an object whose
-    /// last good version is in force says so.
+    /// True without an object in force.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// The newest version of a document that was readable, and whether it was refused.
+    pub(crate) fn newest(&self, key: &DocumentKey) -> Option<(&Arc<Document>, bool)> {
+        let entry = self.entries.get(key)?;
+        let good = entry.good.as_ref().map(|good| &good.document);
+        let newest = entry.refused.as_ref().or(good)?;
+        Some((newest, entry.refused.is_some()))
+    }
+
+    /// Everything there is to say about single objects.
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut diagnostics = Vec::new();
-        for entry in self.entries.values() {
-            let note = match (&entry.good, &entry.refused) {
-                (Some(_), Some(_)) if entry.stands_in => {
-                    "; no good version is known, so everything it may be about is closed"
-                }
-                (Some(_), Some(_)) => "; the last good version stays in force",
-                _ => "",
-            };
-            for diagnostic in &entry.diagnostics {
-                let mut diagnostic = diagnostic.clone();
-                if diagnostic.severity == Severity::Error {
-                    diagnostic.message.push_str(note);
-                }
-                diagnostics.push(diagnostic);
+        self.entries.values().flat_map(Entry::findings).collect()
+    }
+
+    /// What there is to say about one document.
+    pub(crate) fn findings(&self, key: &DocumentKey) -> Vec<Diagnostic> {
+        let entry = self.entries.get(key);
+        entry.map(Entry::findings).unwrap_or_default()
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+}
+
+impl Changed {
+    /// Notes the version before the first change.
+    fn add(&mut self, key: &ResourceKey, before: Option<Arc<Object>>) {
+        self.objects.entry(key.clone()).or_insert(before);
+    }
+}
+
+impl Entry {
+    fn is_quarantined(&self) -> bool {
+        self.refused.is_some() && self.key.is_some()
+    }
+
+    /// An error of an object whose last good version is in force says so.
+    fn findings(&self) -> Vec<Diagnostic> {
+        let note = match (&self.good, &self.refused) {
+            (Some(_), Some(_)) if self.stands_in => {
+                "; no good version is known, so everything it may be about is closed"
+            }
+            (Some(_), Some(_)) => "; the last good version stays in force",
+            _ => "",
+        };
+        let mut findings = self.diagnostics.clone();
+        for finding in &mut findings {
+            if finding.severity == Severity::Error {
+                finding.message.push_str(note);
             }
         }
-        diagnostics
-    }
-
-    /// What changed since the last call: names, and whether the mesh's settings did.
-    pub fn take_changes(&mut self) -> (BTreeSet<ResourceKey>, bool) {
-        (
-            std::mem::take(&mut self.changed),
-            std::mem::take(&mut self.mesh_changed),
-        )
+        findings
     }
 }
 

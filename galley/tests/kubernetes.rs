@@ -164,7 +164,7 @@ async fn the_first_snapshot_is_complete() {
     );
     let rules = Snapshot::of_namespace(&snapshot.virtual_services, "shop");
     assert_eq!(rules.len(), 1);
-    assert_eq!(*running.galley.diagnostics.borrow().clone(), vec![]);
+    assert!(running.galley.diagnostics.borrow().is_empty());
     running.stop().await;
 }
 
@@ -197,7 +197,8 @@ async fn an_undecodable_object_blinds_nothing() {
     running.server.put("virtualservices", bad_rule());
     let mut diagnostics = running.galley.diagnostics.clone();
     let found = diagnostics.wait_for(|all| !all.is_empty());
-    let shown = timeout(PATIENCE, found).await.unwrap().unwrap()[0].to_string();
+    let found = timeout(PATIENCE, found).await.unwrap().unwrap().clone();
+    let shown = found.iter().next().unwrap().to_string();
     assert!(
         shown.contains("VirtualService shop/reviews spec.http[0].rewrite"),
         "{shown}"

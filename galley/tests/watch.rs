@@ -86,7 +86,7 @@ async fn the_first_snapshot_is_complete() {
     assert_eq!(names, ["reviews.default.svc.cluster.local"]);
     let rules = Snapshot::of_namespace(&snapshot.virtual_services, "default");
     assert_eq!(
-        rules[0].hosts[0].as_str(),
+        rules.first().unwrap().hosts[0].as_str(),
         "reviews.default.svc.cluster.local"
     );
     running.stop().await;
@@ -132,7 +132,10 @@ async fn a_bad_version_is_quarantined_and_the_rest_moves_on() {
     let shown = timeout(Duration::from_secs(20), bad)
         .await
         .unwrap()
-        .unwrap()[0]
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap()
         .to_string();
     assert!(shown.contains("rule.yaml:6:3: error[IST0106] VirtualService default/reviews spec.htpp: unknown field \"htpp\""), "{shown}");
     assert!(

@@ -84,6 +84,39 @@ pub struct Meta {
     pub annotations: crate::labels::Labels,
 }
 
+/// What came from a configuration object.
+pub trait HasMeta {
+    /// The object.
+    fn meta(&self) -> &Meta;
+}
+
+impl HasMeta for Meta {
+    fn meta(&self) -> &Meta {
+        self
+    }
+}
+
+macro_rules! has_meta {
+    ($($of:ty,)*) => {$(
+        impl HasMeta for $of {
+            fn meta(&self) -> &Meta {
+                &self.meta
+            }
+        }
+    )*};
+}
+
+has_meta! {
+    crate::authn::PeerAuthentication,
+    crate::authn::RequestAuthentication,
+    crate::authz::AuthorizationPolicy,
+    crate::gateway::Gateway,
+    crate::route::VirtualService,
+    crate::sidecar::Sidecar,
+    crate::telemetry::Telemetry,
+    crate::traffic_policy::DestinationRule,
+}
+
 impl Meta {
     /// The order in which conflicting objects win: oldest first, ties by name, then namespace.
     pub fn age_order(&self) -> (i64, &str, &str) {

@@ -1,6 +1,5 @@
 //! The whole configuration at one moment, immutable, indexed the way discovery looks things up.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,8 +21,11 @@ use crate::workload::Workload;
 
 pub mod diff;
 
-/// Objects of one kind by namespace, oldest first within a namespace.
-pub type ByNamespace<T> = BTreeMap<Arc<str>, Vec<Arc<T>>>;
+mod map;
+mod namespaces;
+
+pub use self::map::Map;
+pub use self::namespaces::{ByNamespace, Objects};
 
 /// The name of a credential: namespace, name.
 pub type CredentialKey = (Arc<str>, Arc<str>);
@@ -37,7 +39,8 @@ pub struct ServiceKey {
     pub namespace: Arc<str>,
 }
 
-/// One state of the mesh. Parts that did not change from one snapshot to the next are the same `Arc`s.
+/// One state of the mesh. Parts that did not change from one snapshot to the next are the same `Arc`s, and maps share
+/// what did not change in them.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Grows by one with each snapshot.
@@ -45,11 +48,11 @@ pub struct Snapshot {
     /// Mesh-wide settings.
     pub mesh: Arc<MeshConfig>,
     /// Services.
-    pub services: Arc<BTreeMap<ServiceKey, Arc<Service>>>,
+    pub services: Arc<Map<ServiceKey, Arc<Service>>>,
     /// Endpoints, each service behind its own `Arc`.
-    pub endpoints: Arc<BTreeMap<ServiceKey, Arc<ServiceEndpoints>>>,
+    pub endpoints: Arc<Map<ServiceKey, Arc<ServiceEndpoints>>>,
     /// Workloads by address.
-    pub workloads: Arc<BTreeMap<IpAddr, Arc<Workload>>>,
+    pub workloads: Arc<Map<IpAddr, Arc<Workload>>>,
     /// VirtualServices by their own namespace.
     pub virtual_services: Arc<ByNamespace<VirtualService>>,
     /// DestinationRules by their own namespace.
@@ -67,9 +70,9 @@ pub struct Snapshot {
     /// Telemetry objects by their own namespace.
     pub telemetries: Arc<ByNamespace<Telemetry>>,
     /// Labels of namespaces.
-    pub namespaces: Arc<BTreeMap<Arc<str>, Labels>>,
+    pub namespaces: Arc<Map<Arc<str>, Labels>>,
     /// Certificates for gateways: namespace, name.
-    pub credentials: Arc<BTreeMap<CredentialKey, Arc<Credential>>>,
+    pub credentials: Arc<Map<CredentialKey, Arc<Credential>>>,
     /// Who may list Secrets; empty in a cluster, where the API server is asked.
     pub secret_readers: Arc<SecretReaders>,
     /// What changed since the snapshot before.
@@ -122,8 +125,8 @@ impl Snapshot {
     }
 
     /// The objects of a namespace, oldest first.
-    pub fn of_namespace<'a, T>(map: &'a ByNamespace<T>, namespace: &str) -> &'a [Arc<T>] {
-        map.get(namespace).map_or(&[], Vec::as_slice)
+    pub fn of_namespace<'a, T>(map: &'a ByNamespace<T>, namespace: &str) -> &'a Objects<T> {
+        map.of(namespace)
     }
 }
 

@@ -2,14 +2,13 @@
 //!
 //! Findings are written to the log once, when they appear, and are all shown under `/debug/diagnostics`.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use galley::{Config, Galley};
+use galley::{Config, Findings, Galley};
 use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::snapshot::Snapshot;
@@ -23,7 +22,7 @@ use crate::args::Args;
 use crate::cluster::Cluster;
 
 /// All findings of the moment.
-pub(crate) type Diagnostics = watch::Receiver<Arc<Vec<Diagnostic>>>;
+pub(crate) type Diagnostics = watch::Receiver<Arc<Findings>>;
 
 /// What galley makes of its source.
 pub(crate) struct Configuration {
@@ -89,21 +88,21 @@ async fn show(State((diagnostics, pages)): State<(Diagnostics, Pages)>) -> Respo
 
 /// Logs each finding when it appears.
 async fn report(mut diagnostics: Diagnostics) -> Result<(), Infallible> {
-    let mut known = HashSet::new();
+    let mut before = Arc::<Findings>::default();
     loop {
         let current = diagnostics.borrow_and_update().clone();
-        let lines = current.iter().map(|one| (one.severity, one.to_string()));
-        let lines: HashSet<(Severity, String)> = lines.collect();
-        for (severity, line) in lines.difference(&known) {
-            match severity {
-                Severity::Error => tracing::error!("{line}"),
-                Severity::Warning => tracing::warn!("{line}"),
-                Severity::Info => tracing::info!("{line}"),
-            }
-        }
-        known = lines;
+        current.since(&before).for_each(log);
+        before = current;
         if diagnostics.changed().await.is_err() {
             return Ok(());
         }
+    }
+}
+
+fn log(finding: &Diagnostic) {
+    match finding.severity {
+        Severity::Error => tracing::error!("{finding}"),
+        Severity::Warning => tracing::warn!("{finding}"),
+        Severity::Info => tracing::info!("{finding}"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_api::authn::{MtlsMode as Mode, PeerAuthentication, RequestAuthentication};
+use mesh_api::authn::{MtlsMode as Mode, RequestAuthentication};
 use mesh_api::authz::AuthorizationPolicy;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::{AccessLogEncoding, MeshConfig};
@@ -56,8 +56,7 @@ pub(crate) fn peer_modes(snapshot: &Snapshot, namespace: &str, labels: &Labels) 
 /// The mode of workloads in a namespace that nothing selects.
 pub(crate) fn namespace_mode(snapshot: &Snapshot, namespace: &str) -> Mode {
     let general = |namespace: &str| -> Option<Mode> {
-        let policies: &[Arc<PeerAuthentication>] =
-            Snapshot::of_namespace(&snapshot.peer_authentications, namespace);
+        let policies = Snapshot::of_namespace(&snapshot.peer_authentications, namespace);
         policies
             .iter()
             .find(|policy| policy.selector.is_none())?
@@ -207,12 +206,9 @@ fn selecting<T>(
     parts: impl Fn(&T) -> (&Meta, Option<&Selector>),
 ) -> Vec<Arc<T>> {
     let root = Snapshot::of_namespace(objects, &snapshot.mesh.root_namespace);
-    let own = if namespace == &*snapshot.mesh.root_namespace {
-        &[]
-    } else {
-        Snapshot::of_namespace(objects, namespace)
-    };
-    let all = root.iter().chain(own);
+    let own = (namespace != &*snapshot.mesh.root_namespace)
+        .then(|| Snapshot::of_namespace(objects, namespace));
+    let all = root.iter().chain(own.into_iter().flatten());
     all.filter(|object| {
         let (_, selector) = parts(object);
         selector.is_none_or(|selector| selector.matches(labels))

@@ -1,36 +1,31 @@
 //! Gateways: references from VirtualServices (IST0101), hosts that no server takes
 //! (IST0132), selectors without pods (IST0101), secrets that are missing (IST0101).
 
-use std::collections::BTreeSet;
-
 use mesh_api::diagnostic::Severity;
 use mesh_api::gateway::{Gateway, ServerCertificate, ServerTlsMode};
 use mesh_api::resource::ResourceKey;
 use mesh_api::route::{GatewayRef, VirtualService};
 
 use super::Report;
+use super::fact::Roster;
+use super::reader::Reader;
+use super::selection::Query;
 use crate::manifest::path::FieldPath;
 use crate::normalize::Model;
 use crate::object::Object;
-use crate::store::Store;
 
 const NOT_FOUND: (&str, Severity) = ("IST0101", Severity::Error);
 const HOST_NOT_IN_GATEWAY: (&str, Severity) = ("IST0132", Severity::Warning);
 
-pub(super) fn analyze(store: &Store, report: &mut Report) {
-    for object in store.of_kind("VirtualService") {
-        if let Model::VirtualService(rule) = &object.model {
-            references(object, rule, store, report);
-        }
-    }
-    for object in store.of_kind("Gateway") {
-        if let Model::Gateway(gateway) = &object.model {
-            workloads(object, gateway, store, report);
-        }
+pub(super) fn analyze(object: &Object, reader: &Reader<'_>, report: &mut Report<'_>) {
+    match &object.model {
+        Model::VirtualService(rule) => references(rule, reader, report),
+        Model::Gateway(gateway) => workloads(object, gateway, reader, report),
+        _ => {}
     }
 }
 
-fn references(object: &Object, rule: &VirtualService, store: &Store, report: &mut Report) {
+fn references(rule: &VirtualService, reader: &Reader<'_>, report: &mut Report<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
     let list = path.field("gateways");
@@ -39,17 +34,15 @@ fn references(object: &Object, rule: &VirtualService, store: &Store, report: &mu
         let GatewayRef::Gateway { namespace, name } = reference else {
             continue;
         };
-        let key = ResourceKey::new("Gateway", namespace, name);
-        match store.get(&key).map(|gateway| &gateway.model) {
-            Some(Model::Gateway(gateway)) => gateways.push(gateway.clone()),
-            _ => {
+        match reader.gateway(ResourceKey::new("Gateway", namespace, name)) {
+            Some(served) => gateways.push(served),
+            None => {
                 let message = format!("there is no gateway \"{namespace}/{name}\"");
-                let elsewhere = store
-                    .of_kind("Gateway")
-                    .find(|other| other.meta.name() == &**name);
+                let elsewhere = reader.roster(Roster::GatewaysNamed(name.clone()));
                 let suggestion = elsewhere
-                    .map(|other| format!("did you mean \"{}/{name}\"?", other.meta.namespace()));
-                report.add(object, NOT_FOUND, &list.index(index), message, suggestion);
+                    .first()
+                    .map(|other| format!("did you mean \"{other}/{name}\"?"));
+                report.add(NOT_FOUND, &list.index(index), message, suggestion);
             }
         }
     }
@@ -58,48 +51,27 @@ fn references(object: &Object, rule: &VirtualService, store: &Store, report: &mu
     }
     let hosts = path.field("hosts");
     for (index, host) in rule.hosts.iter().enumerate() {
-        let taken = gateways
-            .iter()
-            .flat_map(|gateway| &gateway.servers)
-            .any(|server| {
-                server.hosts.iter().any(|served| {
-                    let namespace = served.namespace.as_deref();
-                    served.host.overlaps(host)
-                        && namespace.is_none_or(|namespace| namespace == object.meta.namespace())
-                })
-            });
-        if !taken {
+        let namespace = &rule.meta.key.namespace;
+        if !gateways.iter().any(|served| served.takes(host, namespace)) {
             let message = format!("no server of the rule's gateways takes host \"{host}\"");
-            report.add(
-                object,
-                HOST_NOT_IN_GATEWAY,
-                &hosts.index(index),
-                message,
-                None,
-            );
+            report.add(HOST_NOT_IN_GATEWAY, &hosts.index(index), message, None);
         }
     }
 }
 
-fn workloads(object: &Object, gateway: &Gateway, store: &Store, report: &mut Report) {
+fn workloads(object: &Object, gateway: &Gateway, reader: &Reader<'_>, report: &mut Report<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("spec");
-    let namespaces: BTreeSet<&str> = store
-        .of_kind("Pod")
-        .filter(|pod| gateway.selector.matches(&pod.meta.labels))
-        .map(|pod| pod.meta.namespace())
-        .collect();
+    let query = Query::of(object);
+    let namespaces = query.map(|query| reader.selected_namespaces(&query));
+    let namespaces = namespaces.unwrap_or_default();
     if namespaces.is_empty() {
         // Without any pod in sight the files may simply hold none.
-        if store.of_kind("Pod").next().is_some() {
-            let labels: Vec<String> = gateway
-                .selector
-                .labels()
-                .iter()
-                .map(|(k, v)| format!("{k}={v}"))
-                .collect();
+        if reader.any(Roster::Pods) {
+            let labels = gateway.selector.labels().iter();
+            let labels: Vec<String> = labels.map(|(k, v)| format!("{k}={v}")).collect();
             let message = format!("no pod has the labels {}", labels.join(", "));
-            report.add(object, NOT_FOUND, &path.field("selector"), message, None);
+            report.add(NOT_FOUND, &path.field("selector"), message, None);
         }
         return;
     }
@@ -115,22 +87,14 @@ fn workloads(object: &Object, gateway: &Gateway, store: &Store, report: &mut Rep
             continue;
         };
         for namespace in &namespaces {
-            if store
-                .get(&ResourceKey::new("Secret", namespace, name))
-                .is_none()
-            {
+            let secret = reader.object(ResourceKey::new("Secret", namespace, name));
+            if secret.is_none() {
                 let at = servers.index(index);
                 let tls = at.field("tls");
                 let message = format!(
                     "there is no secret \"{name}\" in namespace \"{namespace}\" of the gateway's pods"
                 );
-                report.add(
-                    object,
-                    NOT_FOUND,
-                    &tls.field("credentialName"),
-                    message,
-                    None,
-                );
+                report.add(NOT_FOUND, &tls.field("credentialName"), message, None);
             }
         }
     }

@@ -1,100 +1,66 @@
 //! Which hosts exist, and which subsets they have.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mesh_api::hostname::Hostname;
 use mesh_api::service::Service;
 
-use crate::normalize::Model;
-use crate::store::Store;
+use super::fact::{Roster, ends};
+use super::reader::Reader;
 
-/// Registered hosts and the subsets that rules define for them.
-#[derive(Debug, Default)]
-pub(super) struct Hosts<'a> {
-    exact: BTreeMap<String, Vec<&'a Service>>,
-    wildcard: Vec<(&'a Hostname, &'a Service)>,
-    subsets: BTreeMap<String, BTreeSet<Arc<str>>>,
+/// The services of a host, those of wildcards that cover it among them.
+fn registered<'a>(host: &Hostname, reader: &Reader<'a>) -> Vec<&'a Service> {
+    let exact = (!host.is_wildcard()).then(|| reader.services(host.as_str()));
+    let covering = ends(host).flat_map(|end| reader.services(&format!("*{end}")));
+    exact.into_iter().flatten().chain(covering).collect()
 }
 
-impl<'a> Hosts<'a> {
-    pub(super) fn of(store: &'a Store) -> Self {
-        let mut hosts = Self::default();
-        for object in store.objects() {
-            match &object.model {
-                Model::Service(service) => hosts.register(service),
-                Model::ServiceEntry(entry) => {
-                    entry
-                        .services
-                        .iter()
-                        .for_each(|service| hosts.register(service));
-                }
-                Model::DestinationRule(rule) => {
-                    let names = rule.subsets.iter().map(|subset| subset.name.clone());
-                    hosts
-                        .subsets
-                        .entry(rule.host.as_str().to_owned())
-                        .or_default()
-                        .extend(names);
-                }
-                _ => {}
-            }
-        }
-        hosts
-    }
+/// The services of a host that a namespace can see.
+pub(super) fn visible<'a>(
+    host: &Hostname,
+    namespace: &str,
+    reader: &Reader<'a>,
+) -> Vec<&'a Service> {
+    let mut services = registered(host, reader);
+    services.retain(|service| {
+        service.visibility.includes(namespace) || service.meta.namespace() == namespace
+    });
+    services
+}
 
-    fn register(&mut self, service: &'a Service) {
-        match service.hostname.is_wildcard() {
-            true => self.wildcard.push((&service.hostname, service)),
-            false => {
-                let name = service.hostname.as_str().to_owned();
-                self.exact.entry(name).or_default().push(service);
-            }
-        }
-    }
+/// True if someone registered the host, visible or not.
+pub(super) fn exists(host: &Hostname, reader: &Reader<'_>) -> bool {
+    !registered(host, reader).is_empty()
+}
 
-    /// The services of a host that a namespace can see.
-    pub(super) fn visible(&self, host: &Hostname, namespace: &str) -> Vec<&'a Service> {
-        let exact = self.exact.get(host.as_str()).into_iter().flatten().copied();
-        let covering = self
-            .wildcard
-            .iter()
-            .filter(|(pattern, _)| pattern.covers(host));
-        let all = exact.chain(covering.map(|(_, service)| *service));
-        all.filter(|service| {
-            service.visibility.includes(namespace) || &*service.meta.key.namespace == namespace
-        })
-        .collect()
-    }
+/// True if a host is registered that has something in common with a wildcard.
+pub(super) fn any_covered(pattern: &Hostname, reader: &Reader<'_>) -> bool {
+    let end = pattern.as_str().trim_start_matches('*');
+    reader.any(Roster::HostsBelow(end.into())) || exists(pattern, reader)
+}
 
-    /// True if someone registered the host, visible or not.
-    pub(super) fn exists(&self, host: &Hostname) -> bool {
-        self.exact.contains_key(host.as_str())
-            || self
-                .wildcard
-                .iter()
-                .any(|(pattern, _)| pattern.covers(host))
-    }
+/// True if some rule defines the subset for the host.
+pub(super) fn has_subset(host: &Hostname, subset: &Arc<str>, reader: &Reader<'_>) -> bool {
+    reader.any(Roster::Subset(host.as_str().into(), subset.clone()))
+}
 
-    /// Hosts that a wildcard stands for.
-    pub(super) fn any_covered(&self, pattern: &Hostname) -> bool {
-        let exact = self
-            .exact
-            .values()
-            .flatten()
-            .map(|service| &service.hostname);
-        exact
-            .chain(self.wildcard.iter().map(|(host, _)| *host))
-            .any(|host| pattern.overlaps(host))
-    }
+/// The first subsets that rules define for a host.
+pub(super) fn subsets(host: &Hostname, reader: &Reader<'_>) -> Vec<Arc<str>> {
+    reader.roster(Roster::Subsets(host.as_str().into()))
+}
 
-    /// The subsets that some rule defines for a host.
-    pub(super) fn subsets(&self, host: &Hostname) -> BTreeSet<Arc<str>> {
-        self.subsets.get(host.as_str()).cloned().unwrap_or_default()
+/// The usual mistakes: a short name in the wrong namespace, or a slip of the finger.
+pub(super) fn advice(host: &Hostname, namespace: &str, reader: &Reader<'_>) -> Option<String> {
+    if exists(host, reader) {
+        return None;
     }
-
-    /// All exact hosts, for advice.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.exact.keys().map(String::as_str)
+    let (label, _) = host.as_str().split_once('.')?;
+    let elsewhere = reader.roster(Roster::HostsOfLabel(label.into()));
+    if let Some(name) = elsewhere.first() {
+        return Some(format!(
+            "short names are those of the rule's namespace \"{namespace}\"; write \"{name}\""
+        ));
     }
+    let meant = reader.nearest(host)?;
+    Some(format!("did you mean \"{meant}\"?"))
 }

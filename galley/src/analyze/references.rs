@@ -1,190 +1,150 @@
 //! Names in VirtualServices and DestinationRules that lead nowhere: hosts and
 //! subsets (IST0101), and destinations that need a port (IST0112).
 
-use mesh_api::diagnostic::Severity;
-use mesh_api::hostname::Hostname;
-use mesh_api::route::{Destination, HttpAction, VirtualService};
+use std::sync::Arc;
 
-use super::Report;
-use super::hosts::Hosts;
-use crate::decode::suggest::nearest;
+use mesh_api::diagnostic::Severity;
+use mesh_api::route::{Destination, HttpAction, HttpRoute, VirtualService, WeightedDestination};
+use mesh_api::traffic_policy::DestinationRule;
+
+use super::reader::Reader;
+use super::{Report, hosts};
 use crate::manifest::path::FieldPath;
 use crate::normalize::Model;
 use crate::object::Object;
-use crate::store::Store;
 
 const NOT_FOUND: (&str, Severity) = ("IST0101", Severity::Error);
 const RULE_HOST_NOT_FOUND: (&str, Severity) = ("IST0101", Severity::Warning);
 const PORT_REQUIRED: (&str, Severity) = ("IST0112", Severity::Error);
 
-pub(super) fn analyze(store: &Store, hosts: &Hosts<'_>, report: &mut Report) {
-    let root = FieldPath::ROOT;
-    let path = root.field("spec");
-    for object in store.of_kind("VirtualService") {
-        if let Model::VirtualService(rule) = &object.model {
-            virtual_service(object, rule, &path, hosts, report);
-        }
-    }
-    for object in store.of_kind("DestinationRule") {
-        let Model::DestinationRule(rule) = &object.model else {
-            continue;
-        };
-        let known = match rule.host.is_wildcard() {
-            true => hosts.any_covered(&rule.host),
-            false => !hosts
-                .visible(&rule.host, object.meta.namespace())
-                .is_empty(),
-        };
-        if !known {
-            let at = path.field("host");
-            let message = format!("host \"{}\" is not registered", rule.host);
-            report.add(
+pub(super) fn analyze(object: &Object, reader: &Reader<'_>, report: &mut Report<'_>) {
+    match &object.model {
+        Model::VirtualService(rule) => {
+            let mut destinations = Destinations {
                 object,
-                RULE_HOST_NOT_FOUND,
-                &at,
-                message,
-                advice(&rule.host, object, hosts),
-            );
+                reader,
+                report,
+            };
+            destinations.of_rule(rule);
         }
+        Model::DestinationRule(rule) => destination_rule(rule, reader, report),
+        _ => {}
     }
 }
 
-fn virtual_service(
-    object: &Object,
-    rule: &VirtualService,
-    path: &FieldPath<'_>,
-    hosts: &Hosts<'_>,
-    report: &mut Report,
-) {
-    let http = path.field("http");
-    for (index, route) in rule.http.iter().enumerate() {
-        let at = http.index(index);
+fn destination_rule(rule: &DestinationRule, reader: &Reader<'_>, report: &mut Report<'_>) {
+    let namespace = rule.meta.namespace();
+    let known = match rule.host.is_wildcard() {
+        true => hosts::any_covered(&rule.host, reader),
+        false => !hosts::visible(&rule.host, namespace, reader).is_empty(),
+    };
+    if !known {
+        let root = FieldPath::ROOT;
+        let path = root.field("spec");
+        let message = format!("host \"{}\" is not registered", rule.host);
+        let advice = hosts::advice(&rule.host, namespace, reader);
+        report.add(RULE_HOST_NOT_FOUND, &path.field("host"), message, advice);
+    }
+}
+
+/// The destinations of one VirtualService.
+struct Destinations<'a, 'r, 'o> {
+    object: &'a Object,
+    reader: &'a Reader<'r>,
+    report: &'a mut Report<'o>,
+}
+
+impl Destinations<'_, '_, '_> {
+    fn of_rule(&mut self, rule: &VirtualService) {
+        let root = FieldPath::ROOT;
+        let path = root.field("spec");
+        let http = path.field("http");
+        for (index, route) in rule.http.iter().enumerate() {
+            self.of_http(route, &http.index(index));
+        }
+        let tls = path.field("tls");
+        for (index, route) in rule.tls.iter().enumerate() {
+            self.weighted(&route.route, &tls.index(index));
+        }
+        let tcp = path.field("tcp");
+        for (index, route) in rule.tcp.iter().enumerate() {
+            self.weighted(&route.route, &tcp.index(index));
+        }
+    }
+
+    fn of_http(&mut self, route: &HttpRoute, at: &FieldPath<'_>) {
         if let HttpAction::Route(targets) = &route.action {
-            let list = at.field("route");
-            for (index, target) in targets.iter().enumerate() {
-                let at = list.index(index);
-                destination(
-                    object,
-                    &target.destination,
-                    &at.field("destination"),
-                    hosts,
-                    report,
-                );
-            }
+            self.weighted(targets, at);
         }
         let list = at.field("mirrors");
+        // The single `mirror` comes last and stands one level up.
+        let single = at.field("mirror");
+        let node = &self.object.document.node;
+        let alone = single.position_in(node) != at.position_in(node);
         for (index, mirror) in route.mirrors.iter().enumerate() {
             let item = list.index(index);
-            // The single `mirror` comes last and stands one level up.
-            let single = at.field("mirror");
-            let alone =
-                single.position_in(&object.document.node) != at.position_in(&object.document.node);
-            let path = if alone {
-                single
-            } else {
-                item.field("destination")
-            };
-            destination(object, &mirror.destination, &path, hosts, report);
-        }
-    }
-    let tls = rule.tls.iter().map(|route| &route.route);
-    let tcp = rule.tcp.iter().map(|route| &route.route);
-    for (name, routes) in [("tls", tls.collect::<Vec<_>>()), ("tcp", tcp.collect())] {
-        let list = path.field(name);
-        for (index, targets) in routes.into_iter().enumerate() {
-            let at = list.index(index);
-            let list = at.field("route");
-            for (index, target) in targets.iter().enumerate() {
-                let at = list.index(index);
-                destination(
-                    object,
-                    &target.destination,
-                    &at.field("destination"),
-                    hosts,
-                    report,
-                );
+            match alone {
+                true => self.check(&mirror.destination, &single),
+                false => self.check(&mirror.destination, &item.field("destination")),
             }
         }
     }
-}
 
-fn destination(
-    object: &Object,
-    destination: &Destination,
-    path: &FieldPath<'_>,
-    hosts: &Hosts<'_>,
-    report: &mut Report,
-) {
-    let host = &destination.host;
-    let services = hosts.visible(host, object.meta.namespace());
-    if services.is_empty() {
-        let message = match hosts.exists(host) {
-            true => format!(
-                "host \"{host}\" is not exported to namespace \"{}\"",
-                object.meta.namespace()
-            ),
-            false => format!("host \"{host}\" is not registered: requests to it get 503"),
-        };
-        report.add(
-            object,
-            NOT_FOUND,
-            &path.field("host"),
-            message,
-            advice(host, object, hosts),
-        );
-        return;
-    }
-    if let Some(subset) = &destination.subset {
-        let known = hosts.subsets(host);
-        if !known.contains(subset) {
-            let message = format!(
-                "no DestinationRule of \"{host}\" defines subset \"{subset}\": requests to it get 503"
-            );
-            let names = known.iter().map(|name| name.to_string()).collect();
-            let suggestion = match known.is_empty() {
-                true => "add a DestinationRule with this subset".to_owned(),
-                false => format!("subsets of the host: {}", super::list(&names)),
-            };
-            report.add(
-                object,
-                NOT_FOUND,
-                &path.field("subset"),
-                message,
-                Some(suggestion),
-            );
+    fn weighted(&mut self, targets: &[WeightedDestination], at: &FieldPath<'_>) {
+        let list = at.field("route");
+        for (index, target) in targets.iter().enumerate() {
+            let at = list.index(index);
+            self.check(&target.destination, &at.field("destination"));
         }
     }
-    let several = services.iter().all(|service| service.ports.len() > 1);
-    if destination.port.is_none() && several {
-        let message = format!("\"{host}\" has several ports, and none is chosen");
-        let ports = services[0]
-            .ports
-            .iter()
-            .map(|port| port.number.to_string())
-            .collect();
-        let suggestion = format!("add port: {{number: N}}, one of {}", super::list(&ports));
-        report.add(object, PORT_REQUIRED, path, message, Some(suggestion));
-    }
-}
 
-/// The usual mistakes: a short name in the wrong namespace, or a slip of the finger.
-fn advice(host: &Hostname, object: &Object, hosts: &Hosts<'_>) -> Option<String> {
-    if hosts.exists(host) {
-        return None;
+    fn check(&mut self, destination: &Destination, path: &FieldPath<'_>) {
+        let host = &destination.host;
+        let namespace = self.object.meta.namespace();
+        let services = hosts::visible(host, namespace, self.reader);
+        let Some(first) = services.first() else {
+            let message = match hosts::exists(host, self.reader) {
+                true => format!("host \"{host}\" is not exported to namespace \"{namespace}\""),
+                false => format!("host \"{host}\" is not registered: requests to it get 503"),
+            };
+            let advice = hosts::advice(host, namespace, self.reader);
+            let at = path.field("host");
+            self.report.add(NOT_FOUND, &at, message, advice);
+            return;
+        };
+        self.check_subset(destination, path);
+        let several = services.iter().all(|service| service.ports.len() > 1);
+        if destination.port.is_none() && several {
+            let message = format!("\"{host}\" has several ports, and none is chosen");
+            let mut ports: Vec<Arc<str>> = first
+                .ports
+                .iter()
+                .map(|port| port.number.to_string().into())
+                .collect();
+            ports.sort();
+            let suggestion = format!("add port: {{number: N}}, one of {}", super::list(&ports));
+            self.report
+                .add(PORT_REQUIRED, path, message, Some(suggestion));
+        }
     }
-    let (first, rest) = host.as_str().split_once('.')?;
-    let elsewhere = hosts
-        .names()
-        .find(|name| name.split('.').next() == Some(first));
-    if let Some(name) = elsewhere {
-        return Some(format!(
-            "short names are those of the rule's namespace \"{}\"; write \"{name}\"",
-            object.meta.namespace()
-        ));
+
+    fn check_subset(&mut self, destination: &Destination, path: &FieldPath<'_>) {
+        let host = &destination.host;
+        let Some(subset) = &destination.subset else {
+            return;
+        };
+        if hosts::has_subset(host, subset, self.reader) {
+            return;
+        }
+        let message = format!(
+            "no DestinationRule of \"{host}\" defines subset \"{subset}\": requests to it get 503"
+        );
+        let known = hosts::subsets(host, self.reader);
+        let suggestion = match known.is_empty() {
+            true => "add a DestinationRule with this subset".to_owned(),
+            false => format!("subsets of the host: {}", super::list(&known)),
+        };
+        let at = path.field("subset");
+        self.report.add(NOT_FOUND, &at, message, Some(suggestion));
     }
-    let beside = hosts.names().filter_map(|name| name.split_once('.'));
-    let names = beside
-        .filter(|(_, others)| *others == rest)
-        .map(|(name, _)| name);
-    nearest(first, names).map(|name| format!("did you mean \"{name}.{rest}\"?"))
 }

@@ -12,7 +12,9 @@ fn check(yaml: &str) -> String {
     for document in documents {
         assert!(store.apply(Arc::new(document)), "{:?}", store.diagnostics());
     }
-    let lines: Vec<String> = analyze(&store).iter().map(ToString::to_string).collect();
+    let mut found = analyze(&store.take_changes(), &store);
+    crate::findings::sort(&mut found);
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
 

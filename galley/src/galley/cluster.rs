@@ -24,13 +24,14 @@ const REMINDER: Duration = Duration::from_secs(10);
 struct Following {
     cluster: Cluster,
     pipeline: Pipeline,
+    reports: Reports,
 }
 
 /// What a step gave.
 struct Step {
     output: Output,
-    /// Set if something changed that status is written from.
-    reports: Option<Reports>,
+    /// Set if something changed that status is written from, with the number of objects that were looked at.
+    reports: Option<(Reports, usize)>,
 }
 
 pub(super) async fn start(
@@ -42,7 +43,8 @@ pub(super) async fn start(
     let options = source.options();
     mesh.root_namespace = options.namespace.as_str().into();
     let store = Store::new(mesh).with_config_map(&options.mesh_config_map);
-    let mut cluster = Cluster::new(&options.revision);
+    let revision = options.revision.clone();
+    let mut cluster = Cluster::new();
     let (sender, mut changes) = KubeSource::channel();
     let watching = tokio::spawn(source.run(sender, shutdown.clone()));
     let whole = shutdown.run_until_cancelled(read(&mut cluster, &mut changes));
@@ -50,11 +52,14 @@ pub(super) async fn start(
         return Err(StartError::Stopped);
     }
     let following = Following {
+        reports: Reports::new(&revision),
         cluster,
         pipeline: Pipeline::new(store),
     };
-    let (following, first) = on_thread(|| following.step()).await;
-    let publisher = Publisher::new(first.output, first.reports.unwrap_or_default(), metrics);
+    let (following, first) = on_thread(|| following.step(Vec::new())).await;
+    let (reports, visited) = first.reports.unwrap_or_default();
+    metrics.observe_reports(visited);
+    let publisher = Publisher::new(first.output, reports, metrics);
     Ok(publisher.feed(|publisher| async move {
         let work = following.follow(changes, publisher);
         shutdown.run_until_cancelled(work).await;
@@ -82,25 +87,35 @@ async fn read(cluster: &mut Cluster, changes: &mut mpsc::Receiver<Change>) -> bo
 }
 
 impl Following {
-    fn step(mut self) -> (Self, Step) {
-        let (delta, observed) = self.cluster.take_delta();
-        let concerned = observed || !delta.is_empty();
-        let output = self.pipeline.apply(delta, &[]);
-        let reports = concerned.then(|| self.pipeline.reports(&self.cluster));
+    fn step(mut self, changes: Vec<Change>) -> (Self, Step) {
+        for change in changes {
+            self.cluster.apply(change);
+        }
+        let (delta, seen) = self.cluster.take_delta();
+        let concerned = !seen.is_empty() || !delta.is_empty();
+        let mut output = self.pipeline.apply(delta, &[]);
+        let reports = concerned.then(|| {
+            let documents = std::mem::take(&mut output.concerned);
+            let reports = &mut self.reports;
+            let visited = self
+                .pipeline
+                .report(reports, &self.cluster, documents, seen);
+            (reports.clone(), visited)
+        });
         (self, Step { output, reports })
     }
 
     async fn follow(mut self, mut changes: mpsc::Receiver<Change>, publisher: Publisher) {
-        let mut batch = Vec::new();
-        while changes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            for change in batch.drain(..) {
-                self.cluster.apply(change);
+        loop {
+            let mut batch = Vec::new();
+            if changes.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                return;
             }
             let step;
-            (self, step) = on_thread(|| self.step()).await;
+            (self, step) = on_thread(|| self.step(batch)).await;
             publisher.publish(step.output);
-            if let Some(reports) = step.reports {
-                publisher.publish_reports(reports);
+            if let Some((reports, visited)) = step.reports {
+                publisher.publish_reports(reports, visited);
             }
         }
     }

@@ -1,10 +1,13 @@
 //! Services, endpoints and workloads of the snapshot, kept up to date by change.
 //!
-//! Slices, pods, nodes and WorkloadEntries are joined here. An index leads from a
+//! Slices, pods, nodes and WorkloadEntries are joined here. Indexes lead from a
 //! changed object to the services it touches; only those are computed again.
 
-mod index;
 mod join;
+mod members;
+mod registry;
+mod slices;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,21 +17,23 @@ use mesh_api::endpoint::ServiceEndpoints;
 use mesh_api::resource::ResourceKey;
 use mesh_api::service::Service;
 use mesh_api::snapshot::{ServiceKey, Snapshot};
-use mesh_api::workload::Workload;
 
-use self::index::SliceIndex;
+use self::members::Members;
+use self::registry::Registry;
+use self::slices::SliceIndex;
+use self::workloads::Workloads;
 use crate::normalize::Model;
 use crate::object::Object;
-use crate::store::Store;
+use crate::store::{Changed, Store};
 
 /// Indexes kept from one snapshot to the next.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
     slices: SliceIndex,
-    /// Which object each service is taken from.
-    registered: BTreeMap<ServiceKey, ResourceKey>,
-    /// Addresses under which a pod or machine is listed.
-    addresses: BTreeMap<ResourceKey, Vec<IpAddr>>,
+    members: Members,
+    registry: Registry,
+    workloads: Workloads,
+    pods_by_node: BTreeMap<Arc<str>, BTreeSet<ResourceKey>>,
 }
 
 /// What an update touched.
@@ -38,8 +43,8 @@ pub(super) struct Update {
     pub(super) changed: BTreeSet<ServiceKey>,
     /// Objects whose service changed although they did not: other accounts.
     pub(super) accounts: BTreeSet<ResourceKey>,
-    /// The workloads changed.
-    pub(super) workloads: bool,
+    /// Addresses whose workload changed.
+    pub(super) workloads: BTreeSet<IpAddr>,
 }
 
 impl Endpoints {
@@ -47,90 +52,112 @@ impl Endpoints {
     pub(super) fn update(
         &mut self,
         next: &mut Snapshot,
-        changed: &BTreeSet<ResourceKey>,
+        changed: &Changed,
         store: &Store,
-        full: bool,
     ) -> Update {
         let mut update = Update::default();
-        let sources = self.affected(changed, store, full);
-        self.workloads(next, changed, store, full, &mut update);
-        let is_service = |key: &ResourceKey| matches!(&*key.kind, "Service" | "ServiceEntry");
-        if full || changed.iter().any(is_service) {
-            self.register(next, store, &mut update);
+        let mut sources = BTreeSet::new();
+        let mut workloads = BTreeSet::new();
+        let mut moved = BTreeSet::new();
+        for (key, before) in &changed.objects {
+            let (before, after) = (before.as_ref(), store.get(key));
+            match &*key.kind {
+                "Service" | "ServiceEntry" => {
+                    self.members.set_entry(key, after, store);
+                    moved.extend(self.registry.update(key, before, after));
+                    sources.insert(key.clone());
+                }
+                "EndpointSlice" => sources.extend(self.slices.update(key, after)),
+                "Pod" | "WorkloadEntry" => {
+                    self.set_node(key, before, after);
+                    sources.extend(self.members.update(key, before, after));
+                    sources.extend(self.slices.of_pod(key));
+                    workloads.insert(key.clone());
+                }
+                "Node" => self.of_node(&key.name, &mut sources, &mut workloads),
+                _ => {}
+            }
+        }
+        if changed.mesh {
+            let kinds = ["Pod", "WorkloadEntry"].into_iter();
+            let all = kinds.flat_map(|kind| store.of_kind(kind));
+            workloads.extend(all.map(|object| object.meta.key.clone()));
+        }
+        for key in &workloads {
+            let touched = self.workloads.set(key, store);
+            update.workloads.extend(touched);
+        }
+        update
+            .workloads
+            .retain(|address| self.workloads.publish(*address, next));
+        for service in moved {
+            sources.extend(self.move_service(next, service, &mut update));
         }
         for source in sources {
             if let Some(object) = store.get(&source) {
-                self.refresh(next, object, store, changed.contains(&source), &mut update);
+                let object_changed =
+                    changed.objects.contains_key(&source) || update.accounts.contains(&source);
+                self.refresh(next, object, store, object_changed, &mut update);
             }
         }
         update
     }
 
-    /// The Services and ServiceEntries that a change touches.
-    fn affected(
-        &mut self,
-        changed: &BTreeSet<ResourceKey>,
-        store: &Store,
-        full: bool,
-    ) -> BTreeSet<ResourceKey> {
-        let mut sources = BTreeSet::new();
-        for key in changed {
-            match &*key.kind {
-                "Service" | "ServiceEntry" => {
-                    sources.insert(key.clone());
-                }
-                "EndpointSlice" => sources.extend(self.slices.update(key, store.get(key))),
-                "Pod" => {
-                    sources.extend(self.slices.of_pod(key));
-                    sources.extend(join::selecting(&key.namespace, store));
-                }
-                "WorkloadEntry" => sources.extend(join::selecting(&key.namespace, store)),
-                _ => {}
-            }
+    /// A service is taken from another object than before, or from none. The object that it is computed from now.
+    fn move_service(
+        &self,
+        next: &mut Snapshot,
+        key: ServiceKey,
+        update: &mut Update,
+    ) -> Option<ResourceKey> {
+        if next.services.contains_key(&key) {
+            Arc::make_mut(&mut next.services).remove(&key);
         }
-        // A node's labels are the locality of all of its pods.
-        if full || changed.iter().any(|key| &*key.kind == "Node") {
-            let all = store
-                .of_kind("Service")
-                .chain(store.of_kind("ServiceEntry"));
-            sources.extend(all.map(|object| object.meta.key.clone()));
-        }
-        sources
+        let Some(source) = self.registry.source(&key) else {
+            Arc::make_mut(&mut next.endpoints).remove(&key);
+            update.changed.insert(key);
+            return None;
+        };
+        update.accounts.insert(source.clone());
+        Some(source.clone())
     }
 
-    /// Decides which object each service is taken from, and drops services that are
-    /// no longer registered.
-    fn register(&mut self, next: &mut Snapshot, store: &Store, update: &mut Update) {
-        let objects = store
-            .of_kind("Service")
-            .chain(store.of_kind("ServiceEntry"));
-        let all = objects.flat_map(|object| services_of(object));
-        let registered: BTreeMap<ServiceKey, ResourceKey> = super::services(all)
-            .into_iter()
-            .map(|(key, service)| (key, super::source(service)))
-            .collect();
-        for key in self
-            .registered
-            .keys()
-            .filter(|key| !registered.contains_key(*key))
-        {
-            Arc::make_mut(&mut next.services).remove(key);
-            Arc::make_mut(&mut next.endpoints).remove(key);
-            update.changed.insert(key.clone());
+    /// A node's labels are the locality of all of its pods.
+    fn of_node(
+        &self,
+        node: &str,
+        sources: &mut BTreeSet<ResourceKey>,
+        workloads: &mut BTreeSet<ResourceKey>,
+    ) {
+        sources.extend(self.slices.of_node(node));
+        for pod in self.pods_by_node.get(node).into_iter().flatten() {
+            sources.extend(self.slices.of_pod(pod));
+            sources.extend(self.members.of(pod));
+            workloads.insert(pod.clone());
         }
-        // A service that is now taken from another object is computed from it, even
-        // though that object did not change.
-        for (key, source) in &registered {
-            let before = self.registered.get(key);
-            if before.is_some_and(|before| before != source) {
-                Arc::make_mut(&mut next.services).remove(key);
-                update.accounts.insert(source.clone());
+    }
+
+    fn set_node(
+        &mut self,
+        key: &ResourceKey,
+        before: Option<&Arc<Object>>,
+        after: Option<&Arc<Object>>,
+    ) {
+        let (before, after) = (before.and_then(node), after.and_then(node));
+        if before == after {
+            return;
+        }
+        if let Some(node) = before
+            && let Some(pods) = self.pods_by_node.get_mut(node)
+        {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.pods_by_node.remove(node);
             }
         }
-        self.registered = registered;
-        let moved: Vec<ResourceKey> = update.accounts.iter().cloned().collect();
-        for object in moved.iter().filter_map(|key| store.get(key)) {
-            self.refresh(next, object, store, true, update);
+        if let Some(node) = after {
+            let pods = self.pods_by_node.entry(node.clone()).or_default();
+            pods.insert(key.clone());
         }
     }
 
@@ -145,10 +172,10 @@ impl Endpoints {
     ) {
         for service in services_of(object) {
             let key = ServiceKey::of(service);
-            if self.registered.get(&key) != Some(&object.meta.key) {
+            if self.registry.source(&key) != Some(&object.meta.key) {
                 continue;
             }
-            let endpoints = join::endpoints(object, service, &self.slices, store);
+            let endpoints = self.endpoints(object, service, store);
             let service = with_accounts(service, &endpoints);
             if next
                 .endpoints
@@ -171,70 +198,16 @@ impl Endpoints {
         }
     }
 
-    fn workloads(
-        &mut self,
-        next: &mut Snapshot,
-        changed: &BTreeSet<ResourceKey>,
-        store: &Store,
-        full: bool,
-        update: &mut Update,
-    ) {
-        let everything = full || changed.iter().any(|key| &*key.kind == "Node");
-        let keys: Vec<ResourceKey> = match everything {
-            true => {
-                let objects = store.of_kind("Pod").chain(store.of_kind("WorkloadEntry"));
-                let known = objects.map(|object| object.meta.key.clone());
-                known.chain(changed.iter().cloned()).collect()
-            }
-            false => changed.iter().cloned().collect(),
-        };
-        for key in keys
-            .iter()
-            .filter(|key| matches!(&*key.kind, "Pod" | "WorkloadEntry"))
-        {
-            let workload = store
-                .get(key)
-                .and_then(|object| join::workload(object, store));
-            self.set_workload(next, key, workload, update);
-        }
+    fn endpoints(&self, object: &Object, service: &Service, store: &Store) -> ServiceEndpoints {
+        join::endpoints(object, service, &self.slices, &self.members, store)
     }
+}
 
-    fn set_workload(
-        &mut self,
-        next: &mut Snapshot,
-        key: &ResourceKey,
-        workload: Option<Workload>,
-        update: &mut Update,
-    ) {
-        let before = self.addresses.remove(key).unwrap_or_default();
-        let after = workload
-            .as_ref()
-            .map(|w| w.addresses.clone())
-            .unwrap_or_default();
-        for address in before.iter().filter(|address| !after.contains(address)) {
-            // Another pod may have taken the address over already.
-            let ours = next.workloads.get(address).is_some_and(|listed| {
-                *listed.name == *key.name && *listed.namespace == *key.namespace
-            });
-            if ours {
-                Arc::make_mut(&mut next.workloads).remove(address);
-                update.workloads = true;
-            }
-        }
-        let Some(workload) = workload else {
-            return;
-        };
-        if after.iter().any(|a| {
-            next.workloads
-                .get(a)
-                .is_none_or(|before| **before != workload)
-        }) {
-            let workload = Arc::new(workload);
-            let map = Arc::make_mut(&mut next.workloads);
-            map.extend(after.iter().map(|address| (*address, workload.clone())));
-            update.workloads = true;
-        }
-        self.addresses.insert(key.clone(), after);
+/// The node of a pod.
+fn node(object: &Arc<Object>) -> Option<&Arc<str>> {
+    match &object.model {
+        Model::Pod(pod) => Some(&pod.workload.node),
+        _ => None,
     }
 }
 

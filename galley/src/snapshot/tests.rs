@@ -3,6 +3,7 @@ use crate::manifest::parse;
 use crate::store::DocumentKey;
 use mesh_api::endpoint::{Endpoint, EndpointAddress};
 use mesh_api::mesh_config::MeshConfig;
+use mesh_api::snapshot::ServiceKey;
 
 struct Mesh {
     store: Store,
@@ -29,14 +30,19 @@ impl Mesh {
                 self.store.diagnostics()
             );
         }
-        self.builder.build(&mut self.store)
+        self.build()
+    }
+
+    fn build(&mut self) -> Option<Arc<Snapshot>> {
+        let changed = self.store.take_changes();
+        self.builder.build(&changed, &self.store).snapshot
     }
 
     fn delete(&mut self, yaml: &str) -> Option<Arc<Snapshot>> {
         for document in parse("a.yaml", yaml).0 {
             self.store.delete(&DocumentKey::of(&document));
         }
-        self.builder.build(&mut self.store)
+        self.build()
     }
 }
 
@@ -174,7 +180,7 @@ fn what_has_no_effect_makes_no_snapshot() {
     let (mut mesh, _) = Mesh::new(&two_services());
     assert!(mesh.apply(&slice("a", &[("a-1", "10.0.0.1")])).is_none());
     assert!(mesh.apply(&pod("b-1", "10.0.0.2", "sa-b")).is_none());
-    assert!(mesh.builder.build(&mut mesh.store).is_none());
+    assert!(mesh.build().is_none());
 }
 
 #[test]

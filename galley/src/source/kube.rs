@@ -16,7 +16,7 @@ mod keep;
 mod pace;
 mod watched;
 
-pub(crate) use self::cluster::{Change, Cluster};
+pub(crate) use self::cluster::{Change, Cluster, Seen};
 pub(crate) use self::item::Observed;
 
 use std::fmt;

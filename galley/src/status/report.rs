@@ -1,17 +1,19 @@
 //! What there is to say about each object of the cluster, ready to be written down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::diagnostic::Diagnostic;
 use mesh_api::resource::ResourceKey;
+use mesh_api::snapshot::Map;
 use serde_json::Value;
 
 use super::gateway_class;
+use crate::findings::{self, Collector, Owner};
 use crate::kind::{Handling, Kind, handling};
 use crate::snapshot::{Feedback, Feedbacks};
-use crate::source::kube::{Cluster, Observed};
-use crate::store::{DocumentKey, Newest, Store};
+use crate::source::kube::{Cluster, Observed, Seen};
+use crate::store::{DocumentKey, Store};
 
 /// Groups of which nothing is said unless it was refused.
 const SILENT: [&str; 2] = ["", "discovery.k8s.io"];
@@ -24,7 +26,16 @@ pub struct Reports {
     pub(super) revision: String,
     /// Nobody has made the class that Gateways name, see [`gateway_class`](super::gateway_class).
     pub(super) class_missing: bool,
-    pub(super) by_object: BTreeMap<DocumentKey, Arc<Report>>,
+    by_object: Map<DocumentKey, Entry>,
+    /// Objects by the version in which their report changed last.
+    by_version: Map<(u64, DocumentKey), ()>,
+    version: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    version: u64,
+    report: Arc<Report>,
 }
 
 /// What there is to say about one object.
@@ -43,45 +54,120 @@ pub(super) struct Report {
     pub(super) feedback: Option<Feedback>,
 }
 
+/// What reports are made from.
+pub(crate) struct Inputs<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) feedback: &'a Feedbacks,
+    pub(crate) findings: &'a Collector,
+}
+
 impl Reports {
-    pub(crate) fn collect(
-        store: &Store,
-        cluster: &Cluster,
-        feedback: &Feedbacks,
-        diagnostics: &[Diagnostic],
-    ) -> Self {
-        let mut by_resource: HashMap<&ResourceKey, Vec<Diagnostic>> = HashMap::new();
-        for diagnostic in diagnostics {
-            if let Some(key) = &diagnostic.resource {
-                by_resource.entry(key).or_default().push(diagnostic.clone());
-            }
-        }
-        let by_object = store.newest().filter_map(|newest| {
-            // Most objects are pods and endpoints, and there is nothing to say about them.
-            if !newest.refused && SILENT.contains(&&*newest.key.group) {
-                return None;
-            }
-            let kind = kind(&newest)?;
-            let key = resource(kind, newest.key);
-            let feedback = feedback.get(&key).filter(|_| !newest.refused).cloned();
-            if !newest.refused && !kind.is_istio() && feedback.is_none() {
-                return None;
-            }
-            let report = Report {
-                kind,
-                api_version: newest.document.api_version().to_owned(),
-                observed: cluster.observed(kind, newest.key)?.clone(),
-                refused: newest.refused,
-                diagnostics: by_resource.remove(&key).unwrap_or_default(),
-                feedback,
-            };
-            Some((newest.key.clone(), Arc::new(report)))
-        });
+    /// Nothing to say yet.
+    pub(crate) fn new(revision: &str) -> Self {
         Self {
-            revision: cluster.revision().to_owned(),
-            class_missing: cluster.lacks(Kind::GatewayClass, gateway_class::NAME),
-            by_object: by_object.collect(),
+            revision: revision.to_owned(),
+            ..Self::default()
         }
+    }
+
+    /// Makes the reports again that a change is about, or of which something else was seen. Returns how many objects
+    /// that took.
+    pub(crate) fn update(
+        &mut self,
+        inputs: &Inputs<'_>,
+        mut concerned: BTreeSet<DocumentKey>,
+        seen: Seen,
+    ) -> usize {
+        let class = Kind::GatewayClass;
+        concerned.extend(seen.objects);
+        if seen.kinds
+            || concerned
+                .iter()
+                .any(|key| *key.object.kind == *class.name())
+        {
+            self.class_missing = inputs.cluster.lacks(class, gateway_class::NAME);
+        }
+        self.version += 1;
+        let visited = concerned.len();
+        for key in concerned {
+            let report = inputs.report(&key);
+            self.set(key, report);
+        }
+        visited
+    }
+
+    fn set(&mut self, key: DocumentKey, report: Option<Report>) {
+        if let Some(before) = self.by_object.get(&key) {
+            if Some(&*before.report) == report.as_ref() {
+                return;
+            }
+            self.by_version.remove(&(before.version, key.clone()));
+            self.by_object.remove(&key);
+        }
+        if let Some(report) = report.map(Arc::new) {
+            let version = self.version;
+            self.by_version.insert((version, key.clone()), ());
+            self.by_object.insert(key, Entry { version, report });
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_object.len()
+    }
+
+    /// The report on an object.
+    pub(super) fn get(&self, key: &DocumentKey) -> Option<&Arc<Report>> {
+        self.by_object.get(key).map(|entry| &entry.report)
+    }
+
+    /// What is new in these reports or changed since earlier ones.
+    pub(super) fn since(
+        &self,
+        earlier: &Self,
+    ) -> impl Iterator<Item = (&DocumentKey, &Arc<Report>)> {
+        // Versions count from one.
+        let from = (earlier.version + 1, DocumentKey::first());
+        let changed = self.by_version.range(from..);
+        changed.filter_map(|((_, key), ())| Some((key, self.get(key)?)))
+    }
+}
+
+impl Inputs<'_> {
+    fn report(&self, key: &DocumentKey) -> Option<Report> {
+        let (document, refused) = self.store.newest(key)?;
+        // Most objects are pods and endpoints, and there is nothing to say about them.
+        if !refused && SILENT.contains(&&*key.group) {
+            return None;
+        }
+        let kind = match handling(document.api_version(), document.kind()) {
+            Handling::Model(kind) => kind,
+            _ => return None,
+        };
+        let object = resource(kind, key);
+        let feedback = self.feedback.get(&object).filter(|_| !refused).cloned();
+        if !refused && !kind.is_istio() && feedback.is_none() {
+            return None;
+        }
+        Some(Report {
+            kind,
+            api_version: document.api_version().to_owned(),
+            observed: self.cluster.observed(kind, key)?.clone(),
+            refused,
+            diagnostics: self.findings(key, object),
+            feedback,
+        })
+    }
+
+    /// The findings of an object, alone and together with others.
+    fn findings(&self, key: &DocumentKey, object: ResourceKey) -> Vec<Diagnostic> {
+        let alone = self.findings.of(&Owner::Document(key.clone()));
+        let together = self.findings.of(&Owner::Object(object));
+        let all = alone.iter().chain(together);
+        let mut all: Vec<Diagnostic> = all.map(|one| (**one).clone()).collect();
+        findings::sort(&mut all);
+        all
     }
 }
 
@@ -89,13 +175,6 @@ impl Report {
     /// `status` as the API server has it.
     pub(super) fn status(&self) -> &Value {
         &self.observed.status
-    }
-}
-
-fn kind(newest: &Newest<'_>) -> Option<Kind> {
-    match handling(newest.document.api_version(), newest.document.kind()) {
-        Handling::Model(kind) => Some(kind),
-        _ => None,
     }
 }
 

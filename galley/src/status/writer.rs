@@ -1,4 +1,8 @@
-//! Writes statuses and events, one after the other, while this replica leads.
+//! Writes statuses and events, and makes the proxies of Gateways, while this replica leads.
+//!
+//! Several objects are written at once, those that changed last first, so that a new
+//! object's status does not wait for thousands of others. Proxies have a queue of their
+//! own, since they serve and a status only tells.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,20 +10,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::kube::Client;
-use ::kube::api::{Api, DynamicObject, Patch, PatchParams};
 use ::kube::runtime::events::Recorder;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::queue::Queue;
 use super::report::{Report, Reports};
-use super::{FIELD_MANAGER, condition, event, gateway_class, infrastructure};
+use super::{condition, event, gateway_class, infrastructure, patch};
 use crate::store::DocumentKey;
 
 /// When to try again what the API server could not take.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Statuses that are written at once: enough to hide the API server's latency, and few enough that a small one answers
+/// others meanwhile.
+const STATUSES_MAX: usize = 24;
+
+/// Gateways whose proxies are made at once.
+const PROXIES_MAX: usize = 8;
+
+/// Objects that are remembered though they are gone, before they are looked for.
+const FORGOTTEN_MAX: usize = 1024;
 
 /// Keeps the status of all objects up to date.
 pub struct StatusWriter {
@@ -27,8 +44,8 @@ pub struct StatusWriter {
     reports: watch::Receiver<Arc<Reports>>,
     leader: watch::Receiver<bool>,
     recorder: Recorder,
-    /// What was written, or refused for good, and does not show in the reports yet.
-    written: BTreeMap<DocumentKey, Value>,
+    /// What was written, or refused for good, and does not show in the reports yet: uid and status.
+    written: BTreeMap<DocumentKey, (String, Value)>,
     /// What was written for Gateways.
     made: BTreeMap<DocumentKey, [Value; 3]>,
     /// Versions (uid and generation) for which there is an event.
@@ -37,6 +54,34 @@ pub struct StatusWriter {
 
 /// Nobody says any more who leads, or what there is to write.
 struct Ended;
+
+/// Something to be done about an object.
+type Work = BoxFuture<'static, (Job, Result<Done, ::kube::Error>)>;
+
+/// What is done about what.
+enum Job {
+    Status(DocumentKey),
+    Proxy(DocumentKey),
+    Class,
+}
+
+/// What has been done.
+#[derive(Default)]
+struct Done {
+    status: Option<(String, Value)>,
+    announced: Option<(String, i64)>,
+    made: Option<[Value; 3]>,
+}
+
+/// What waits and what is being done while this replica leads.
+struct Lead {
+    reports: Arc<Reports>,
+    statuses: Queue<DocumentKey>,
+    proxies: Queue<DocumentKey>,
+    running: FuturesUnordered<Work>,
+    class_is_due: bool,
+    retry_at: Option<Instant>,
+}
 
 impl StatusWriter {
     /// A writer that writes while `leader` is true. `instance` is the name of this
@@ -87,137 +132,215 @@ impl StatusWriter {
 
     /// Writes what is new until the lead is lost.
     async fn lead(&mut self) -> Result<(), Ended> {
+        let mut lead = Lead::new();
+        lead.take_over(self.reports.borrow_and_update().clone());
         loop {
-            let reports = self.reports.borrow_and_update().clone();
-            let done = self.write_all(&reports).await;
+            self.start(&mut lead);
             tokio::select! {
-                changed = self.reports.changed() => changed.map_err(|_| Ended)?,
-                () = sleep(RETRY), if !done => {}
+                changed = self.reports.changed() => {
+                    changed.map_err(|_| Ended)?;
+                    lead.take_over(self.reports.borrow_and_update().clone());
+                    self.forget(&lead.reports);
+                }
+                Some((job, done)) = lead.running.next() => self.finish(&mut lead, job, done),
+                () = sleep_until(lead.retry_at.unwrap_or_else(Instant::now)), if lead.retry_at.is_some() => {
+                    lead.retry();
+                }
             }
         }
     }
 
-    /// Returns false if something is left to be tried again.
-    async fn write_all(&mut self, reports: &Reports) -> bool {
-        let objects = &reports.by_object;
-        self.written.retain(|key, _| objects.contains_key(key));
-        self.made.retain(|key, _| objects.contains_key(key));
-        self.announced.retain(|key, _| objects.contains_key(key));
-        let mut done = true;
-        if reports.class_missing
-            && let Err(error) = gateway_class::create(&self.client).await
-        {
-            // Not a reason to leave all objects without status.
-            tracing::warn!(%error, "cannot make the GatewayClass, will try again");
-            done = false;
+    /// Starts what there is room for.
+    fn start(&mut self, lead: &mut Lead) {
+        if std::mem::take(&mut lead.class_is_due) {
+            let client = self.client.clone();
+            let work = async move {
+                let made = gateway_class::create(&client).await;
+                (Job::Class, made.map(|()| Done::default()))
+            };
+            lead.running.push(Box::pin(work));
         }
-        for (key, report) in objects {
-            let written = self.write(key, report).await;
-            let made = self.make(key, report, &reports.revision).await;
-            let announced = self.announce(key, report).await;
-            if let Err(error) = written.and(made).and(announced) {
-                tracing::warn!(object = %key.object, %error, "cannot write status, will try again");
-                return false;
+        while let Some(key) = lead.proxies.take() {
+            match lead
+                .reports
+                .get(&key)
+                .and_then(|report| self.proxy(&key, report, &lead.reports))
+            {
+                Some(work) => lead.running.push(work),
+                None => lead.proxies.done(key),
             }
         }
-        done
+        while let Some(key) = lead.statuses.take() {
+            match lead
+                .reports
+                .get(&key)
+                .and_then(|report| self.status(&key, report))
+            {
+                Some(work) => lead.running.push(work),
+                None => lead.statuses.done(key),
+            }
+        }
     }
 
-    async fn write(&mut self, key: &DocumentKey, report: &Report) -> Result<(), ::kube::Error> {
+    /// The status and the event that are to be written for an object, if any.
+    fn status(&mut self, key: &DocumentKey, report: &Arc<Report>) -> Option<Work> {
+        let status = self.outdated(key, report);
+        let announced = self.unannounced(key, report);
+        if status.is_none() && announced.is_none() {
+            return None;
+        }
+        let (client, recorder) = (self.client.clone(), self.recorder.clone());
+        let (key, report) = (key.clone(), report.clone());
+        Some(Box::pin(async move {
+            let mut done = Done::default();
+            let mut written = Ok(());
+            if let Some(status) = status {
+                written = patch::status(&client, &key, &report, &status).await;
+                if written.is_ok() {
+                    done.status = Some((report.observed.uid.clone(), status));
+                }
+            }
+            if let Some(version) = announced.filter(|_| written.is_ok()) {
+                written = patch::accept(event::quarantined(&recorder, &key, &report).await, &key);
+                if written.is_ok() {
+                    done.announced = Some(version);
+                }
+            }
+            (Job::Status(key), written.map(|()| done))
+        }))
+    }
+
+    fn outdated(&mut self, key: &DocumentKey, report: &Report) -> Option<Value> {
         let Some(status) = condition::outdated(report, Timestamp::now()) else {
             self.written.remove(key);
-            return Ok(());
+            return None;
         };
         let pending = self.written.get(key);
-        if pending.is_some_and(|pending| condition::is_same(&status, pending)) {
-            return Ok(());
-        }
-        match self.patch(key, report, &status).await {
-            Err(::kube::Error::Api(refusal)) if is_final(refusal.code) => {
-                tracing::warn!(object = %key.object, error = %refusal, "status refused");
-            }
-            other => other?,
-        }
-        self.written.insert(key.clone(), status);
-        Ok(())
+        let is_written = pending.is_some_and(|(uid, pending)| {
+            *uid == report.observed.uid && condition::is_same(&status, pending)
+        });
+        (!is_written).then_some(status)
     }
 
-    /// Writes what a Gateway needs, when it has changed or somebody else leads now.
-    async fn make(
-        &mut self,
-        key: &DocumentKey,
-        report: &Report,
-        revision: &str,
-    ) -> Result<(), ::kube::Error> {
+    fn unannounced(&mut self, key: &DocumentKey, report: &Report) -> Option<(String, i64)> {
+        if !report.refused {
+            self.announced.remove(key);
+            return None;
+        }
+        let version = (report.observed.uid.clone(), report.observed.generation);
+        (self.announced.get(key) != Some(&version)).then_some(version)
+    }
+
+    /// What a Gateway needs, when it has changed or somebody else leads now.
+    fn proxy(&mut self, key: &DocumentKey, report: &Report, reports: &Reports) -> Option<Work> {
         let feedback = report.feedback.as_ref();
         let Some(needed) = feedback.and_then(|feedback| feedback.infrastructure.as_ref()) else {
             self.made.remove(key);
-            return Ok(());
+            return None;
         };
-        let objects = infrastructure::objects(needed, report, revision);
+        let objects = infrastructure::objects(needed, report, &reports.revision);
         if self.made.get(key) == Some(&objects) {
-            return Ok(());
+            return None;
         }
-        for object in &objects {
-            match infrastructure::apply(&self.client, object).await {
-                Err(::kube::Error::Api(refusal)) if is_final(refusal.code) => {
-                    tracing::warn!(gateway = %key.object, error = %refusal, "cannot make its proxy");
+        let (client, key) = (self.client.clone(), key.clone());
+        Some(Box::pin(async move {
+            let mut made = Ok(());
+            for object in &objects {
+                let applied = infrastructure::apply(&client, object).await;
+                made = patch::accept(applied, &key);
+                if made.is_err() {
+                    break;
                 }
-                other => other?,
             }
-        }
-        self.made.insert(key.clone(), objects);
-        Ok(())
+            let done = Done {
+                made: Some(objects),
+                ..Done::default()
+            };
+            (Job::Proxy(key), made.map(|()| done))
+        }))
     }
 
-    async fn patch(
-        &self,
-        key: &DocumentKey,
-        report: &Report,
-        status: &Value,
-    ) -> Result<(), ::kube::Error> {
-        let version = report.api_version.rsplit('/').next().unwrap_or_default();
-        let resource = report.kind.resource(version);
-        let client = self.client.clone();
-        let namespace = &key.object.namespace;
-        let api: Api<DynamicObject> = match report.kind.is_cluster_wide() {
-            true => Api::all_with(client, &resource),
-            false => Api::namespaced_with(client, namespace, &resource),
-        };
-        let name = &*key.object.name;
-        let patch = json!({
-            "apiVersion": report.api_version,
-            "kind": report.kind.name(),
-            "metadata": {"name": name},
-            "status": status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch_status(name, &params, &Patch::Apply(patch))
-            .await
-            .map(drop)
+    fn finish(&mut self, lead: &mut Lead, job: Job, done: Result<Done, ::kube::Error>) {
+        match (job, done) {
+            (Job::Status(key), Ok(done)) => {
+                if let Some(status) = done.status {
+                    self.written.insert(key.clone(), status);
+                }
+                if let Some(version) = done.announced {
+                    self.announced.insert(key.clone(), version);
+                }
+                lead.statuses.done(key);
+            }
+            (Job::Proxy(key), Ok(done)) => {
+                if let Some(made) = done.made {
+                    self.made.insert(key.clone(), made);
+                }
+                lead.proxies.done(key);
+            }
+            (Job::Class, Ok(_)) => {}
+            (job, Err(error)) => lead.fail(job, &error),
+        }
     }
 
-    async fn announce(&mut self, key: &DocumentKey, report: &Report) -> Result<(), ::kube::Error> {
-        if !report.refused {
-            self.announced.remove(key);
-            return Ok(());
+    /// Forgets objects that are gone, once they are many.
+    fn forget(&mut self, reports: &Reports) {
+        let known = self
+            .written
+            .len()
+            .max(self.made.len())
+            .max(self.announced.len());
+        if known > reports.len() + FORGOTTEN_MAX {
+            self.written.retain(|key, _| reports.get(key).is_some());
+            self.made.retain(|key, _| reports.get(key).is_some());
+            self.announced.retain(|key, _| reports.get(key).is_some());
         }
-        let version = (report.observed.uid.clone(), report.observed.generation);
-        if self.announced.get(key) == Some(&version) {
-            return Ok(());
-        }
-        match event::quarantined(&self.recorder, key, report).await {
-            Err(::kube::Error::Api(refusal)) if is_final(refusal.code) => {
-                tracing::warn!(object = %key.object, error = %refusal, "event refused");
-            }
-            other => other?,
-        }
-        self.announced.insert(key.clone(), version);
-        Ok(())
     }
 }
 
-/// Asking again would give the same answer.
-fn is_final(code: u16) -> bool {
-    matches!(code, 400..=499) && code != 429
+impl Lead {
+    fn new() -> Self {
+        Self {
+            reports: Arc::default(),
+            statuses: Queue::new(STATUSES_MAX),
+            proxies: Queue::new(PROXIES_MAX),
+            running: FuturesUnordered::new(),
+            class_is_due: false,
+            retry_at: None,
+        }
+    }
+
+    /// Queues what is different in newer reports.
+    fn take_over(&mut self, reports: Arc<Reports>) {
+        self.class_is_due |= reports.class_missing && !self.reports.class_missing;
+        for (key, report) in reports.since(&self.reports) {
+            if report.feedback.is_some() {
+                self.proxies.push(key.clone());
+            }
+            self.statuses.push(key.clone());
+        }
+        self.reports = reports;
+    }
+
+    fn fail(&mut self, job: Job, error: &::kube::Error) {
+        match job {
+            Job::Status(key) => {
+                tracing::warn!(object = %key.object, %error, "cannot write status, will try again");
+                self.statuses.failed(key);
+            }
+            Job::Proxy(key) => {
+                tracing::warn!(gateway = %key.object, %error, "cannot make its proxy, will try again");
+                self.proxies.failed(key);
+            }
+            Job::Class => tracing::warn!(%error, "cannot make the GatewayClass, will try again"),
+        }
+        let later = Instant::now() + RETRY;
+        self.retry_at.get_or_insert(later);
+    }
+
+    fn retry(&mut self) {
+        self.retry_at = None;
+        self.class_is_due = self.reports.class_missing;
+        self.statuses.retry();
+        self.proxies.retry();
+    }
 }

@@ -1,6 +1,7 @@
 //! What changed between two snapshots, so that work can be proportional to it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::ServiceKey;
 use crate::resource::ResourceKey;
@@ -10,14 +11,17 @@ use crate::resource::ResourceKey;
 pub struct Changes {
     /// Everything may have changed: the first snapshot, or mesh-wide settings.
     pub full: bool,
-    /// Objects that were added, changed or removed, endpoint and pod objects not counted.
+    /// Objects that were added, changed or removed, endpoint and pod objects not counted: those that someone wrote,
+    /// and the Gateways, VirtualServices and Secrets of the snapshot that were made of them.
     pub objects: BTreeSet<ResourceKey>,
     /// Services whose endpoints changed.
     pub endpoints: BTreeSet<ServiceKey>,
+    /// Addresses whose workload changed.
+    pub workloads: BTreeSet<IpAddr>,
 }
 
 impl Changes {
-    /// Only endpoints changed.
+    /// Nothing but endpoints and workloads changed.
     pub fn endpoints_only(&self) -> bool {
         !self.full && self.objects.is_empty()
     }
@@ -27,5 +31,6 @@ impl Changes {
         self.full |= later.full;
         self.objects.extend(later.objects.iter().cloned());
         self.endpoints.extend(later.endpoints.iter().cloned());
+        self.workloads.extend(&later.workloads);
     }
 }

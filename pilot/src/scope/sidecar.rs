@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mesh_api::service::Service;
 use mesh_api::sidecar::{EgressListener, Sidecar};
-use mesh_api::snapshot::Snapshot;
+use mesh_api::snapshot::{Objects, Snapshot};
 
 use super::ScopeKey;
 use crate::node::NodeKind;
@@ -22,7 +22,7 @@ pub(super) fn select(snapshot: &Snapshot, key: &ScopeKey) -> Option<Arc<Sidecar>
             .as_ref()
             .is_some_and(|selector| selector.matches(&key.labels))
     });
-    let general = |objects: &'_ [Arc<Sidecar>]| {
+    let general = |objects: &'_ Objects<Sidecar>| {
         objects
             .iter()
             .find(|s| s.workload_selector.is_none())

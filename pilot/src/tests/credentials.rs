@@ -471,12 +471,13 @@ async fn only_the_pods_of_its_account_are_its_own() {
 async fn pods_of_another_namespace_than_the_gateways_are_not_its_own() {
     let mut mesh = mesh();
     let gateways = edit(&mut mesh.snapshot.gateways);
-    for gateway in gateways.values_mut().flatten() {
-        let gateway = Arc::make_mut(gateway);
-        if let Some(pods) = &mut gateway.trusted_pods {
+    let all: Vec<_> = gateways.values().flatten().cloned().collect();
+    for mut gateway in all {
+        if let Some(pods) = &mut Arc::make_mut(&mut gateway).trusted_pods {
             pods.namespace = "vault".into();
             pods.service_account = None;
         }
+        gateways.insert(gateway);
     }
     let running = Running::start(mesh);
     let nothing: [&str; 0] = [];

@@ -1,6 +1,5 @@
 //! Snapshots for tests: the bookinfo shop, and the objects that tests put beside it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_api::endpoint::{Endpoint, EndpointAddress, EndpointHealth, ServiceEndpoints};
@@ -8,6 +7,7 @@ use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode};
 use mesh_api::identity::SpiffeId;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::port::Protocol;
+use mesh_api::resource::HasMeta;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::{
     Destination, GatewayRef, HttpAction, HttpRoute, VirtualService, WeightedDestination,
@@ -110,15 +110,13 @@ impl Mesh {
 }
 
 /// Adds an object to a map of a snapshot.
-pub(crate) fn add<T>(map: &mut Arc<ByNamespace<T>>, namespace: Arc<str>, object: T) {
-    edit(map)
-        .entry(namespace)
-        .or_default()
-        .push(Arc::new(object));
+pub(crate) fn add<T: HasMeta>(map: &mut Arc<ByNamespace<T>>, namespace: Arc<str>, object: T) {
+    assert_eq!(object.meta().key.namespace, namespace);
+    edit(map).insert(Arc::new(object));
 }
 
 /// A map of a snapshot, to be changed.
-pub(crate) fn edit<K: Clone + Ord, V: Clone>(map: &mut Arc<BTreeMap<K, V>>) -> &mut BTreeMap<K, V> {
+pub(crate) fn edit<M: Clone>(map: &mut Arc<M>) -> &mut M {
     Arc::make_mut(map)
 }
 

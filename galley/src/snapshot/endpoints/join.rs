@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh_api::endpoint::{Endpoint, EndpointAddress, EndpointHealth, ServiceEndpoints};
-use mesh_api::labels::{Labels, Selector};
+use mesh_api::labels::Labels;
 use mesh_api::locality::Locality;
 use mesh_api::port::TargetPort;
 use mesh_api::resource::ResourceKey;
 use mesh_api::service::{Service, ServicePort};
 use mesh_api::workload::Workload;
 
-use super::index::SliceIndex;
+use super::members::Members;
+use super::slices::SliceIndex;
 use crate::normalize::{Machine, Model, Pod, ServiceEntry, Slice, SliceEndpoint, external_name};
 use crate::object::Object;
 use crate::store::Store;
@@ -26,10 +27,17 @@ pub(super) fn endpoints(
     object: &Object,
     service: &Service,
     slices: &SliceIndex,
+    members: &Members,
     store: &Store,
 ) -> ServiceEndpoints {
     let mut endpoints = match &object.model {
-        Model::ServiceEntry(entry) => of_entry(entry, service, store),
+        Model::ServiceEntry(entry) => {
+            let members = members.of_entry(&object.meta.key);
+            let members: Vec<&Object> = members
+                .filter_map(|key| store.get(key).map(|object| &**object))
+                .collect();
+            of_entry(entry, service, &members, store)
+        }
         Model::Service(_) => match external_name(&object.document) {
             Some(name) => of_alias(&name, service),
             None => of_slices(&object.meta.key, service, slices, store),
@@ -42,17 +50,6 @@ pub(super) fn endpoints(
         list.dedup_by(|a, b| a.address == b.address && a.port == b.port);
     }
     endpoints
-}
-
-/// ServiceEntries that choose their endpoints by labels.
-pub(super) fn selecting<'a>(
-    namespace: &'a str,
-    store: &'a Store,
-) -> impl Iterator<Item = ResourceKey> + 'a {
-    let entries = store.of_namespace("ServiceEntry", namespace);
-    entries
-        .filter(|object| matches!(&object.model, Model::ServiceEntry(e) if e.selector.is_some()))
-        .map(|object| object.meta.key.clone())
 }
 
 /// A pod or machine as a workload; nothing for pods that have ended.
@@ -233,59 +230,60 @@ fn of_alias(name: &str, service: &Service) -> ServiceEndpoints {
     }
 }
 
-fn of_entry(entry: &ServiceEntry, service: &Service, store: &Store) -> ServiceEndpoints {
+fn of_entry(
+    entry: &ServiceEntry,
+    service: &Service,
+    members: &[&Object],
+    store: &Store,
+) -> ServiceEndpoints {
     let mut endpoints = entry.own_endpoints(service);
-    if let Some(selector) = &entry.selector {
+    if entry.selector.is_some() {
         for port in &service.ports {
             let list = endpoints.by_port.entry(port.number).or_default();
-            list.extend(selected(selector, port, &service.meta.key.namespace, store));
+            // Where both have an address, the machine's counts.
+            let machines = members.iter().filter_map(|object| of_machine(object, port));
+            list.extend(machines);
+            let pods = members
+                .iter()
+                .filter_map(|object| of_pod(object, port, store));
+            list.extend(pods);
         }
     }
     endpoints
 }
 
-/// Pods and machines of the namespace that a ServiceEntry selects.
-fn selected(
-    selector: &Selector,
-    port: &ServicePort,
-    namespace: &str,
-    store: &Store,
-) -> Vec<Arc<Endpoint>> {
-    let mut endpoints = Vec::new();
-    for object in store.of_namespace("WorkloadEntry", namespace) {
-        if let Model::Machine(machine) = &object.model
-            && selector.matches(&machine.labels)
-        {
-            endpoints.extend(machine.endpoint(port).map(Arc::new));
-        }
+fn of_machine(object: &Object, port: &ServicePort) -> Option<Arc<Endpoint>> {
+    match &object.model {
+        Model::Machine(machine) => machine.endpoint(port).map(Arc::new),
+        _ => None,
     }
-    for object in store.of_namespace("Pod", namespace) {
-        let Model::Pod(pod) = &object.model else {
-            continue;
-        };
-        let workload = &pod.workload;
-        if pod.finished || !workload.ready || !selector.matches(&workload.labels) {
-            continue;
-        }
-        let number = match &port.target {
-            TargetPort::Number(number) => number.get(),
-            TargetPort::Name(_) => port.number,
-        };
-        let entry = SliceEndpoint {
-            addresses: workload.addresses.clone(),
-            health: EndpointHealth::Healthy,
-            pod: Some(workload.name.clone()),
-            node: workload.node.clone(),
-            zone: "".into(),
-        };
-        let behind = Behind {
-            entry: &entry,
-            pod: Some(pod),
-            namespace: &workload.namespace,
-            store,
-        };
-        let first = workload.addresses.first();
-        endpoints.extend(first.map(|address| behind.endpoint(*address, number, entry.health)));
+}
+
+fn of_pod(object: &Object, port: &ServicePort, store: &Store) -> Option<Arc<Endpoint>> {
+    let Model::Pod(pod) = &object.model else {
+        return None;
+    };
+    let workload = &pod.workload;
+    if pod.finished || !workload.ready {
+        return None;
     }
-    endpoints
+    let number = match &port.target {
+        TargetPort::Number(number) => number.get(),
+        TargetPort::Name(_) => port.number,
+    };
+    let entry = SliceEndpoint {
+        addresses: workload.addresses.clone(),
+        health: EndpointHealth::Healthy,
+        pod: Some(workload.name.clone()),
+        node: workload.node.clone(),
+        zone: "".into(),
+    };
+    let behind = Behind {
+        entry: &entry,
+        pod: Some(pod),
+        namespace: &workload.namespace,
+        store,
+    };
+    let first = workload.addresses.first();
+    first.map(|address| behind.endpoint(*address, number, entry.health))
 }

@@ -36,12 +36,27 @@ pub(super) enum Event {
 /// All objects by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
-    revision: String,
     mirrors: BTreeMap<Kind, Mirror>,
     /// Documents to be applied, and to be deleted.
     pending: BTreeMap<DocumentKey, Option<Arc<Document>>>,
-    /// Something that only the writer of status looks at has changed.
-    observed: bool,
+    /// What only the writer of status looks at.
+    seen: Seen,
+}
+
+/// What the API server said besides the content of objects.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    /// Objects with another status or generation.
+    pub(crate) objects: BTreeSet<DocumentKey>,
+    /// A kind was read completely, came or went.
+    pub(crate) kinds: bool,
+}
+
+impl Seen {
+    /// Nothing was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && !self.kinds
+    }
 }
 
 /// The objects of one kind.
@@ -62,20 +77,14 @@ struct Kept {
 }
 
 impl Cluster {
-    /// Nothing seen yet of any kind, by a control plane of this revision.
-    pub(crate) fn new(revision: &str) -> Self {
+    /// Nothing seen yet of any kind.
+    pub(crate) fn new() -> Self {
         Self {
-            revision: revision.to_owned(),
             mirrors: Kind::watched()
                 .map(|kind| (kind, Mirror::default()))
                 .collect(),
             ..Self::default()
         }
-    }
-
-    /// The revision of the control plane.
-    pub(crate) fn revision(&self) -> &str {
-        &self.revision
     }
 
     /// Kinds whose first list is not whole yet.
@@ -118,9 +127,8 @@ impl Cluster {
         }
     }
 
-    /// What changed since the last call, and whether anything was observed that the
-    /// delta does not show.
-    pub(crate) fn take_delta(&mut self) -> (Delta, bool) {
+    /// What changed since the last call, and what was seen besides.
+    pub(crate) fn take_delta(&mut self) -> (Delta, Seen) {
         let mut delta = Delta::default();
         for (key, document) in std::mem::take(&mut self.pending) {
             match document {
@@ -128,12 +136,12 @@ impl Cluster {
                 None => delta.deleted.push(key),
             }
         }
-        (delta, std::mem::take(&mut self.observed))
+        (delta, std::mem::take(&mut self.seen))
     }
 
     fn replace(&mut self, kind: Kind, absent: bool) {
         let mirror = self.mirrors.entry(kind).or_default();
-        self.observed |= !mirror.complete || mirror.absent != absent;
+        self.seen.kinds |= !mirror.complete || mirror.absent != absent;
         mirror.complete = true;
         mirror.absent = absent;
         let listed = mirror.listing.take().unwrap_or_default();
@@ -165,19 +173,21 @@ impl Cluster {
             }
             (None, None) => {}
         }
-        self.observed |= before.is_none_or(|before| before.observed != kept.observed);
+        if before.is_none_or(|before| before.observed != kept.observed) {
+            self.seen.objects.insert(key.clone());
+        }
         objects.insert(key, kept);
     }
 
     fn remove(&mut self, kind: Kind, key: &DocumentKey) {
         let objects = &mut self.mirrors.entry(kind).or_default().objects;
-        if objects
-            .remove(key)
-            .is_some_and(|kept| kept.document.is_some())
-        {
+        let Some(kept) = objects.remove(key) else {
+            return;
+        };
+        if kept.document.is_some() {
             self.pending.insert(key.clone(), None);
-            self.observed = true;
         }
+        self.seen.objects.insert(key.clone());
     }
 }
 

@@ -3,16 +3,15 @@
 use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::{Destination, WeightedDestination};
 
-use super::World;
 use super::listener::Reason;
-use crate::normalize::Model;
 use crate::normalize::gateway_api::Backend;
+use crate::snapshot::derived::world::World;
 
 /// Whether all references of a route lead somewhere.
 pub(super) fn resolve<'a>(
     route: &Meta,
     backends: impl IntoIterator<Item = &'a Backend>,
-    world: World<'_>,
+    world: &World<'_>,
 ) -> Result<(), Reason> {
     for backend in backends {
         destination(route, backend, world)?;
@@ -24,7 +23,7 @@ pub(super) fn resolve<'a>(
 pub(super) fn weighted(
     route: &Meta,
     backends: &[Backend],
-    world: World<'_>,
+    world: &World<'_>,
 ) -> Vec<WeightedDestination> {
     let backends = backends.iter().filter(|backend| backend.weight > 0);
     let weighted = backends.map(|backend| WeightedDestination {
@@ -44,7 +43,7 @@ pub(super) fn leads_nowhere(destinations: &[WeightedDestination]) -> bool {
 pub(super) fn destination(
     route: &Meta,
     backend: &Backend,
-    world: World<'_>,
+    world: &World<'_>,
 ) -> Result<Destination, Reason> {
     let to = &backend.to;
     let (namespace, name) = (&to.namespace, &to.name);
@@ -52,13 +51,12 @@ pub(super) fn destination(
         let message = format!("backends of kind {} are not supported", to.kind);
         return Err(("InvalidKind", message));
     }
-    if !world.grants.permit(&route.key.kind, route.namespace(), to) {
+    if !world.permit(&route.key.kind, route.namespace(), to) {
         let message = format!("no ReferenceGrant for Service \"{namespace}/{name}\"");
         return Err(("RefNotPermitted", message));
     }
     let key = ResourceKey::new("Service", namespace, name);
-    let object = world.store.get(&key);
-    let Some(Model::Service(service)) = object.map(|object| &object.model) else {
+    let Some(service) = world.service(&key) else {
         return Err(("BackendNotFound", format!("{key} does not exist")));
     };
     let Some(port) = backend.port else {

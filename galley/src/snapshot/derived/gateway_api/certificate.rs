@@ -6,17 +6,16 @@ use mesh_api::gateway::ServerCertificate;
 use mesh_api::resource::ResourceKey;
 use mesh_api::snapshot::{Credential, CredentialKey};
 
-use super::World;
 use super::listener::Reason;
 use crate::normalize::Model;
 use crate::normalize::gateway_api::{KubernetesGateway, Listener, Reference};
-use crate::store::Store;
+use crate::snapshot::derived::world::World;
 
 /// Whether all certificates of a listener are there and may be used.
 pub(super) fn resolved(
     gateway: &KubernetesGateway,
     listener: &Listener,
-    world: World<'_>,
+    world: &World<'_>,
 ) -> Result<(), Reason> {
     if !listener.protocol.terminates_tls() {
         return Ok(());
@@ -32,21 +31,18 @@ pub(super) fn resolved(
 fn is_usable(
     gateway: &KubernetesGateway,
     secret: &Reference,
-    world: World<'_>,
+    world: &World<'_>,
 ) -> Result<(), Reason> {
     let invalid = |message: String| Err(("InvalidCertificateRef", message));
     if (&*secret.group, &*secret.kind) != ("", "Secret") {
         return invalid(format!("{} is not a Secret", secret.kind));
     }
     let name = format!("{}/{}", secret.namespace, secret.name);
-    if !world
-        .grants
-        .permit("Gateway", gateway.meta.namespace(), secret)
-    {
+    if !world.permit("Gateway", gateway.meta.namespace(), secret) {
         let message = format!("no ReferenceGrant for Secret \"{name}\"");
         return Err(("RefNotPermitted", message));
     }
-    match credential(secret, world.store) {
+    match credential(secret, world) {
         Some(one) if one.certificate_chain.is_some() && one.private_key.is_some() => Ok(()),
         _ => invalid(format!("Secret \"{name}\" holds no certificate and key")),
     }
@@ -67,7 +63,7 @@ pub(super) fn shown(certificates: &[Reference], pods: &str) -> ServerCertificate
 pub(super) fn foreign(
     certificates: &[Reference],
     pods: &Arc<str>,
-    store: &Store,
+    world: &World<'_>,
 ) -> Vec<(CredentialKey, Arc<Credential>)> {
     let foreign = certificates
         .iter()
@@ -76,7 +72,7 @@ pub(super) fn foreign(
         let own = Credential {
             ca_certificates: None,
             crl: None,
-            ..(**credential(secret, store)?).clone()
+            ..(**credential(secret, world)?).clone()
         };
         Some(((pods.clone(), name(secret, pods)), Arc::new(own)))
     });
@@ -91,9 +87,9 @@ fn name(secret: &Reference, pods: &str) -> Arc<str> {
     }
 }
 
-fn credential<'a>(secret: &Reference, store: &'a Store) -> Option<&'a Arc<Credential>> {
+fn credential<'a>(secret: &Reference, world: &World<'a>) -> Option<&'a Arc<Credential>> {
     let key = ResourceKey::new("Secret", &secret.namespace, &secret.name);
-    match store.get(&key).map(|object| &object.model) {
+    match world.get(&key).map(|object| &object.model) {
         Some(Model::Credential(credential)) => Some(credential),
         _ => None,
     }

@@ -3,9 +3,10 @@
 use mesh_api::hostname::Hostname;
 use mesh_api::route::{Destination, L4Match, TcpRoute, TlsMatch, TlsRoute, WeightedDestination};
 
-use super::World;
 use super::backend::weighted;
 use crate::normalize::gateway_api::L4RouteObject;
+use crate::snapshot::derived::place::Contribution;
+use crate::snapshot::derived::world::World;
 
 /// The rule of a route at one place.
 #[derive(Debug, Clone)]
@@ -19,8 +20,13 @@ pub(super) struct L4Rule<'a> {
 }
 
 impl L4Rule<'_> {
+    pub(super) fn put(&self, rules: &mut Contribution, world: &World<'_>) {
+        rules.tls.extend(self.tls(world));
+        rules.tcp.extend(self.tcp(world));
+    }
+
     /// The rule for TLS that passes through.
-    pub(super) fn tls(&self, world: World<'_>) -> Option<TlsRoute> {
+    fn tls(&self, world: &World<'_>) -> Option<TlsRoute> {
         let one = TlsMatch {
             sni_hosts: self.names.clone(),
             l4: self.on_port(),
@@ -33,7 +39,7 @@ impl L4Rule<'_> {
     }
 
     /// The rule for bytes.
-    pub(super) fn tcp(&self, world: World<'_>) -> Option<TcpRoute> {
+    fn tcp(&self, world: &World<'_>) -> Option<TcpRoute> {
         self.names.is_empty().then(|| TcpRoute {
             origin: self.route.meta.origin.clone(),
             matches: self.port.map(|_| self.on_port()).into_iter().collect(),
@@ -50,7 +56,7 @@ impl L4Rule<'_> {
 
     /// Connections that lead nowhere are closed, and so are all of a route without
     /// backends.
-    fn destinations(&self, world: World<'_>) -> Vec<WeightedDestination> {
+    fn destinations(&self, world: &World<'_>) -> Vec<WeightedDestination> {
         let route = self.route;
         let mut destinations = weighted(&route.meta, &route.backends, world);
         if destinations.is_empty() {

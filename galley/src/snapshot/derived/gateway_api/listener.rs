@@ -1,6 +1,5 @@
 //! Listeners of Gateways: which are in force, and as what.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TrustedPods};
@@ -11,10 +10,11 @@ use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::GatewayRef;
 use mesh_api::snapshot::{Credential, CredentialKey};
 
-use super::{GENERATED, World, certificate, infrastructure};
-use crate::normalize::Model;
+use super::attach::Attachments;
+use super::{GENERATED, certificate, infrastructure};
 use crate::normalize::gateway_api::{KubernetesGateway, Listener, ListenerProtocol, RoutesFrom};
-use crate::store::Store;
+use crate::snapshot::derived::place::host_name;
+use crate::snapshot::derived::world::World;
 
 /// The label of the pods of a Gateway that has its own.
 pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
@@ -22,10 +22,16 @@ pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Why something is not so: reason and message of a condition.
 pub(super) type Reason = (&'static str, String);
 
-/// A listener with what was found out about it.
-pub(super) struct BoundListener<'a> {
+/// A listener of a Gateway.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
     pub(super) gateway: &'a KubernetesGateway,
     pub(super) listener: &'a Listener,
+}
+
+/// A listener with what was found out about it.
+pub(super) struct BoundListener<'a> {
+    pub(super) at: At<'a>,
     /// The pods and their namespace.
     pods: Option<(Selector, Arc<str>)>,
     pub(super) accepted: Result<(), Reason>,
@@ -35,40 +41,32 @@ pub(super) struct BoundListener<'a> {
     /// Routes that are attached.
     pub(super) attached: u32,
     /// Hosts of attached routes of connections.
-    pub(super) hosts: BTreeSet<Hostname>,
+    hosts: Vec<Hostname>,
 }
 
-/// All listeners of all Gateways.
+/// The listeners of a Gateway.
 pub(super) fn bind<'a>(
-    gateways: &[&'a KubernetesGateway],
-    world: World<'_>,
+    gateway: &'a KubernetesGateway,
+    attachments: Option<&Attachments>,
+    world: &World<'_>,
 ) -> Vec<BoundListener<'a>> {
-    let mut bound: Vec<BoundListener<'a>> = Vec::new();
-    for gateway in gateways {
-        let pods = pods(gateway, world.store);
-        for (index, listener) in gateway.listeners.iter().enumerate() {
-            let others = &gateway.listeners[..index];
-            bound.push(BoundListener {
-                gateway,
-                listener,
-                pods: pods.clone(),
-                accepted: accepted(listener),
-                resolved: certificate::resolved(gateway, listener, world),
-                conflict: others.iter().find_map(|other| conflict(other, listener)),
-                attached: 0,
-                hosts: BTreeSet::new(),
-            });
-        }
-    }
-    bound
+    let pods = pods(gateway, world);
+    let listeners = gateway.listeners.iter().enumerate();
+    let bound = listeners.map(|(index, listener)| BoundListener {
+        at: At { gateway, listener },
+        pods: pods.clone(),
+        accepted: accepted(listener),
+        resolved: certificate::resolved(gateway, listener, world),
+        conflict: gateway.listeners[..index]
+            .iter()
+            .find_map(|other| conflict(other, listener)),
+        attached: attachments.map_or(0, |all| all.routes(index)),
+        hosts: attachments.map_or_else(Vec::new, |all| all.hosts(index)),
+    });
+    bound.collect()
 }
 
-impl BoundListener<'_> {
-    /// True if it takes connections.
-    pub(super) fn is_in_force(&self) -> bool {
-        self.accepted.is_ok() && self.resolved.is_ok() && self.conflict.is_none()
-    }
-
+impl At<'_> {
     /// The name of the Gateway that it becomes for a host.
     pub(super) fn reference(&self, host: &Hostname) -> GatewayRef {
         GatewayRef::Gateway {
@@ -77,68 +75,15 @@ impl BoundListener<'_> {
         }
     }
 
-    /// What is wrong with its references: certificates, and kinds of routes. The latter
-    /// do no harm to routes of other kinds.
-    pub(super) fn references(&self) -> Result<(), Reason> {
-        self.resolved.clone()?;
-        match &*self.listener.invalid_kinds {
-            [] => Ok(()),
-            [kind, ..] => {
-                let message = format!("{kind}s cannot attach to a listener of this protocol");
-                Err(("InvalidRouteKinds", message))
-            }
-        }
-    }
-
     /// True if routes of `namespace` may attach.
-    pub(super) fn admits(&self, namespace: &str, store: &Store) -> bool {
+    pub(super) fn admits(&self, namespace: &str, world: &World<'_>) -> bool {
         match &self.listener.from {
             RoutesFrom::All => true,
             RoutesFrom::Same => namespace == self.gateway.meta.namespace(),
             RoutesFrom::Selector(selector) => {
-                let key = ResourceKey::new("Namespace", "", namespace);
-                let object = store.get(&key);
+                let object = world.get(&ResourceKey::new("Namespace", "", namespace));
                 object.is_some_and(|object| selector.matches(&object.meta.labels))
             }
-        }
-    }
-
-    /// The Gateways that the listener becomes.
-    pub(super) fn models(&self) -> Vec<Gateway> {
-        let Some((selector, namespace)) = self.pods.clone().filter(|_| self.is_in_force()) else {
-            return Vec::new();
-        };
-        let meta = &self.gateway.meta;
-        let model = |host: &Hostname| Gateway {
-            meta: Meta {
-                key: ResourceKey::new("Gateway", meta.namespace(), &self.name(host)),
-                ..meta.clone()
-            },
-            selector: selector.clone(),
-            pod_namespace: Some(namespace.clone()),
-            trusted_pods: Some(TrustedPods {
-                namespace: meta.key.namespace.clone(),
-                service_account: infrastructure::service_account(self.gateway),
-            }),
-            servers: vec![self.server(host, &namespace)],
-        };
-        match self.is_one_for_each_host() {
-            true => self.hosts.iter().map(model).collect(),
-            false => vec![model(&self.listener.hostname)],
-        }
-    }
-
-    /// Certificates that its pods show and that are not of their own namespace.
-    pub(super) fn foreign_certificates(
-        &self,
-        store: &Store,
-    ) -> Vec<(CredentialKey, Arc<Credential>)> {
-        let ends_tls = self.is_in_force() && self.listener.protocol.terminates_tls();
-        match &self.pods {
-            Some((_, pods)) if ends_tls => {
-                certificate::foreign(&self.listener.certificates, pods, store)
-            }
-            _ => Vec::new(),
         }
     }
 
@@ -150,7 +95,7 @@ impl BoundListener<'_> {
         let gateway = self.gateway.meta.name();
         let name = format!("{gateway}-{GENERATED}-{}", self.listener.name);
         match self.is_one_for_each_host() {
-            true => format!("{name}-{}", host.as_str().replace('*', "any")),
+            true => format!("{name}-{}", host_name(host.as_str())),
             false => name,
         }
     }
@@ -185,6 +130,65 @@ impl BoundListener<'_> {
     }
 }
 
+impl BoundListener<'_> {
+    /// True if it takes connections.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.accepted.is_ok() && self.resolved.is_ok() && self.conflict.is_none()
+    }
+
+    /// What is wrong with its references: certificates, and kinds of routes. The latter
+    /// do no harm to routes of other kinds.
+    pub(super) fn references(&self) -> Result<(), Reason> {
+        self.resolved.clone()?;
+        match &*self.at.listener.invalid_kinds {
+            [] => Ok(()),
+            [kind, ..] => {
+                let message = format!("{kind}s cannot attach to a listener of this protocol");
+                Err(("InvalidRouteKinds", message))
+            }
+        }
+    }
+
+    /// The Gateways that the listener becomes.
+    pub(super) fn models(&self) -> Vec<Gateway> {
+        let Some((selector, namespace)) = self.pods.clone().filter(|_| self.is_in_force()) else {
+            return Vec::new();
+        };
+        let meta = &self.at.gateway.meta;
+        let model = |host: &Hostname| Gateway {
+            meta: Meta {
+                key: ResourceKey::new("Gateway", meta.namespace(), &self.at.name(host)),
+                ..meta.clone()
+            },
+            selector: selector.clone(),
+            pod_namespace: Some(namespace.clone()),
+            trusted_pods: Some(TrustedPods {
+                namespace: meta.key.namespace.clone(),
+                service_account: infrastructure::service_account(self.at.gateway),
+            }),
+            servers: vec![self.at.server(host, &namespace)],
+        };
+        match self.at.is_one_for_each_host() {
+            true => self.hosts.iter().map(model).collect(),
+            false => vec![model(&self.at.listener.hostname)],
+        }
+    }
+
+    /// Certificates that its pods show and that are not of their own namespace.
+    pub(super) fn foreign_certificates(
+        &self,
+        world: &World<'_>,
+    ) -> Vec<(CredentialKey, Arc<Credential>)> {
+        let ends_tls = self.is_in_force() && self.at.listener.protocol.terminates_tls();
+        match &self.pods {
+            Some((_, pods)) if ends_tls => {
+                certificate::foreign(&self.at.listener.certificates, pods, world)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// True if another listener of the port is nearer to a host.
 pub(super) fn is_shadowed(host: &Hostname, listener: &Listener, all: &[&Listener]) -> bool {
     all.iter().any(|other| {
@@ -197,17 +201,15 @@ pub(super) fn is_shadowed(host: &Hostname, listener: &Listener, all: &[&Listener
 }
 
 /// The Gateway's own pods, or those of the Service that it names.
-fn pods(gateway: &KubernetesGateway, store: &Store) -> Option<(Selector, Arc<str>)> {
+fn pods(gateway: &KubernetesGateway, world: &World<'_>) -> Option<(Selector, Arc<str>)> {
     let Some(address) = gateway.addresses.first() else {
         let label = [(GATEWAY_NAME, gateway.meta.name())];
         let selector = Selector::new(label.into_iter().collect::<Labels>());
         return Some((selector, gateway.meta.key.namespace.clone()));
     };
     let key = service_key(address, gateway.meta.namespace());
-    match store.get(&key).map(|object| &object.model) {
-        Some(Model::Service(service)) => Some((service.selector.clone()?, key.namespace)),
-        _ => None,
-    }
+    let selector = world.service(&key)?.selector.clone()?;
+    Some((selector, key.namespace))
 }
 
 /// `NAME`, or `NAME.NAMESPACE` with whatever follows.

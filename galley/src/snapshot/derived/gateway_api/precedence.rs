@@ -4,64 +4,52 @@
 //! Differs from the Gateway API: routes of both kinds may have one host; their matches
 //! are sorted together, as in Istio.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
-use crate::normalize::gateway_api::{HttpRouteObject, Match, PathMatch, Rule};
+use super::rule;
+use crate::normalize::gateway_api::{HttpRouteObject, Match, PathMatch};
+use crate::snapshot::derived::place::{Rank, Ranked};
+use crate::snapshot::derived::world::World;
 
-/// One match of one rule of a route.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ranked<'a> {
-    pub(super) route: &'a HttpRouteObject,
-    pub(super) rule: &'a Rule,
-    pub(super) one: &'a Match,
-    /// Only traffic to this port of the Service.
-    pub(super) port: Option<u16>,
-}
-
-/// The matches of a route in the order in which they were written.
-pub(super) fn ranked(route: &HttpRouteObject) -> impl Iterator<Item = Ranked<'_>> {
+/// The matches of a route in the order in which they were written, for traffic to one port of a Service or to any.
+pub(super) fn ranked(
+    route: &HttpRouteObject,
+    port: Option<u16>,
+    world: &World<'_>,
+) -> impl Iterator<Item = Ranked> {
     route.rules.iter().flat_map(move |rule| {
         rule.matches.iter().map(move |one| Ranked {
-            route,
-            rule,
-            one,
-            port: None,
+            rank: rank(one),
+            routes: rule::routes(
+                &rule::Written {
+                    route,
+                    rule,
+                    one,
+                    port,
+                },
+                world,
+            ),
         })
     })
 }
 
-impl Ranked<'_> {
-    pub(super) fn on_port(self, port: Option<u16>) -> Self {
-        Self { port, ..self }
-    }
-
-    /// Exact paths, then longer prefixes (of gRPC longer services, then longer methods),
-    /// then expressions, then no path; then a method, then more headers, then more
-    /// query parameters, then the older route. Sorting is stable, so the order of
-    /// rules decides what is left.
-    pub(super) fn precedence(&self, other: &Self) -> Ordering {
-        let by_match = self.specificity().cmp(&other.specificity());
-        by_match.then_with(|| {
-            let (one, other) = (&self.route.meta, &other.route.meta);
-            one.age_order().cmp(&other.age_order())
-        })
-    }
-
-    fn specificity(&self) -> impl Ord + use<> {
-        let kind = match &self.one.path {
-            PathMatch::Exact(_) => 0,
-            // Whatever stands behind a match of everything is never reached.
-            PathMatch::Prefix(path) if path.is_empty() => 3,
-            PathMatch::Prefix(_) => 1,
-            PathMatch::Regex(_) => 2,
-        };
-        let rest = &self.one.rest;
-        (
-            kind,
-            Reverse(self.one.lengths),
-            rest.method.is_none(),
-            Reverse(rest.headers.len()),
-            Reverse(rest.query_params.len()),
-        )
-    }
+/// Exact paths, then longer prefixes (of gRPC longer services, then longer methods),
+/// then expressions, then no path; then a method, then more headers, then more
+/// query parameters. Then the older route goes first, and then the order of rules.
+fn rank(one: &Match) -> Rank {
+    let kind = match &one.path {
+        PathMatch::Exact(_) => 0,
+        // Whatever stands behind a match of everything is never reached.
+        PathMatch::Prefix(path) if path.is_empty() => 3,
+        PathMatch::Prefix(_) => 1,
+        PathMatch::Regex(_) => 2,
+    };
+    let rest = &one.rest;
+    (
+        kind,
+        Reverse(one.lengths),
+        rest.method.is_none(),
+        Reverse(rest.headers.len()),
+        Reverse(rest.query_params.len()),
+    )
 }

@@ -9,19 +9,30 @@ use mesh_api::route::rewrite::{PathRewrite, Rewrite};
 use mesh_api::route::timeout::Timeout;
 use mesh_api::route::{HttpAction, HttpRoute};
 
-use super::World;
 use super::backend::{destination, leads_nowhere, weighted};
-use super::precedence::Ranked;
-use crate::normalize::gateway_api::{HttpRouteObject, Modifier, PathMatch, RequestRedirect, Rule};
+use crate::normalize::gateway_api::{
+    HttpRouteObject, Match, Modifier, PathMatch, RequestRedirect, Rule,
+};
+use crate::snapshot::derived::world::World;
+
+/// One match of one rule of a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub(super) route: &'a HttpRouteObject,
+    pub(super) rule: &'a Rule,
+    pub(super) one: &'a Match,
+    /// Only traffic to this port of the Service.
+    pub(super) port: Option<u16>,
+}
 
 /// The routes of one match. A prefix covers whole segments, so it is an exact path
 /// and a prefix that ends in a slash; where the prefix is replaced, these differ.
-pub(super) fn routes(ranked: &Ranked<'_>, world: World<'_>) -> Vec<HttpRoute> {
-    let rule = ranked.rule;
+pub(super) fn routes(written: &Written<'_>, world: &World<'_>) -> Vec<HttpRoute> {
+    let rule = written.rule;
     let redirected = rule.redirect.as_ref().and_then(|one| one.path.as_ref());
     let rewritten = rule.rewrite.as_ref().and_then(|one| one.path.as_ref());
     let replaces = matches!(redirected.or(rewritten), Some(Modifier::Prefix(_)));
-    let (exact, below) = match &ranked.one.path {
+    let (exact, below) = match &written.one.path {
         PathMatch::Exact(path) => (Some(StringMatch::Exact(path.clone())), None),
         PathMatch::Regex(path) => (Some(StringMatch::Regex(path.clone())), None),
         PathMatch::Prefix(path) if path.is_empty() => (None, Some(StringMatch::Prefix("/".into()))),
@@ -31,12 +42,12 @@ pub(super) fn routes(ranked: &Ranked<'_>, world: World<'_>) -> Vec<HttpRoute> {
         ),
     };
     if replaces {
-        let exact = exact.map(|uri| route(ranked, vec![uri], Covers::Whole, world));
-        let below = below.map(|uri| route(ranked, vec![uri], Covers::Segments, world));
+        let exact = exact.map(|uri| route(written, vec![uri], Covers::Whole, world));
+        let below = below.map(|uri| route(written, vec![uri], Covers::Segments, world));
         return exact.into_iter().chain(below).collect();
     }
     let uris = exact.into_iter().chain(below).collect();
-    vec![route(ranked, uris, Covers::Whole, world)]
+    vec![route(written, uris, Covers::Whole, world)]
 }
 
 /// What of the path a match covers.
@@ -60,28 +71,28 @@ impl Covers {
 }
 
 fn route(
-    ranked: &Ranked<'_>,
+    written: &Written<'_>,
     uris: Vec<StringMatch>,
     covers: Covers,
-    world: World<'_>,
+    world: &World<'_>,
 ) -> HttpRoute {
-    let rule = ranked.rule;
+    let rule = written.rule;
     let matches = uris.into_iter().map(|uri| HttpMatch {
         uri: Some(uri),
-        port: ranked.port,
-        ..ranked.one.rest.clone()
+        port: written.port,
+        ..written.one.rest.clone()
     });
     let mirrors = rule.mirrors.iter().filter_map(|mirror| {
         Some(Mirror {
-            destination: destination(&ranked.route.meta, &mirror.backend, world).ok()?,
+            destination: destination(&written.route.meta, &mirror.backend, world).ok()?,
             percentage: mirror.share,
         })
     });
     HttpRoute {
         name: "".into(),
-        origin: ranked.route.meta.origin.clone(),
+        origin: written.route.meta.origin.clone(),
         matches: matches.collect(),
-        action: action(ranked.route, rule, covers, world),
+        action: action(written.route, rule, covers, world),
         rewrite: rule.rewrite.as_ref().map(|rewrite| Rewrite {
             path: rewrite.path.as_ref().map(|path| rewritten(path, covers)),
             authority: rewrite.hostname.clone(),
@@ -105,7 +116,7 @@ fn rewritten(path: &Modifier, covers: Covers) -> PathRewrite {
     }
 }
 
-fn action(route: &HttpRouteObject, rule: &Rule, covers: Covers, world: World<'_>) -> HttpAction {
+fn action(route: &HttpRouteObject, rule: &Rule, covers: Covers, world: &World<'_>) -> HttpAction {
     if let Some(one) = &rule.redirect {
         return HttpAction::Redirect(redirect(one, covers));
     }

@@ -6,20 +6,12 @@ use serde_json::{Value, json};
 use super::attach::Attachment;
 use super::infrastructure::own_service;
 use super::listener::{BoundListener, Reason, service_key};
-use crate::normalize::Model;
 use crate::normalize::gateway_api::{CONTROLLER, GROUP, KubernetesGateway};
-use crate::snapshot::derived::Feedbacks;
-use crate::store::Store;
+use crate::snapshot::derived::world::World;
 
-/// The classes of this mesh.
-pub(super) fn classes(store: &Store, feedback: &mut Feedbacks) {
-    for object in store.of_kind("GatewayClass") {
-        if matches!(object.model, Model::GatewayClass(true)) {
-            let accepted = condition("Accepted", "Accepted", &Ok(()));
-            let status = json!({"conditions": [accepted]});
-            feedback.insert(object.meta.key.clone(), status.into());
-        }
-    }
+/// A class of this mesh.
+pub(super) fn class() -> Value {
+    json!({"conditions": [condition("Accepted", "Accepted", &Ok(()))]})
 }
 
 /// Nothing if no parent is ours.
@@ -41,19 +33,18 @@ pub(super) fn route(attachments: Vec<Attachment>) -> Option<Value> {
 }
 
 /// A Gateway with its listeners.
-pub(super) fn gateway<'a>(
+pub(super) fn gateway(
     gateway: &KubernetesGateway,
-    listeners: impl Iterator<Item = &'a BoundListener<'a>>,
-    store: &Store,
+    listeners: &[BoundListener<'_>],
+    world: &World<'_>,
 ) -> Value {
-    let listeners: Vec<&BoundListener<'_>> = listeners.collect();
     let invalid = listeners.iter().filter(|one| !one.is_in_force()).count();
     let accepted = match invalid {
         0 => Ok(()),
         _ if invalid < listeners.len() => Ok(()),
         _ => Err(("ListenersNotValid", "no listener is valid".to_owned())),
     };
-    let address = address(gateway, store);
+    let address = address(gateway, world);
     let programmed = match (&accepted, &address) {
         (Err(_), _) => Err(("Invalid", "no listener is valid".to_owned())),
         (Ok(()), Err(missing)) => Err(missing.clone()),
@@ -69,20 +60,20 @@ pub(super) fn gateway<'a>(
             condition("Programmed", "Programmed", &programmed),
         ],
         "addresses": addresses,
-        "listeners": listeners.into_iter().map(listener).collect::<Vec<_>>(),
+        "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
     })
 }
 
 /// The Service through which the Gateway is reached.
-fn address(gateway: &KubernetesGateway, store: &Store) -> Result<String, Reason> {
+fn address(gateway: &KubernetesGateway, world: &World<'_>) -> Result<String, Reason> {
     let namespace = gateway.meta.namespace();
     let key = match gateway.addresses.first() {
         Some(address) => service_key(address, namespace),
         None => own_service(gateway),
     };
-    match store.get(&key).map(|object| &object.model) {
-        Some(Model::Service(service)) => Ok(service.hostname.as_str().to_owned()),
-        _ => Err(("AddressNotAssigned", format!("{key} does not exist"))),
+    match world.service(&key) {
+        Some(service) => Ok(service.hostname.as_str().to_owned()),
+        None => Err(("AddressNotAssigned", format!("{key} does not exist"))),
     }
 }
 
@@ -95,12 +86,12 @@ fn listener(one: &BoundListener<'_>) -> Value {
         Some(reason) => Err((reason, "another listener has the port".to_owned())),
         None => one.accepted.clone(),
     };
-    let kinds = one.listener.kinds.iter();
+    let kinds = one.at.listener.kinds.iter();
     let kinds: Vec<Value> = kinds
         .map(|kind| json!({"group": GROUP, "kind": kind}))
         .collect();
     json!({
-        "name": &*one.listener.name,
+        "name": &*one.at.listener.name,
         "attachedRoutes": one.attached,
         "supportedKinds": kinds,
         "conditions": [

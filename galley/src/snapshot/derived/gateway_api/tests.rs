@@ -1,4 +1,4 @@
-use mesh_api::mesh_config::MeshConfig;
+use mesh_api::resource::Visibility;
 use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::redirect::RedirectPath;
 use mesh_api::route::rewrite::PathRewrite;
@@ -6,7 +6,7 @@ use mesh_api::route::{Destination, HttpAction, HttpRoute};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::manifest::parse;
+use crate::snapshot::derived::tests::All;
 
 mod grpc;
 mod l4;
@@ -50,22 +50,12 @@ fn route(name: &str, namespace: &str, hosts: &str, rules: &str) -> String {
 
 const TO_REVIEWS: &str = "backendRefs: [{name: reviews, port: 9080}]";
 
-fn derived(documents: &[&str]) -> Derived {
-    let mut store = Store::new(MeshConfig::default());
-    for text in documents {
-        let (documents, faults) = parse("a.yaml", text);
-        assert_eq!(faults, vec![]);
-        for document in documents {
-            assert!(store.apply(Arc::new(document)), "{:?}", store.diagnostics());
-        }
-    }
-    let mut derived = Derived::default();
-    derive(&store, &mut derived);
-    derived
+fn derived(documents: &[&str]) -> All {
+    All::of(documents)
 }
 
 /// `HOST: MATCHES -> TARGETS` of every rule.
-fn routes(derived: &Derived) -> Vec<String> {
+fn routes(derived: &All) -> Vec<String> {
     let rules = derived.virtual_services.iter().flat_map(|object| {
         let host = object.hosts[0].as_str();
         object
@@ -136,7 +126,7 @@ fn reasons(conditions: &Value) -> Vec<String> {
     shown.collect()
 }
 
-fn status(derived: &Derived, kind: &str, namespace: &str, name: &str) -> Value {
+fn status(derived: &All, kind: &str, namespace: &str, name: &str) -> Value {
     let feedback = &derived.feedback[&ResourceKey::new(kind, namespace, name)];
     feedback.status.clone()
 }
@@ -365,5 +355,5 @@ fn a_route_to_a_service_is_for_sidecars() {
 fn classes_of_others_are_left_alone() {
     let foreign = BASE.replace("istio.io/gateway-controller", "example.com/other");
     let route = route("a", "shop", "x.example", &format!("{{{TO_REVIEWS}}}"));
-    assert_eq!(derived(&[&foreign, GATEWAY, &route]), Derived::default());
+    assert_eq!(derived(&[&foreign, GATEWAY, &route]), All::default());
 }

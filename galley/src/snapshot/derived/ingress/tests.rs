@@ -1,9 +1,7 @@
-use mesh_api::mesh_config::MeshConfig;
-
 use mesh_api::gateway::{ServerCertificate, ServerTlsMode};
 
 use super::*;
-use crate::manifest::parse;
+use crate::snapshot::derived::tests::All;
 
 const SERVICES: &str = "
 apiVersion: v1
@@ -36,20 +34,12 @@ fn path(path: &str, kind: &str, service: &str, port: &str) -> String {
     )
 }
 
-fn derived(documents: &[&str]) -> Derived {
-    let mut store = Store::new(MeshConfig::default());
-    for text in documents {
-        let (documents, faults) = parse("a.yaml", text);
-        assert_eq!(faults, vec![]);
-        for document in documents {
-            assert!(store.apply(Arc::new(document)), "{:?}", store.diagnostics());
-        }
-    }
-    derive(&store)
+fn derived(documents: &[&str]) -> All {
+    All::of(documents)
 }
 
 /// `HOST: MATCHES -> SERVICE:PORT` of every rule.
-fn routes(derived: &Derived) -> Vec<String> {
+fn routes(derived: &All) -> Vec<String> {
     let rules = derived.virtual_services.iter().flat_map(|object| {
         let host = object.hosts[0].as_str().to_owned();
         object.http.iter().map(move |rule| (host.clone(), rule))
@@ -163,11 +153,11 @@ fn ingresses_of_other_classes_are_left_alone() {
     let backend = "defaultBackend: {service: {name: reviews, port: {number: 9080}}}";
     assert_eq!(
         derived(&[SERVICES, &ingress("a", "nginx", backend)]),
-        Derived::default()
+        All::default()
     );
     assert_eq!(
         derived(&[SERVICES, &foreign, &ingress("a", "mesh", backend)]),
-        Derived::default()
+        All::default()
     );
     let annotated = ingress("a", "nginx", backend).replace(
         "{name: a}",

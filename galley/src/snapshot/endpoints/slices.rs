@@ -1,4 +1,4 @@
-//! From services and pods to the slices that list them.
+//! From services, pods and nodes to the slices that list them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use mesh_api::resource::ResourceKey;
 use crate::normalize::{Model, Slice};
 use crate::object::Object;
 
-/// All slices, by service and by pod.
+/// All slices, by service, by pod and by node.
 #[derive(Debug, Default)]
 pub(super) struct SliceIndex {
     slices: BTreeMap<ResourceKey, Arc<Slice>>,
     by_service: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
     by_pod: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
+    by_node: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
 }
 
 impl SliceIndex {
@@ -29,6 +30,7 @@ impl SliceIndex {
             for (map, names) in [
                 (&mut self.by_service, services(&before)),
                 (&mut self.by_pod, pods(&before)),
+                (&mut self.by_node, nodes(&before)),
             ] {
                 for name in names {
                     if let Some(keys) = map.get_mut(&name) {
@@ -42,11 +44,14 @@ impl SliceIndex {
         }
         if let Some(Model::Slice(slice)) = object.map(|object| &object.model) {
             touched.extend(service_key(slice));
-            for name in services(slice) {
-                self.by_service.entry(name).or_default().insert(key.clone());
-            }
-            for name in pods(slice) {
-                self.by_pod.entry(name).or_default().insert(key.clone());
+            for (map, names) in [
+                (&mut self.by_service, services(slice)),
+                (&mut self.by_pod, pods(slice)),
+                (&mut self.by_node, nodes(slice)),
+            ] {
+                for name in names {
+                    map.entry(name).or_default().insert(key.clone());
+                }
             }
             self.slices.insert(key.clone(), slice.clone());
         }
@@ -61,8 +66,21 @@ impl SliceIndex {
 
     /// The services that list a pod.
     pub(super) fn of_pod(&self, pod: &ResourceKey) -> impl Iterator<Item = ResourceKey> {
-        let keys = self.by_pod.get(pod).into_iter().flatten();
-        keys.filter_map(|key| self.slices.get(key))
+        self.services_in(self.by_pod.get(pod))
+    }
+
+    /// The services that list addresses on a node.
+    pub(super) fn of_node(&self, node: &str) -> impl Iterator<Item = ResourceKey> {
+        self.services_in(self.by_node.get(&node_key(node)))
+    }
+
+    fn services_in(
+        &self,
+        slices: Option<&BTreeSet<ResourceKey>>,
+    ) -> impl Iterator<Item = ResourceKey> {
+        let slices = slices.into_iter().flatten();
+        slices
+            .filter_map(|key| self.slices.get(key))
             .filter_map(|slice| service_key(slice))
     }
 }
@@ -84,4 +102,13 @@ fn pods(slice: &Slice) -> Vec<ResourceKey> {
     names
         .map(|name| ResourceKey::new("Pod", &slice.namespace, name))
         .collect()
+}
+
+fn nodes(slice: &Slice) -> Vec<ResourceKey> {
+    let endpoints = slice.endpoints.iter();
+    endpoints.map(|endpoint| node_key(&endpoint.node)).collect()
+}
+
+fn node_key(node: &str) -> ResourceKey {
+    ResourceKey::new("Node", "", node)
 }

@@ -14,6 +14,7 @@ pub mod source;
 pub mod crd;
 pub mod decode;
 pub mod kind;
+pub mod kinds;
 pub mod object;
 
 pub mod normalize;

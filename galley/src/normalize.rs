@@ -4,29 +4,24 @@
 //! through although the model cannot hold it; it is refused like any other.
 //! One file per kind.
 
-mod authorization_policy;
 mod destination_rule;
 mod endpoint_slice;
 mod gateway;
 pub mod gateway_api;
 mod ingress;
 mod mesh_config;
-mod peer_authentication;
 mod pod;
 pub(crate) mod rbac;
-mod request_authentication;
 mod secret;
 mod service;
-mod service_entry;
 mod sidecar;
-mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 
-pub(crate) use self::authorization_policy::condition_key;
 pub(crate) use self::mesh_config::{
     KEY as MESH_CONFIG_KEY, NAME as MESH_CONFIG_NAME, embedded as embedded_mesh_config,
 };
+pub(crate) use self::pod::{CANONICAL_NAME, CANONICAL_REVISION};
 pub(crate) use self::service::{external_name, load_balancer_addresses};
 pub(crate) use self::virtual_service::grpc_status;
 
@@ -39,7 +34,7 @@ use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::regex::RegexError;
-use mesh_api::resource::{Meta, Origin, Visibility};
+use mesh_api::resource::Meta;
 use mesh_api::route::VirtualService;
 use mesh_api::service::Service;
 use mesh_api::snapshot::Credential;
@@ -51,26 +46,18 @@ pub use self::ingress::{
     Ingress, IngressBackend, IngressPath, IngressPort, IngressRule, IngressTls,
 };
 pub use self::pod::Pod;
-pub use self::service_entry::{Machine, ServiceEntry};
+pub use crate::kinds::service_entry::ServiceEntry;
+pub use crate::kinds::workload_entry::Machine;
 
-use crate::crd::{LabelSelector, WorkloadSelector};
+use crate::crd::WorkloadSelector;
 use crate::decode::finding::quoted;
+use crate::kinds::rules::{shared, some};
+pub use crate::kinds::scope::Context;
+use crate::kinds::scope::{Scope, visibility};
 use crate::manifest::Document;
 use crate::manifest::node::Position;
 use crate::manifest::path::FieldPath;
 use crate::object::Spec;
-use crate::work::Budget;
-
-/// What normalising depends on besides the object.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// Mesh-wide settings.
-    pub mesh: &'a MeshConfig,
-    /// Name of the ConfigMap, in the root namespace, that holds those settings.
-    pub config_map: &'a str,
-    /// What reading the object may cost.
-    pub budget: &'a Budget,
-}
 
 /// An object as meant. Kinds that become part of the snapshot only together with
 /// others (pods, slices) have types of their own.
@@ -147,16 +134,6 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What one object is normalised with.
-#[derive(Debug, Clone, Copy)]
-struct Scope<'a> {
-    meta: &'a Meta,
-    mesh: &'a MeshConfig,
-    config_map: &'a str,
-    budget: &'a Budget,
-    document: &'a Document,
-}
-
 /// The meaning of an object.
 pub(crate) fn normalize(
     meta: &Meta,
@@ -164,13 +141,7 @@ pub(crate) fn normalize(
     document: &Document,
     context: &Context<'_>,
 ) -> Result<Model, Fault> {
-    let scope = Scope {
-        meta,
-        mesh: context.mesh,
-        config_map: context.config_map,
-        budget: context.budget,
-        document,
-    };
+    let scope = Scope::new(meta, document, context);
     Ok(match spec {
         Spec::ConfigMap(map) => mesh_config::normalize(map, &scope)?,
         Spec::Namespace(_) => Model::Namespace(meta.labels.clone()),
@@ -209,12 +180,6 @@ pub(crate) fn normalize(
         Spec::ReferenceGrant(spec) => {
             Model::ReferenceGrant(Arc::new(gateway_api::grant(spec, &scope)))
         }
-        Spec::ServiceEntry(spec) => {
-            Model::ServiceEntry(Arc::new(service_entry::normalize(spec, &scope)?))
-        }
-        Spec::WorkloadEntry(spec) => {
-            Model::Machine(Arc::new(service_entry::normalize_workload(spec, &scope)?))
-        }
         Spec::Gateway(spec) => Model::Gateway(Arc::new(gateway::normalize(spec, &scope)?)),
         Spec::VirtualService(spec) => {
             Model::VirtualService(Arc::new(virtual_service::normalize(spec, &scope)?))
@@ -223,16 +188,6 @@ pub(crate) fn normalize(
             Model::DestinationRule(Arc::new(destination_rule::normalize(spec, &scope)?))
         }
         Spec::Sidecar(spec) => Model::Sidecar(Arc::new(sidecar::normalize(spec, &scope)?)),
-        Spec::PeerAuthentication(spec) => {
-            Model::PeerAuthentication(Arc::new(peer_authentication::normalize(spec, &scope)?))
-        }
-        Spec::RequestAuthentication(spec) => {
-            Model::RequestAuthentication(Arc::new(request_authentication::normalize(spec, &scope)))
-        }
-        Spec::AuthorizationPolicy(spec) => {
-            Model::AuthorizationPolicy(Arc::new(authorization_policy::normalize(spec, &scope)?))
-        }
-        Spec::Telemetry(spec) => Model::Telemetry(Arc::new(telemetry::normalize(spec, &scope))),
     })
 }
 
@@ -243,12 +198,6 @@ impl Scope<'_> {
             position: path.position_in(&self.document.node),
             message: message.to_string(),
         }
-    }
-
-    /// Takes steps for what is made of the field.
-    fn spend(&self, steps: usize, path: &FieldPath<'_>) -> Result<(), Fault> {
-        let spent = self.budget.spend(steps as u64);
-        spent.map_err(|exhausted| self.fault(path, exhausted))
     }
 
     /// An expression as it stands in the field.
@@ -272,22 +221,9 @@ impl Scope<'_> {
         Ok(text.into())
     }
 
-    /// Where a part of the object stands.
-    fn origin(&self, path: &FieldPath<'_>) -> Origin {
-        let position = path.position_in(&self.document.node);
-        match self.document.origin() {
-            Origin::File { path, .. } if position.line > 0 => Origin::File {
-                path,
-                line: position.line,
-                column: position.column,
-            },
-            other => other,
-        }
-    }
-
     /// A host; a short name is one of the rule's own namespace, never of the
     /// namespace that the service is in.
-    fn host(&self, text: &str, path: &FieldPath<'_>) -> Result<Hostname, Fault> {
+    fn old_host(&self, text: &str, path: &FieldPath<'_>) -> Result<Hostname, Fault> {
         let short = !text.contains(['.', '*']) && !text.is_empty();
         let full = match short {
             true => format!(
@@ -304,7 +240,7 @@ impl Scope<'_> {
         texts
             .iter()
             .enumerate()
-            .map(|(index, text)| self.host(text, &path.index(index)))
+            .map(|(index, text)| self.old_host(text, &path.index(index)))
             .collect()
     }
 
@@ -314,63 +250,13 @@ impl Scope<'_> {
             .filter(|number| *number > 0)
             .ok_or_else(|| self.fault(path, format!("port {number} is not between 1 and 65535")))
     }
-
-    /// `exportTo`, with the mesh's default for an empty list.
-    fn visibility(&self, export_to: &[String], default: &Visibility) -> Visibility {
-        visibility(export_to, self.meta.namespace()).unwrap_or_else(|| self.own(default))
-    }
-
-    /// A default of `.` means the object's namespace, wherever the object is.
-    fn own(&self, default: &Visibility) -> Visibility {
-        match default {
-            Visibility::Namespaces(names) if names.contains(".") => {
-                let own = names.iter().map(|name| match &**name {
-                    "." => self.meta.key.namespace.clone(),
-                    _ => name.clone(),
-                });
-                Visibility::Namespaces(own.collect())
-            }
-            other => other.clone(),
-        }
-    }
-}
-
-/// `exportTo`; nothing if the list is empty. `.` is replaced by `own`.
-fn visibility(export_to: &[String], own: &str) -> Option<Visibility> {
-    if export_to.is_empty() {
-        return None;
-    }
-    if export_to.iter().any(|value| value == "*") {
-        return Some(Visibility::Public);
-    }
-    if export_to.iter().any(|value| value == "~") {
-        return Some(Visibility::None);
-    }
-    let names = export_to
-        .iter()
-        .map(|value| if value == "." { own } else { value.as_str() });
-    Some(Visibility::Namespaces(names.map(Arc::from).collect()))
 }
 
 fn labels(map: &BTreeMap<String, String>) -> Labels {
     map.iter().collect()
 }
 
-fn label_selector(selector: Option<&LabelSelector>) -> Option<Selector> {
-    let selector = selector.filter(|selector| !selector.match_labels.is_empty())?;
-    Some(Selector::new(labels(&selector.match_labels)))
-}
-
 fn workload_selector(selector: Option<&WorkloadSelector>) -> Option<Selector> {
     let selector = selector.filter(|selector| !selector.labels.is_empty())?;
     Some(Selector::new(labels(&selector.labels)))
-}
-
-/// Empty text is an unset field.
-fn some(text: &str) -> Option<Arc<str>> {
-    (!text.is_empty()).then(|| text.into())
-}
-
-fn shared(texts: &[String]) -> Vec<Arc<str>> {
-    texts.iter().map(|text| text.as_str().into()).collect()
 }

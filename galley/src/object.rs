@@ -1,7 +1,5 @@
 //! One object between its text and the model: identified, decoded, checked.
 
-mod closed;
-
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
@@ -13,7 +11,6 @@ use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::resource::{Meta, ResourceKey};
 use serde::de::DeserializeOwned;
 
-use crate::crd;
 use crate::decode::decode;
 use crate::decode::finding::{FINDINGS_MAX, Finding, code, quoted};
 use crate::decode::suggest::did_you_mean;
@@ -24,6 +21,7 @@ use crate::manifest::path::FieldPath;
 use crate::normalize::{Context, Model, normalize};
 use crate::validate::{Findings, validate};
 use crate::work::Budget;
+use crate::{crd, kinds};
 
 /// A decoded object of a kind that is part of the model.
 #[derive(Debug, Clone)]
@@ -38,8 +36,8 @@ pub struct Object {
 
 /// The wire struct of an object, while it is read.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the variants are the kinds")]
-pub enum Spec {
+#[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
+pub(crate) enum Spec {
     ConfigMap(Arc<core::ConfigMap>),
     Namespace(Arc<core::Namespace>),
     Node(Arc<core::Node>),
@@ -61,16 +59,10 @@ pub enum Spec {
     TlsRoute(Arc<crd::gateway_api::TlsRoute>),
     TcpRoute(Arc<crd::gateway_api::TcpRoute>),
     ReferenceGrant(Arc<crd::gateway_api::ReferenceGrant>),
-    ServiceEntry(Arc<crd::service_entry::ServiceEntry>),
-    WorkloadEntry(Arc<crd::service_entry::WorkloadEntry>),
     Gateway(Arc<crd::gateway::Gateway>),
     VirtualService(Arc<crd::virtual_service::VirtualService>),
     DestinationRule(Arc<crd::destination_rule::DestinationRule>),
     Sidecar(Arc<crd::sidecar::Sidecar>),
-    PeerAuthentication(Arc<crd::peer_authentication::PeerAuthentication>),
-    RequestAuthentication(Arc<crd::request_authentication::RequestAuthentication>),
-    AuthorizationPolicy(Arc<crd::authorization_policy::AuthorizationPolicy>),
-    Telemetry(Arc<crd::telemetry::Telemetry>),
 }
 
 /// What reading one document gave.
@@ -114,11 +106,22 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     };
     let (meta, mut findings) = metadata(document, kind, context.budget);
     let key = meta.as_ref().map(|meta| meta.key.clone());
-    let (spec, faults) = decode_spec(document, kind, context.budget);
-    findings.extend(faults);
-    let object = match (&meta, spec) {
-        (Some(meta), Some(spec)) => check(meta.clone(), spec, document, context, &mut findings),
-        _ => None,
+    let object = match kinds::read(kind, document, meta.as_ref(), context, &mut findings) {
+        Some(model) => meta.clone().zip(model).map(|(meta, model)| Object {
+            meta,
+            model,
+            document: document.clone(),
+        }),
+        None => {
+            let (spec, faults) = decode_spec(document, kind, context.budget);
+            findings.extend(faults);
+            match (&meta, spec) {
+                (Some(meta), Some(spec)) => {
+                    check(meta.clone(), spec, document, context, &mut findings)
+                }
+                _ => None,
+            }
+        }
     };
     // Rules that found no steps left have judged nothing.
     if let Err(exhausted) = context.budget.check() {
@@ -127,7 +130,11 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     }
     let object = object.filter(|_| !findings.iter().any(Finding::is_error));
     let stand_in = match (&object, &meta) {
-        (None, Some(meta)) => closed::stand_in(kind, meta, document),
+        (None, Some(meta)) => kinds::stand_in(kind, meta, document).map(|model| Object {
+            meta: meta.clone(),
+            model,
+            document: document.clone(),
+        }),
         _ => None,
     };
     findings.sort_by_key(|finding| finding.position);
@@ -248,16 +255,11 @@ fn decode_spec(document: &Document, kind: Kind, budget: &Budget) -> (Option<Spec
         Kind::TlsRoute => custom(document, budget, Spec::TlsRoute),
         Kind::TcpRoute => custom(document, budget, Spec::TcpRoute),
         Kind::ReferenceGrant => custom(document, budget, Spec::ReferenceGrant),
-        Kind::ServiceEntry => custom(document, budget, Spec::ServiceEntry),
-        Kind::WorkloadEntry => custom(document, budget, Spec::WorkloadEntry),
         Kind::Gateway => custom(document, budget, Spec::Gateway),
         Kind::VirtualService => custom(document, budget, Spec::VirtualService),
         Kind::DestinationRule => custom(document, budget, Spec::DestinationRule),
         Kind::Sidecar => custom(document, budget, Spec::Sidecar),
-        Kind::PeerAuthentication => custom(document, budget, Spec::PeerAuthentication),
-        Kind::RequestAuthentication => custom(document, budget, Spec::RequestAuthentication),
-        Kind::AuthorizationPolicy => custom(document, budget, Spec::AuthorizationPolicy),
-        Kind::Telemetry => custom(document, budget, Spec::Telemetry),
+        _ => (None, Vec::new()),
     }
 }
 

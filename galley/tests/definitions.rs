@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use galley::crd::definition::DEFINITIONS;
+use galley::kinds::definition::{Definition, definitions};
 
 const HEADER: &str = "\
-# Generated from galley/src/crd; after a change there: WEFT_UPDATE_GOLDEN=1 cargo test -p galley --test definitions
+# Generated from galley/src/kinds; after a change there: WEFT_UPDATE_GOLDEN=1 cargo test -p galley --test definitions
 ";
 
 fn directory() -> PathBuf {
@@ -18,14 +18,14 @@ fn directory() -> PathBuf {
 
 /// File name and content of each definition.
 fn generated() -> BTreeMap<String, String> {
-    let file = |definition: &galley::crd::definition::Definition| {
+    let file = |definition: &Definition| {
         let yaml = serde_saphyr::to_string(&definition.manifest()).unwrap();
         (
             format!("{}.yaml", definition.name()),
             format!("{HEADER}{yaml}"),
         )
     };
-    DEFINITIONS.iter().map(file).collect()
+    definitions().map(file).collect()
 }
 
 fn committed() -> BTreeMap<String, String> {
@@ -56,7 +56,7 @@ fn the_chart_has_the_definitions_of_the_wire_structs() {
     for (name, content) in &generated {
         assert!(
             committed[name] == *content,
-            "{name} is not what galley/src/crd gives"
+            "{name} is not what galley/src/kinds gives"
         );
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::constraint::at_most_one;
 use super::{PortSelector, wire};
 use crate::decode::jsonpb::{GoDuration, wire_enum};
+use crate::kinds::definition::constraint::at_most_one;
 
 wire! {
     TrafficPolicy {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::constraint::at_most_one;
 use super::{Percent, PortSelector, wire};
 use crate::decode::jsonpb::{Base64, GoDuration, wire_enum};
+use crate::kinds::definition::constraint::at_most_one;
 
 wire! {
     VirtualService {

@@ -28,7 +28,7 @@ pub(super) fn normalize(
     let default = &scope.mesh.default_destination_rule_export_to;
     Ok(DestinationRule {
         meta: scope.meta.clone(),
-        host: scope.host(&spec.host, &path.field("host"))?,
+        host: scope.old_host(&spec.host, &path.field("host"))?,
         policy: traffic_policy::normalize(
             spec.traffic_policy.as_ref(),
             &path.field("trafficPolicy"),

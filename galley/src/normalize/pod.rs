@@ -88,14 +88,14 @@ pub(super) fn normalize(pod: &core::Pod, scope: &Scope<'_>) -> Result<Pod, Fault
 }
 
 /// Labels that name the service a workload belongs to, best first.
-pub(super) const CANONICAL_NAME: &[&str] = &[
+pub(crate) const CANONICAL_NAME: &[&str] = &[
     "service.istio.io/canonical-name",
     "app.kubernetes.io/name",
     "app",
 ];
 
 /// Labels that name the revision, best first.
-pub(super) const CANONICAL_REVISION: &[&str] = &[
+pub(crate) const CANONICAL_REVISION: &[&str] = &[
     "service.istio.io/canonical-revision",
     "app.kubernetes.io/version",
     "version",

@@ -32,7 +32,7 @@ pub(super) fn normalize(service: &core::Service, scope: &Scope<'_>) -> Result<Se
     let ports = spec.ports.iter().flatten().enumerate();
     Ok(Service {
         meta: scope.meta.clone(),
-        hostname: scope.host(scope.meta.name(), &root.field("metadata"))?,
+        hostname: scope.old_host(scope.meta.name(), &root.field("metadata"))?,
         name: scope.meta.key.name.clone(),
         registry: Registry::Kubernetes,
         addresses: addresses(spec, &path, scope)?,

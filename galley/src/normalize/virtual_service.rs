@@ -85,7 +85,7 @@ fn destination(
         .map(|port| scope.port(port.number, &number))
         .transpose()?;
     Ok(Destination {
-        host: scope.host(&destination.host, &path.field("host"))?,
+        host: scope.old_host(&destination.host, &path.field("host"))?,
         subset: some(&destination.subset),
         port,
     })

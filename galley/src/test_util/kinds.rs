@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::field::{Field, Filling};
 use crate::crd;
-use crate::crd::definition::schema_of;
+use crate::kinds::definition::schema_of;
 
 /// A kind.
 #[derive(Debug, Clone)]
@@ -135,30 +135,30 @@ pub(super) fn all() -> Vec<Kind> {
             "selector": {"istio": "ingressgateway"},
             "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
         }),
-        spec!(NETWORKING, "ServiceEntry", crd::service_entry::ServiceEntry, {
+        spec!(NETWORKING, "ServiceEntry", crate::kinds::service_entry::ServiceEntrySpec, {
             "hosts": ["a.example.com"],
             "resolution": "STATIC",
             "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
             "endpoints": [{"address": "10.0.0.1"}],
         }),
-        spec!(NETWORKING, "WorkloadEntry", crd::service_entry::WorkloadEntry, {"address": "10.0.0.1"}),
+        spec!(NETWORKING, "WorkloadEntry", crate::kinds::workload_entry::WorkloadEntrySpec, {"address": "10.0.0.1"}),
         spec!(NETWORKING, "Sidecar", crd::sidecar::Sidecar, {
             "ingress": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "defaultEndpoint": "127.0.0.1:80"}],
             "egress": [{"hosts": ["*/*"]}],
         }),
-        spec!(SECURITY, "PeerAuthentication", crd::peer_authentication::PeerAuthentication, {
+        spec!(SECURITY, "PeerAuthentication", crate::kinds::peer_authentication::PeerAuthenticationSpec, {
             "selector": {"matchLabels": {"app": "a"}},
         }),
-        spec!(SECURITY, "RequestAuthentication", crd::request_authentication::RequestAuthentication, {
+        spec!(SECURITY, "RequestAuthentication", crate::kinds::request_authentication::RequestAuthenticationSpec, {
             "jwtRules": [{"issuer": "a"}],
         }),
-        spec!(SECURITY, "AuthorizationPolicy", crd::authorization_policy::AuthorizationPolicy, {
+        spec!(SECURITY, "AuthorizationPolicy", crate::kinds::authorization_policy::AuthorizationPolicySpec, {
             "rules": [{"when": [{"key": "source.namespace", "values": ["a"]}]}],
         }),
         spec!(
             "telemetry.istio.io",
             "Telemetry",
-            crd::telemetry::Telemetry,
+            crate::kinds::telemetry::TelemetrySpec,
             {}
         ),
         Kind {

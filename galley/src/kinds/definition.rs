@@ -5,16 +5,22 @@
 //! `charts/base/crds` holds what is generated here, and a test compares. All versions
 //! of a kind have one schema, so nothing is ever converted.
 
-pub(super) mod constraint;
+pub(crate) mod constraint;
 mod schema;
 mod table;
+mod unread;
 
+use schemars::JsonSchema;
 use serde_json::{Value, json};
-
-pub use self::table::DEFINITIONS;
 
 /// The label by which our definitions are told from others of the same name.
 pub const PART_OF_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "weft");
+
+const NETWORKING: &str = "networking.istio.io";
+const SECURITY: &str = "security.istio.io";
+
+const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 
 /// A kind in a cluster.
 #[derive(Debug, Clone, Copy)]
@@ -29,28 +35,67 @@ pub struct Definition {
     pub short_names: &'static [&'static str],
     /// Served versions; the first one is stored.
     pub versions: &'static [&'static str],
-    columns: &'static [Column],
+    pub(crate) columns: &'static [Column],
     /// Nothing for kinds whose content is not looked at.
-    spec: Option<fn() -> Value>,
-    spec_required: bool,
+    pub(crate) spec: Option<fn() -> Value>,
+    pub(crate) spec_required: bool,
 }
 
 /// A column of `kubectl get`.
 #[derive(Debug, Clone, Copy)]
-struct Column {
+pub(crate) struct Column {
     name: &'static str,
     path: &'static str,
     kind: &'static str,
     description: &'static str,
 }
 
+/// The definitions that a cluster gets: of the kinds that are read, and of those that are only known.
+pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+    super::defined()
+        .chain(table::DEFINITIONS)
+        .chain(unread::DEFINITIONS)
+}
+
 /// The schema of a wire struct, or of a kind of Kubernetes.
 #[cfg(any(test, feature = "test-util"))]
-pub(crate) fn schema_of<T: schemars::JsonSchema>() -> Value {
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     schema::of::<T>()
 }
 
 impl Definition {
+    /// A kind of networking.istio.io with nothing special about it.
+    pub(crate) const fn networking<T: JsonSchema>(
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Self {
+        Self::new::<T>(NETWORKING, kind, plural, NETWORKING_VERSIONS)
+    }
+
+    /// The same of security.istio.io.
+    pub(crate) const fn security<T: JsonSchema>(kind: &'static str, plural: &'static str) -> Self {
+        Self::new::<T>(SECURITY, kind, plural, SECURITY_VERSIONS)
+    }
+
+    /// The same of any group.
+    pub(crate) const fn new<T: JsonSchema>(
+        group: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        versions: &'static [&'static str],
+    ) -> Self {
+        Self {
+            group,
+            kind,
+            plural,
+            short_names: &[],
+            versions,
+            columns: &[Column::AGE],
+            spec: Some(schema::of::<T>),
+            spec_required: false,
+        }
+    }
+
     /// The definition's name, which is also that of its file.
     pub fn name(&self) -> String {
         format!("{}.{}", self.plural, self.group)
@@ -109,6 +154,28 @@ impl Definition {
 }
 
 impl Column {
+    /// When the object was created.
+    pub(crate) const AGE: Self = Self {
+        name: "Age",
+        path: ".metadata.creationTimestamp",
+        kind: "date",
+        description: "When the object was created",
+    };
+
+    /// The text at `path`.
+    pub(crate) const fn text(
+        name: &'static str,
+        path: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            path,
+            kind: "string",
+            description,
+        }
+    }
+
     fn manifest(&self) -> Value {
         json!({
             "name": self.name,

@@ -1,21 +1,50 @@
-//! Rules that several kinds share.
+//! What several kinds parse and check alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use mesh_api::hostname::Hostname;
+use mesh_api::labels::{Labels, Selector};
 use mesh_api::resource::Meta;
 
-use super::Findings;
-use crate::crd::{LabelSelector, TargetRef};
+use super::findings::Findings;
+use super::wire::{LabelSelector, TargetRef};
 use crate::decode::finding::quoted;
 use crate::decode::jsonpb::GoDuration;
 use crate::manifest::path::FieldPath;
 
+/// Reads every item of a list, so that all that is wrong is reported. The list is there if every item is.
+pub(crate) fn each<'i, T, U>(
+    items: &'i [T],
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+    mut read: impl FnMut(&'i T, &FieldPath<'_>, &mut Findings<'_>) -> Option<U>,
+) -> Option<Vec<U>> {
+    let mut all = Some(Vec::with_capacity(items.len()));
+    for (index, item) in items.iter().enumerate() {
+        let item = read(item, &path.index(index), findings);
+        all = all.zip(item).map(|(mut all, item)| {
+            all.push(item);
+            all
+        });
+    }
+    all
+}
+
+/// Empty text is an unset field.
+pub(crate) fn some(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+pub(crate) fn shared(texts: &[String]) -> Vec<Arc<str>> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}
+
 /// RFC 1123 label, as Kubernetes names namespaces and Istio subsets.
-pub(super) fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && !text.starts_with('-')
         && !text.ends_with('-')
@@ -25,7 +54,7 @@ pub(super) fn is_dns_label(text: &str) -> bool {
 }
 
 /// A host that a rule names: FQDN, short name or wildcard.
-pub(super) fn host(
+pub(crate) fn host(
     text: &str,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
@@ -40,14 +69,29 @@ pub(super) fn host(
 }
 
 /// 1 to 65535.
-pub(super) fn port(number: u32, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
-    if !(1..=65535).contains(&number) {
+pub(crate) fn port(number: u32, path: &FieldPath<'_>, findings: &mut Findings<'_>) -> Option<u16> {
+    let port = u16::try_from(number).ok().filter(|number| *number > 0);
+    if port.is_none() {
         findings.error(path, format!("port {number} is not between 1 and 65535"));
+    }
+    port
+}
+
+/// The same where 0 is an unset port.
+#[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
+pub(crate) fn port_or_unset(
+    number: u32,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<u16>> {
+    match number {
+        0 => Some(None),
+        number => port(number, path, findings).map(Some),
     }
 }
 
 /// Istio's CRDs refuse durations under a millisecond.
-pub(super) fn duration(
+pub(crate) fn duration(
     duration: Option<GoDuration>,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
@@ -60,7 +104,7 @@ pub(super) fn duration(
 }
 
 /// The same, with 0 for "off".
-pub(super) fn duration_or_zero(
+pub(crate) fn duration_or_zero(
     duration_: Option<GoDuration>,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
@@ -71,7 +115,7 @@ pub(super) fn duration_or_zero(
 }
 
 /// 0 to 100.
-pub(super) fn percent(value: f64, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+pub(crate) fn percent(value: f64, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     if !(0.0..=100.0).contains(&value) {
         findings.error(
             path,
@@ -88,8 +132,13 @@ pub(crate) fn parse_subnet(text: &str) -> Option<IpNet> {
     }
 }
 
-pub(super) fn subnet(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
-    if parse_subnet(text).is_none() {
+pub(crate) fn subnet(
+    text: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<IpNet> {
+    let subnet = parse_subnet(text);
+    if subnet.is_none() {
         findings
             .error(
                 path,
@@ -97,10 +146,22 @@ pub(super) fn subnet(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'
             )
             .suggest("write for example \"10.1.0.0/16\"");
     }
+    subnet
+}
+
+/// A list of them.
+pub(crate) fn subnets(
+    texts: &[String],
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<IpNet>> {
+    each(texts, path, findings, |text, path, findings| {
+        subnet(text, path, findings)
+    })
 }
 
 /// RE2, by the compiler of the proxy.
-pub(super) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+pub(crate) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
     if let Err(error) = findings.budget().written(pattern) {
         let message = format!("{} is not a regular expression: {error}", quoted(pattern));
         findings
@@ -110,7 +171,7 @@ pub(super) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings
 }
 
 /// `exportTo`: `.`, `*`, `~` or namespaces.
-pub(super) fn export_to(
+pub(crate) fn export_to(
     values: &[String],
     meta: &Meta,
     path: &FieldPath<'_>,
@@ -146,11 +207,11 @@ pub(super) fn export_to(
 }
 
 /// Labels that something is selected by.
-pub(super) fn labels(
+pub(crate) fn labels(
     labels: &BTreeMap<String, String>,
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
-) {
+) -> Labels {
     for (key, value) in labels {
         let path = path.field(key);
         let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
@@ -179,24 +240,26 @@ pub(super) fn labels(
             findings.error(&path, format!("\"{value}\" is not a legal label value"));
         }
     }
+    labels.iter().collect()
 }
 
-/// The attachment of a policy: `selector` or `targetRefs`, not both.
-pub(super) fn attachment(
+/// The attachment of a policy: `selector` or `targetRefs`, not both. Nothing selects every workload.
+pub(crate) fn attachment(
     selector: Option<&LabelSelector>,
     target_ref: Option<&TargetRef>,
     target_refs: &[TargetRef],
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
-) {
-    if let Some(selector) = selector {
+) -> Option<Selector> {
+    let selector = selector.map(|selector| {
         let at = path.field("selector");
         let match_labels = at.field("matchLabels");
-        labels(&selector.match_labels, &match_labels, findings);
+        let labels = labels(&selector.match_labels, &match_labels, findings);
         if selector.match_labels.is_empty() {
             findings.warn(&at, "the selector has no labels and selects every workload");
         }
-    }
+        labels
+    });
     let message = "attaching a policy by target reference is not supported yet; without it \
                    the policy would apply to other workloads";
     if target_ref.is_some() {
@@ -205,10 +268,12 @@ pub(super) fn attachment(
     if !target_refs.is_empty() {
         findings.refuse_unsupported(&path.field("targetRefs"), message);
     }
+    let labels = selector.filter(|labels| !labels.is_empty())?;
+    Some(Selector::new(labels))
 }
 
 /// At most one of several fields may be set; returns how many are.
-pub(super) fn at_most_one(
+pub(crate) fn at_most_one(
     set: &[(&str, bool)],
     path: &FieldPath<'_>,
     findings: &mut Findings<'_>,
@@ -229,6 +294,6 @@ pub(super) fn at_most_one(
 }
 
 /// A header name as HTTP allows it (RFC 9110 token).
-pub(super) fn is_header_name(name: &str) -> bool {
+pub(crate) fn is_header_name(name: &str) -> bool {
     http::HeaderName::from_bytes(name.as_bytes()).is_ok()
 }

@@ -87,7 +87,7 @@ const IN_LOGS: &[&str] = &[
 ];
 
 /// What is wrong with a header's value.
-pub(super) fn header_fault(text: &str) -> Option<String> {
+pub(crate) fn header_fault(text: &str) -> Option<String> {
     fault(text, |name, argument| match argument {
         None => IN_HEADERS.contains(&name),
         Some(_) => matches!(name, "REQ" | "RESP" | "ENVIRONMENT"),
@@ -95,7 +95,7 @@ pub(super) fn header_fault(text: &str) -> Option<String> {
 }
 
 /// What is wrong with the format of an access log.
-pub(super) fn log_fault(text: &str) -> Option<String> {
+pub(crate) fn log_fault(text: &str) -> Option<String> {
     fault(text, |name, argument| match (name, argument) {
         (_, None) => IN_LOGS.contains(&name),
         ("START_TIME" | "REQ" | "REQ_WITHOUT_QUERY" | "RESP" | "ENVIRONMENT", Some(_)) => true,

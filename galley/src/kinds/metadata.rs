@@ -2,11 +2,11 @@
 
 use mesh_api::resource::Meta;
 
-use super::Findings;
+use super::findings::Findings;
 use super::rules::is_dns_label;
 use crate::manifest::path::FieldPath;
 
-pub(super) fn validate(meta: &Meta, findings: &mut Findings<'_>) {
+pub(crate) fn check(meta: &Meta, findings: &mut Findings<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("metadata");
     let name = meta.name();

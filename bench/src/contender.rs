@@ -26,6 +26,15 @@ pub struct Contender {
     children: Vec<Child>,
 }
 
+/// Where a program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the core of what is measured.
+    Measured,
+    /// On all cores.
+    Anywhere,
+}
+
 /// One proxy's bootstrap.
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
@@ -52,8 +61,8 @@ impl Contender {
             let config = dir.join(format!("{}-{}.yaml", proxy.name(), bootstrap.name));
             fs::write(&config, &bootstrap.yaml)?;
             let log = config.with_extension("log");
-            let mut child = spawn(command(args, proxy, &config), &log)?;
-            let ready = wait_until_listening(&mut child, bootstrap.listen);
+            let mut child = spawn(command(args, proxy, &config), &log, Place::Measured)?;
+            let ready = wait_until_listening(&mut child, bootstrap.listen, READY_TIMEOUT);
             contender.children.push(child);
             ready.with_context(|| {
                 let log = fs::read_to_string(&log).unwrap_or_default();
@@ -65,15 +74,36 @@ impl Contender {
         Ok(contender)
     }
 
-    /// Starts `command` on the proxies' core and waits until it listens on `address`.
-    pub fn of(command: Command, log: &Path, address: SocketAddr) -> anyhow::Result<Self> {
-        let mut child = spawn(command, log)?;
-        let ready = wait_until_listening(&mut child, address);
+    /// Starts `command` and waits until it listens on `address`.
+    pub fn of(
+        command: Command,
+        log: &Path,
+        address: SocketAddr,
+        place: Place,
+    ) -> anyhow::Result<Self> {
+        Self::within(READY_TIMEOUT, command, log, address, place)
+    }
+
+    /// The same, for what takes longer to start.
+    pub fn within(
+        timeout: Duration,
+        command: Command,
+        log: &Path,
+        address: SocketAddr,
+        place: Place,
+    ) -> anyhow::Result<Self> {
+        let mut child = spawn(command, log, place)?;
+        let ready = wait_until_listening(&mut child, address, timeout);
         let contender = Self {
             children: vec![child],
         };
         ready.with_context(|| fs::read_to_string(log).unwrap_or_default())?;
         Ok(contender)
+    }
+
+    /// The processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.children.iter().map(Child::id)
     }
 
     /// CPU time used so far.
@@ -140,8 +170,8 @@ fn absolute(program: &Path) -> PathBuf {
     }
 }
 
-/// Starts `command` bound to the proxies' core: a child inherits the binding of the thread that starts it.
-fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Child> {
+/// Starts `command` in its place: a child inherits the binding of the thread that starts it.
+fn spawn(mut command: Command, log: &Path, place: Place) -> anyhow::Result<Child> {
     let log = fs::File::create(log)?;
     command
         .stdin(Stdio::null())
@@ -149,15 +179,22 @@ fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Child> {
         .stderr(log);
     let name = command.get_program().to_string_lossy().into_owned();
     let starter = thread::spawn(move || {
-        process::pin(process::PROXY_CORE)?;
+        match place {
+            Place::Measured => process::pin(process::PROXY_CORE)?,
+            Place::Anywhere => process::unpin()?,
+        }
         command.spawn()
     });
     let child = starter.join().expect("the starter does not panic");
     child.with_context(|| format!("cannot start \"{name}\""))
 }
 
-fn wait_until_listening(child: &mut Child, address: SocketAddr) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_TIMEOUT;
+fn wait_until_listening(
+    child: &mut Child,
+    address: SocketAddr,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + timeout;
     while TcpStream::connect_timeout(&address, POLL_INTERVAL).is_err() {
         if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}");

@@ -9,6 +9,7 @@
 pub mod args;
 pub mod certs;
 pub mod contender;
+pub mod control_plane;
 pub mod load;
 pub mod namespace;
 pub mod process;

@@ -1,6 +1,6 @@
 //! What the kernel tells about processes, and where they run.
 
-use std::{fs, io, thread, time::Duration};
+use std::{collections::HashMap, ffi::OsString, fs, io, thread, time::Duration};
 
 use anyhow::Context;
 use rustix::{
@@ -26,6 +26,27 @@ pub fn pin(core: usize) -> io::Result<()> {
         Err(_) if cores == 1 && core != 0 => pin(0),
         result => Ok(result?),
     }
+}
+
+/// Takes a binding of the calling thread back.
+pub fn unpin() -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(PROXY_CORE);
+    set.set(LOAD_CORE);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Binds all threads of `pid`, and those that they will start, to `core`.
+pub fn pin_all(pid: u32, core: usize) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let name = task?.file_name();
+        let thread = name.to_str().and_then(|name| name.parse().ok());
+        // A thread that has ended meanwhile is not missed.
+        let _ = sched_setaffinity(thread.and_then(Pid::from_raw), &set);
+    }
+    Ok(())
 }
 
 /// CPU time that all threads of `pid` have used, those that ended included.
@@ -69,6 +90,34 @@ fn resident_kib(status: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// CPU time of a process whose threads come and go: those that were seen are remembered when they have ended.
+#[derive(Debug)]
+pub struct CpuClock {
+    pid: u32,
+    seen: HashMap<OsString, u64>,
+}
+
+impl CpuClock {
+    /// The clock of `pid`.
+    pub fn new(pid: u32) -> Self {
+        let seen = HashMap::new();
+        Self { pid, seen }
+    }
+
+    /// The time so far. Threads that lived between two calls only are missed.
+    pub fn time(&mut self) -> anyhow::Result<Duration> {
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let task = task?;
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let running = text.split(' ').next();
+            if let Some(running) = running.and_then(|field| field.parse().ok()) {
+                self.seen.insert(task.file_name(), running);
+            }
+        }
+        Ok(Duration::from_nanos(self.seen.values().sum()))
+    }
+}
+
 /// Asks a process that this program started to end.
 pub fn terminate(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
@@ -96,6 +145,7 @@ mod tests {
     fn this_process_has_used_time_and_memory() {
         let pid = std::process::id();
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+        assert!(CpuClock::new(pid).time().unwrap() > Duration::ZERO);
         assert!(resident_bytes(pid).unwrap() > 0);
     }
 }

@@ -141,7 +141,8 @@ impl Row {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle value.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {
@@ -150,7 +151,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn shown(value: f64) -> String {
+/// With as many digits as say something.
+pub(crate) fn shown(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),

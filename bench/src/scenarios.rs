@@ -12,6 +12,8 @@ use std::{io::Write, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::ensure;
 
+pub(crate) use bootstrap::free_address;
+
 use crate::{
     args::{Args, Proxy, Scenario},
     contender::Contender,

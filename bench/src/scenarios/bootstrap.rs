@@ -99,7 +99,7 @@ fn with_identity(template: &str, own: &Identity, peer: &Identity, certs: &Certs)
 }
 
 /// A port that is free now; in a namespace of its own nobody else takes it.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?)
 }

@@ -19,7 +19,11 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{args::Args, contender::Contender, scenarios::bootstrap::free_address};
+use crate::{
+    args::Args,
+    contender::{Contender, Place},
+    scenarios::free_address,
+};
 
 const ISSUER: &str = "https://bench";
 const SERVER: &str = "istiod.istio-system.svc";
@@ -78,7 +82,7 @@ impl Meshd {
         ] {
             command.arg(flag).arg(value);
         }
-        let running = Contender::of(command, &dir.join("meshd.log"), http)?;
+        let running = Contender::of(command, &dir.join("meshd.log"), http, Place::Measured)?;
         let roots = fs::read(path("root/root-cert.pem"))?;
         Ok(Self {
             plaintext,

@@ -1,0 +1,40 @@
+//! The control plane under measurement: a real API server with a synthetic mesh, simulated sidecars, and the time,
+//! memory and bytes that configuring them and changing the mesh takes.
+//!
+//! The control plane has core 0 for itself, everything else shares core 1. Time counts from the write at the API
+//! server to the arrival at the sidecars, so it holds the API server's part as well.
+
+mod api;
+mod api_server;
+pub mod args;
+mod fleet;
+mod measure;
+mod mesh;
+mod meshd;
+mod proxy;
+pub mod report;
+mod wire;
+
+use std::fs;
+
+use anyhow::Context;
+use tokio::task::LocalSet;
+
+use self::{args::Args, report::Report};
+
+/// Measures every size, one after another, each with programs of its own.
+pub fn run(args: &Args) -> anyhow::Result<Report> {
+    let scratch = tempfile::tempdir()?;
+    let dir = args.logs.as_deref().unwrap_or(scratch.path());
+    let mut figures = Vec::new();
+    for size in args.sizes() {
+        let dir = dir.join(format!("{}-{}", size.services, size.proxies));
+        fs::create_dir_all(&dir)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let measured = LocalSet::new().block_on(&runtime, measure::measure(args, size, &dir));
+        figures.push(measured.with_context(|| format!("{size}, logs in \"{}\"", dir.display()))?);
+    }
+    Ok(Report::new(&figures))
+}

@@ -15,7 +15,7 @@ mod proxy;
 pub mod report;
 mod wire;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Context;
 use tokio::task::LocalSet;
@@ -25,16 +25,32 @@ use self::{args::Args, report::Report};
 /// Measures every size, one after another, each with programs of its own.
 pub fn run(args: &Args) -> anyhow::Result<Report> {
     let scratch = tempfile::tempdir()?;
-    let dir = args.logs.as_deref().unwrap_or(scratch.path());
     let mut figures = Vec::new();
     for size in args.sizes() {
-        let dir = dir.join(format!("{}-{}", size.services, size.proxies));
-        fs::create_dir_all(&dir)?;
+        let name = format!("{}-{}", size.services, size.proxies);
+        let dir = scratch.path().join(&name);
+        fs::create_dir(&dir)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let measured = LocalSet::new().block_on(&runtime, measure::measure(args, size, &dir));
-        figures.push(measured.with_context(|| format!("{size}, logs in \"{}\"", dir.display()))?);
+        if let Some(logs) = &args.logs {
+            keep_logs(&dir, &logs.join(&name))?;
+        }
+        figures.push(measured.with_context(|| format!("{size}; --logs DIR keeps the logs"))?);
     }
     Ok(Report::new(&figures))
+}
+
+fn keep_logs(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let path = file?.path();
+        if let (Some("log"), Some(name)) =
+            (path.extension().and_then(|e| e.to_str()), path.file_name())
+        {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Measures the control plane in a synthetic mesh, with a real API server.
 #[derive(Debug, Clone, Parser)]
@@ -17,6 +17,9 @@ pub struct Args {
     /// Endpoints of each service
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub endpoints: u32,
+    /// Which endpoints are pods: those of the proxies, as the budgets are set for, or all, as in most clusters
+    #[arg(long, value_enum, default_value = "proxies")]
+    pub pods: Pods,
     /// How often each change is made; the table has the medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
@@ -43,6 +46,15 @@ pub struct Args {
     pub host_network: bool,
 }
 
+/// Which endpoints are pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub enum Pods {
+    /// Those with a simulated sidecar.
+    Proxies,
+    /// All.
+    All,
+}
+
 /// One mesh with its proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Size {
@@ -52,6 +64,8 @@ pub struct Size {
     pub endpoints: u32,
     /// Simulated sidecars.
     pub proxies: u32,
+    /// Which endpoints are pods.
+    pub pods: Pods,
 }
 
 /// What is measured where nothing else is asked for. The last one is the mesh that the budgets are for.
@@ -64,6 +78,7 @@ impl Args {
             services,
             endpoints: self.endpoints,
             proxies,
+            pods: self.pods,
         };
         match (self.services, self.proxies) {
             (None, None) => SIZES.map(|(s, p)| size(s, p)).to_vec(),

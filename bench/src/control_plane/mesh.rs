@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::args::Size;
+use super::args::{Pods, Size};
 
 /// Where all of it is.
 pub(super) const NAMESPACE: &str = "shop";
@@ -40,6 +40,7 @@ impl Size {
     fn objects_of(self, number: u32) -> Vec<Object> {
         let core = |kind: &str| format!("/api/v1/namespaces/{NAMESPACE}/{kind}");
         let pods = (0..self.endpoints).map(|place| self.pod(number, place));
+        let pods = pods.filter(|pod| self.exists(pod));
         let mut objects: Vec<_> = pods.map(|pod| object(core("pods"), pod.object())).collect();
         objects.push(object(core("services"), service(number)));
         objects.push(object(slices(), self.slice(number, None)));
@@ -68,6 +69,11 @@ impl Size {
         places.take(self.proxies as usize)
     }
 
+    /// Whether an endpoint is a pod.
+    fn exists(self, pod: &Pod) -> bool {
+        self.pods == Pods::All || pod.place * self.services + pod.service < self.proxies
+    }
+
     /// The services that have a route.
     pub(super) fn routed(self) -> u32 {
         self.services.div_ceil(ROUTED_EVERY)
@@ -76,11 +82,12 @@ impl Size {
     /// A service's endpoints, with another one at `added`.
     fn slice(self, number: u32, added: Option<&str>) -> Value {
         let endpoint = |pod: Pod| {
-            json!({
-                "addresses": [pod.ip],
-                "conditions": {"ready": true},
-                "targetRef": {"kind": "Pod", "name": pod.name(), "namespace": NAMESPACE},
-            })
+            let mut endpoint = json!({"addresses": [pod.ip], "conditions": {"ready": true}});
+            if self.exists(&pod) {
+                endpoint["targetRef"] =
+                    json!({"kind": "Pod", "name": pod.name(), "namespace": NAMESPACE});
+            }
+            endpoint
         };
         let pods = (0..self.endpoints).map(|place| endpoint(self.pod(number, place)));
         let added = added.map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}}));
@@ -212,6 +219,7 @@ mod tests {
         services: 30,
         endpoints: 10,
         proxies: 35,
+        pods: Pods::All,
     };
 
     #[test]
@@ -245,6 +253,19 @@ mod tests {
         assert_eq!((proxies.len(), ips.len()), (35, 35));
         assert_eq!(proxies[30].name(), "service-00000-1");
         assert_eq!(proxies[30].ip, "10.64.0.2");
+        let few = Size {
+            pods: Pods::Proxies,
+            ..SIZE
+        };
+        let pods = few.objects().filter(|object| object.body["kind"] == "Pod");
+        let names: HashSet<_> = pods
+            .map(|o| o.body["metadata"]["name"].to_string())
+            .collect();
+        let expected: HashSet<_> = proxies
+            .iter()
+            .map(|pod| format!("{:?}", pod.name()))
+            .collect();
+        assert_eq!(names, expected);
         let large = Size {
             services: 20_000,
             endpoints: 10,

@@ -219,12 +219,14 @@ fn growth(figures: &[Figures], values: &[Option<f64>]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_plane::args::Pods;
 
     fn figures(services: u32, proxies: u32, bytes: &[f64]) -> Figures {
         let mut figures = Figures::new(Size {
             services,
             endpoints: 10,
             proxies,
+            pods: Pods::Proxies,
         });
         for value in bytes {
             figures.set(Metric::RouteBytes, *value);

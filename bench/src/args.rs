@@ -20,7 +20,7 @@ pub struct Args {
     /// The length of each measurement in seconds.
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
-    /// Where the Weft proxy and control plane are.
+    /// Where the Weft proxy, the control plane and the floor are.
     #[arg(long, default_value = "target/release")]
     pub bin_dir: PathBuf,
     /// The Envoy to compare with.
@@ -61,6 +61,8 @@ pub enum Proxy {
     Weft,
     /// `envoy -c`.
     Envoy,
+    /// `bench-floor`, which only forwards; not in the scenario of plain TCP.
+    Floor,
 }
 
 impl Args {
@@ -88,12 +90,20 @@ impl Args {
         if self.envoy.exists() {
             found.push(Proxy::Envoy);
         }
+        if self.floor().exists() {
+            found.push(Proxy::Floor);
+        }
         found
     }
 
     /// The Weft proxy.
     pub fn weft(&self) -> PathBuf {
         self.bin_dir.join("weft-proxy")
+    }
+
+    /// The proxy that only forwards.
+    pub fn floor(&self) -> PathBuf {
+        self.bin_dir.join("bench-floor")
     }
 
     /// The control plane.
@@ -113,6 +123,12 @@ impl Proxy {
         match self {
             Self::Weft => "weft",
             Self::Envoy => "envoy",
+            Self::Floor => "floor",
         }
+    }
+
+    /// Whether a scenario is for it.
+    pub fn runs(self, scenario: Scenario) -> bool {
+        self != Self::Floor || scenario != Scenario::D
     }
 }

@@ -11,6 +11,9 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
+/// The host that requests are for; certificates carry it beside the identity, for clients that know no other names.
+pub const HOST: &str = "backend.bench";
+
 /// Where the files of one workload are.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -58,7 +61,10 @@ pub fn make(dir: &Path) -> anyhow::Result<Certs> {
 fn identity(dir: &Path, name: &str, issuer: &Issuer<'_, KeyPair>) -> anyhow::Result<Identity> {
     let spiffe_id = format!("spiffe://cluster.local/ns/bench/sa/{name}");
     let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![SanType::URI(spiffe_id.clone().try_into()?)];
+    params.subject_alt_names = vec![
+        SanType::URI(spiffe_id.clone().try_into()?),
+        SanType::DnsName(HOST.try_into()?),
+    ];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,

@@ -42,6 +42,8 @@ pub struct Bootstrap {
     pub name: &'static str,
     /// The Envoy bootstrap.
     pub yaml: String,
+    /// What the floor is told instead.
+    pub floor: Vec<String>,
     /// Where it listens.
     pub listen: SocketAddr,
 }
@@ -61,7 +63,11 @@ impl Contender {
             let config = dir.join(format!("{}-{}.yaml", proxy.name(), bootstrap.name));
             fs::write(&config, &bootstrap.yaml)?;
             let log = config.with_extension("log");
-            let mut child = spawn(command(args, proxy, &config), &log, Place::Measured)?;
+            let mut child = spawn(
+                command(args, proxy, &config, bootstrap),
+                &log,
+                Place::Measured,
+            )?;
             let ready = wait_until_listening(&mut child, bootstrap.listen, READY_TIMEOUT);
             contender.children.push(child);
             ready.with_context(|| {
@@ -140,7 +146,7 @@ impl Drop for Contender {
     }
 }
 
-fn command(args: &Args, proxy: Proxy, config: &Path) -> Command {
+fn command(args: &Args, proxy: Proxy, config: &Path, bootstrap: &Bootstrap) -> Command {
     match proxy {
         Proxy::Weft => {
             let mut command = Command::new(absolute(&args.weft()));
@@ -157,6 +163,11 @@ fn command(args: &Args, proxy: Proxy, config: &Path) -> Command {
                 "-l",
                 "warning",
             ]);
+            command
+        }
+        Proxy::Floor => {
+            let mut command = Command::new(absolute(&args.floor()));
+            command.args(&bootstrap.floor);
             command
         }
     }

@@ -10,6 +10,7 @@ pub mod args;
 pub mod certs;
 pub mod contender;
 pub mod control_plane;
+pub mod floor;
 pub mod load;
 pub mod namespace;
 pub mod process;

@@ -35,6 +35,8 @@ pub struct Row {
     medians: BTreeMap<&'static str, f64>,
     /// Weft's median divided by Envoy's.
     ratio: Option<f64>,
+    /// Weft's median divided by the floor's.
+    to_floor: Option<f64>,
     /// What Weft's median should be below, and what it must be below.
     bounds: Option<(f64, f64)>,
 }
@@ -72,14 +74,16 @@ impl Report {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN);
-        let names = ["direct", "weft", "envoy"];
+        let names = ["direct", "floor", "weft", "envoy"];
         table.set_header([
             "scenario",
             "metric",
             "direct",
+            "floor",
             "weft",
             "envoy",
             "weft/envoy",
+            "weft/floor",
             "",
         ]);
         for row in &self.rows {
@@ -87,10 +91,8 @@ impl Report {
             let medians =
                 names.map(|name| row.medians.get(name).map_or("-".to_owned(), |v| shown(*v)));
             cells.extend(medians);
-            cells.push(
-                row.ratio
-                    .map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-            );
+            let ratios = [row.ratio, row.to_floor];
+            cells.extend(ratios.map(|r| r.map_or("-".to_owned(), |r| format!("{r:.2}"))));
             cells.push(row.verdict().to_owned());
             table.add_row(cells);
         }
@@ -111,16 +113,18 @@ impl Row {
             .into_iter()
             .map(|(name, values)| (name, median(values)))
             .collect();
-        let ratio = match (medians.get("weft"), medians.get("envoy")) {
-            (Some(weft), Some(envoy)) if *envoy > 0.0 => Some(weft / envoy),
+        let ratio_to = |other| match (medians.get("weft"), medians.get(other)) {
+            (Some(weft), Some(other)) if *other > 0.0 => Some(weft / other),
             _ => None,
         };
+        let (ratio, to_floor) = (ratio_to("envoy"), ratio_to("floor"));
         Self {
             scenario: first.scenario,
             metric: first.metric,
             less_is_better: first.less_is_better,
             medians,
             ratio,
+            to_floor,
             bounds: first.bounds,
         }
     }
@@ -196,14 +200,21 @@ mod tests {
             sample(Some(Proxy::Envoy), 40.0),
             sample(Some(Proxy::Weft), 30.0),
             sample(Some(Proxy::Envoy), 40.0),
+            sample(Some(Proxy::Floor), 8.0),
         ];
         let report = Report::new(samples);
         assert_eq!(report.rows.len(), 1);
         let row = &report.rows[0];
-        let expected = [("direct", 1.0), ("weft", 20.0), ("envoy", 40.0)].into();
+        let expected = [
+            ("direct", 1.0),
+            ("envoy", 40.0),
+            ("floor", 8.0),
+            ("weft", 20.0),
+        ]
+        .into();
         assert_eq!(
-            (&row.medians, row.ratio, row.verdict()),
-            (&expected, Some(0.5), "better")
+            (&row.medians, row.ratio, row.to_floor, row.verdict()),
+            (&expected, Some(0.5), Some(2.5), "better")
         );
     }
 }

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Sample>> {
             _ => contenders.as_slice(),
         };
         for round in 1..=args.rounds {
-            for proxy in contenders {
+            for proxy in contenders.iter().filter(|proxy| proxy.runs(scenario)) {
                 let _ = writeln!(
                     std::io::stderr(),
                     "scenario {scenario:?}, round {round} of {}: {}",

@@ -14,7 +14,7 @@ const RATE: f64 = 4000.0;
 pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
     let backend = responder::start(Speaks::Http1)?;
     turn.latency(NAME, backend, Protocol::Http1, RATE, None)?;
-    let bootstrap = bootstrap::http1(turn.dir, backend)?;
+    let bootstrap = bootstrap::http1(turn.proxy, turn.dir, backend)?;
     let address = bootstrap.listen;
     let contender = Contender::start(turn.args, turn.proxy, turn.dir, &[bootstrap])?;
     turn.saturation(NAME, &contender, address, Protocol::Http1)?;

@@ -17,7 +17,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
     let backend = responder::start(Speaks::Http1)?;
-    let bootstrap = bootstrap::http1(turn.dir, backend)?;
+    let bootstrap = bootstrap::http1(turn.proxy, turn.dir, backend)?;
     let address = bootstrap.listen;
     let contender = Contender::start(turn.args, turn.proxy, turn.dir, &[bootstrap])?;
     // One request, so that what is allocated lazily is there.

@@ -16,8 +16,8 @@ const RATE: f64 = 1000.0;
 pub(super) fn measure(turn: &mut Turn<'_>) -> anyhow::Result<()> {
     let backend = responder::start(Speaks::Http1)?;
     let certs = certs::make(turn.dir)?;
-    let server = bootstrap::mtls_server(turn.dir, backend, &certs)?;
-    let client = bootstrap::mtls_client(turn.dir, server.listen, &certs)?;
+    let server = bootstrap::mtls_server(turn.proxy, turn.dir, backend, &certs)?;
+    let client = bootstrap::mtls_client(turn.proxy, turn.dir, server.listen, &certs)?;
     let address = client.listen;
     let contender = Contender::start(turn.args, turn.proxy, turn.dir, &[server, client])?;
     turn.saturation(NAME, &contender, address, Protocol::Http1)?;

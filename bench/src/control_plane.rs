@@ -20,26 +20,40 @@ use std::{fs, path::Path};
 use anyhow::Context;
 use tokio::task::LocalSet;
 
-use self::{args::Args, report::Report};
+use self::{
+    args::{Args, Size},
+    report::{Figures, Report},
+};
 
-/// Measures every size, one after another, each with programs of its own.
-pub fn run(args: &Args) -> anyhow::Result<Report> {
-    let scratch = tempfile::tempdir()?;
+/// Measures every size, one after another, each with programs of its own. Where one cannot be measured, the report is
+/// of those before it.
+pub fn run(args: &Args) -> (Report, anyhow::Result<()>) {
     let mut figures = Vec::new();
+    let mut outcome = Ok(());
     for size in args.sizes() {
-        let name = format!("{}-{}", size.services, size.proxies);
-        let dir = scratch.path().join(&name);
-        fs::create_dir(&dir)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let measured = LocalSet::new().block_on(&runtime, measure::measure(args, size, &dir));
-        if let Some(logs) = &args.logs {
-            keep_logs(&dir, &logs.join(&name))?;
+        let measured = run_one(args, size);
+        match measured.with_context(|| format!("{size}; --logs DIR keeps the logs")) {
+            Ok(one) => figures.push(one),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
         }
-        figures.push(measured.with_context(|| format!("{size}; --logs DIR keeps the logs"))?);
     }
-    Ok(Report::new(&figures))
+    (Report::new(&figures), outcome)
+}
+
+fn run_one(args: &Args, size: Size) -> anyhow::Result<Figures> {
+    let dir = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let measured = LocalSet::new().block_on(&runtime, measure::measure(args, size, dir.path()));
+    if let Some(logs) = &args.logs {
+        let name = format!("{}-{}", size.services, size.proxies);
+        keep_logs(dir.path(), &logs.join(name))?;
+    }
+    measured
 }
 
 fn keep_logs(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -67,7 +67,12 @@ async fn accept(args: &Args) -> anyhow::Result<()> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         // The peer's end is the normal end.
-        let _ = task::spawn_local(serve(stream, args.from, acceptor.clone(), upstream.clone()));
+        drop(task::spawn_local(serve(
+            stream,
+            args.from,
+            acceptor.clone(),
+            upstream.clone(),
+        )));
     }
 }
 

@@ -14,8 +14,9 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     process::pin(process::LOAD_CORE)?;
-    let report = control_plane::run(&args)?;
+    let (report, outcome) = control_plane::run(&args);
     report.print(args.json)?;
+    outcome?;
     Ok(match args.check && !report.is_met() {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,

@@ -15,11 +15,14 @@ use tokio::{task::JoinSet, time};
 
 use super::{
     args::Size,
+    mesh::Pod,
     proxy::Proxy,
     wire::{DeltaResponse, TypeUrl},
 };
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+const ATTEMPTS_MAX: u32 = 10;
 
 /// What all sidecars note.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(super) struct Fleet {
     configured: Vec<Option<Instant>>,
     change: Option<Change>,
     bytes: u64,
+    broken: u32,
 }
 
 /// A change on its way.
@@ -53,6 +57,7 @@ impl Fleet {
             configured: vec![None; size],
             change: None,
             bytes: 0,
+            broken: 0,
         }
     }
 
@@ -94,13 +99,7 @@ impl Sidecars {
         let fleet = Rc::new(RefCell::new(Fleet::new(size.proxies as usize)));
         let mut tasks = JoinSet::new();
         for (index, pod) in size.proxies().enumerate() {
-            let fleet = fleet.clone();
-            tasks.spawn_local(async move {
-                let proxy = Proxy::connect(address, &pod, index, fleet).await;
-                let proxy = proxy.with_context(|| format!("{} cannot connect", pod.name()))?;
-                let ended = proxy.run().await;
-                ended.with_context(|| format!("the stream of {}", pod.name()))
-            });
+            tasks.spawn_local(stay_connected(address, pod, index, fleet.clone()));
         }
         Self { fleet, tasks }
     }
@@ -125,6 +124,11 @@ impl Sidecars {
     pub(super) async fn all_changed(&mut self, patience: Duration) -> anyhow::Result<Arrivals> {
         self.wait_for(patience, |fleet| Some(&fleet.change.as_ref()?.arrived))
             .await
+    }
+
+    /// Streams that have ended and were opened again.
+    pub(super) fn broken(&self) -> u32 {
+        self.fleet.borrow().broken
     }
 
     /// Bytes that each has received since something was expected, on average.
@@ -156,6 +160,29 @@ impl Sidecars {
                 () = time::sleep(POLL_INTERVAL) => {}
             }
         }
+    }
+}
+
+/// As a proxy does, comes again when the stream breaks: a control plane under load may close connections.
+async fn stay_connected(
+    address: SocketAddr,
+    pod: Pod,
+    index: usize,
+    fleet: Rc<RefCell<Fleet>>,
+) -> anyhow::Result<()> {
+    let mut attempts = 0;
+    loop {
+        let stream = async {
+            let proxy = Proxy::connect(address, &pod, index, fleet.clone()).await?;
+            proxy.run().await
+        };
+        let ended = stream.await;
+        attempts += 1;
+        if attempts == ATTEMPTS_MAX {
+            return ended.with_context(|| format!("the stream of {}", pod.name()));
+        }
+        fleet.borrow_mut().broken += 1;
+        time::sleep(RECONNECT_AFTER).await;
     }
 }
 

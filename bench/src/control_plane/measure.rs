@@ -94,6 +94,12 @@ async fn connect(size: Size, meshd: &mut Meshd, figures: &mut Figures) -> anyhow
     figures.set(Metric::ConfiguredTime, taken.as_secs_f64());
     let cpu = meshd.quiet().await? - before;
     figures.set(Metric::ConfiguredCpu, cpu.as_secs_f64());
+    if sidecars.broken() > 0 {
+        say(&format!(
+            "{size}: {} streams broke meanwhile and were opened again",
+            sidecars.broken()
+        ));
+    }
     time::sleep(SETTLED_AFTER).await;
     figures.set(Metric::Memory, meshd.resident_bytes()? as f64 / MIB);
     Ok(sidecars)

@@ -171,7 +171,7 @@ async fn config_dump(
     match from.pages.look_up(find).await {
         Ok(Some((_, resources))) => from.pages.json(Dump(resources)),
         Ok(None) => (StatusCode::NOT_FOUND, missing).into_response(),
-        Err(busy) => busy,
+        Err(busy) => busy.into_response(),
     }
 }
 

@@ -38,11 +38,13 @@ async fn everything_else_is_served_while_proxies_wait_for_their_configuration() 
         let channel = meshd.connect(Some(&workload)).await;
         streams.push(Stream::open(channel, "shop", None).await.unwrap());
     }
-    meshd
-        .until_metric("weft_discovery_queue_depth", |depth| {
-            depth == PROXIES as f64
-        })
-        .await;
+    let all_wait = meshd.until_metric("weft_discovery_queue_depth", |depth| {
+        depth == PROXIES as f64
+    });
+    tokio::select! {
+        () = all_wait => {}
+        clusters = streams[0].next() => panic!("generated elsewhere: {clusters:?}"),
+    }
 
     assert_eq!(meshd.get("/ready").await, (200, "ready\n".to_owned()));
     for path in ["/validate", "/inject"] {

@@ -71,17 +71,17 @@ impl Pages {
     pub async fn look_up<T: Send + 'static>(
         &self,
         find: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Response> {
+    ) -> Result<T, Busy> {
         let slot = self.slot()?;
         let found = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             find()
         });
-        found.await.map_err(|_| busy())
+        found.await.map_err(|_| Busy)
     }
 
-    fn slot(&self) -> Result<OwnedSemaphorePermit, Response> {
-        self.slots.clone().try_acquire_owned().map_err(|_| busy())
+    fn slot(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        self.slots.clone().try_acquire_owned().map_err(|_| Busy)
     }
 
     fn answer(
@@ -91,7 +91,7 @@ impl Pages {
     ) -> Response {
         let slot = match self.slot() {
             Ok(slot) => slot,
-            Err(busy) => return busy,
+            Err(busy) => return busy.into_response(),
         };
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         let (runtime, timeout) = (Handle::current(), self.piece_timeout);
@@ -118,10 +118,16 @@ impl Pages {
     }
 }
 
-fn busy() -> Response {
-    let busy = "other pages are being written: ask again\n";
-    let headers = [(header::RETRY_AFTER, "1")];
-    (StatusCode::SERVICE_UNAVAILABLE, headers, busy).into_response()
+/// As many pages are being written as may be.
+#[derive(Debug)]
+pub struct Busy;
+
+impl IntoResponse for Busy {
+    fn into_response(self) -> Response {
+        let busy = "other pages are being written: ask again\n";
+        let headers = [(header::RETRY_AFTER, "1")];
+        (StatusCode::SERVICE_UNAVAILABLE, headers, busy).into_response()
+    }
 }
 
 enum Piece {

@@ -18,20 +18,29 @@
 pub mod app;
 pub mod args;
 pub mod bootstrap;
+#[path = "../config/src/lib.rs"]
 pub mod config;
 pub mod error;
+#[path = "../xds/src/lib.rs"]
 pub mod xds;
 
+#[path = "../listener/src/lib.rs"]
 pub mod listener;
+#[path = "../tls/src/lib.rs"]
 pub mod tls;
 
+#[path = "../http/src/lib.rs"]
 pub mod http;
+#[path = "../tcp/src/lib.rs"]
 pub mod tcp;
 
+#[path = "../upstream/src/lib.rs"]
 pub mod upstream;
 
+#[path = "../telemetry/src/lib.rs"]
 pub mod telemetry;
 
 pub mod admin;
+#[path = "../agent/src/lib.rs"]
 pub mod agent;
 pub mod worker;

@@ -14,13 +14,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use xds::envoy::bootstrap::Bootstrap;
 
-use crate::config::ConfigHandle;
+use crate::executor::InForce;
 use crate::listener::balance::Balance;
 use crate::telemetry::Registry;
 use crate::telemetry::log_sink::LogSinks;
 use crate::tls::secret_store::SecretStore;
 use crate::worker::Stage;
-use crate::xds::status::XdsStatus;
+use proxy_xds::status::XdsStatus;
 
 mod certs;
 mod clusters;
@@ -37,8 +37,8 @@ mod stats;
 pub struct Admin {
     /// What the process was started with.
     pub bootstrap: Arc<Bootstrap>,
-    /// The configuration in force.
-    pub config: ConfigHandle,
+    /// What is in force.
+    pub in_force: InForce,
     /// What is waited for.
     pub readiness: Readiness,
     /// Rejections and connection of the xDS client.

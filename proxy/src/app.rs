@@ -13,6 +13,7 @@ use crate::agent::settings::Role;
 use crate::args::{Args, Command, Run};
 use crate::bootstrap;
 
+mod ads_channel;
 pub mod data_plane;
 mod sidecar;
 mod wait;

@@ -12,7 +12,7 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Log filter, e.g. `info,proxy::upstream=debug`.
+    /// Log filter, e.g. `info,proxy_upstream=debug`.
     #[arg(long, global = true, env = "WEFT_LOG", default_value = mesh_runtime::log::DEFAULT_FILTER)]
     pub log_level: String,
     /// Log format: text or json.

@@ -14,8 +14,8 @@ use xds::envoy::core::grpc_service::TargetSpecifier;
 use xds::envoy::core::{ApiConfigSource, HeaderValue};
 use xds::json::{Json, JsonError};
 
-use crate::error::{ConfigError, Within};
-use crate::xds::any;
+use crate::config::error::{ConfigError, Within};
+use proxy_xds::any;
 
 /// Why a bootstrap cannot be used.
 #[derive(Debug, Error)]

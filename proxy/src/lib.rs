@@ -15,32 +15,20 @@
 //! This crate does not know a VirtualService, Kubernetes or any other object that a user writes: what it
 //! executes is the Envoy v3 API, whoever sends it.
 
+pub use proxy_agent as agent;
+pub use proxy_config as config;
+pub use proxy_http as http;
+pub use proxy_listener as listener;
+pub use proxy_tcp as tcp;
+pub use proxy_telemetry as telemetry;
+pub use proxy_tls as tls;
+pub use proxy_upstream as upstream;
+
 pub mod app;
 pub mod args;
 pub mod bootstrap;
-#[path = "../config/src/lib.rs"]
-pub mod config;
-pub mod error;
-#[path = "../xds/src/lib.rs"]
-pub mod xds;
-
-#[path = "../listener/src/lib.rs"]
-pub mod listener;
-#[path = "../tls/src/lib.rs"]
-pub mod tls;
-
-#[path = "../http/src/lib.rs"]
-pub mod http;
-#[path = "../tcp/src/lib.rs"]
-pub mod tcp;
-
-#[path = "../upstream/src/lib.rs"]
-pub mod upstream;
-
-#[path = "../telemetry/src/lib.rs"]
-pub mod telemetry;
 
 pub mod admin;
-#[path = "../agent/src/lib.rs"]
-pub mod agent;
+
+pub mod executor;
 pub mod worker;

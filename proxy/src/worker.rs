@@ -3,73 +3,23 @@
 //! Everything here is `!Send` on purpose. Workers share nothing but the published configuration, which they
 //! read through a cache, so that a request costs no write to memory that another worker reads.
 
-use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Config, ConfigHandle};
-use crate::http::header_memory::HeaderBytes;
+use crate::executor::InForce;
 use crate::listener::accept;
 use crate::listener::balance::{Balance, Handed};
-use crate::listener::set::ListenerSet;
+use crate::listener::worker::ListeningWorker;
 use crate::telemetry::WorkerTelemetry;
-use crate::upstream::Upstreams;
+use crate::upstream::worker::Worker;
 
 /// How often idle upstream connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The configuration as one worker sees it. Cloning the `Rc` touches no shared memory; the inner `Arc` is
-/// cloned once per worker and publication.
-pub type View = Rc<Arc<Config>>;
-
-/// What the tasks of one worker share.
-#[derive(Debug)]
-pub struct Worker {
-    /// 0-based number of the worker.
-    pub index: usize,
-    /// Balancers and connection pools by cluster slot.
-    pub upstreams: Upstreams,
-    /// Counters and log buffers of this worker.
-    pub telemetry: WorkerTelemetry,
-    /// Accept loops and drains.
-    pub listeners: ListenerSet,
-    /// Header bytes of requests that wait for their response.
-    pub header_bytes: HeaderBytes,
-    cache: RefCell<arc_swap::Cache<Arc<ArcSwap<Config>>, Arc<Config>>>,
-    view: RefCell<View>,
-}
-
-impl Worker {
-    /// A worker over the published configuration.
-    pub fn new(index: usize, config: &ConfigHandle, telemetry: WorkerTelemetry) -> Rc<Self> {
-        Rc::new(Self {
-            index,
-            upstreams: Upstreams::default(),
-            telemetry,
-            listeners: ListenerSet::default(),
-            header_bytes: HeaderBytes::default(),
-            cache: RefCell::new(config.cache()),
-            view: RefCell::new(Rc::new(config.load())),
-        })
-    }
-
-    /// The configuration in force. A request calls this once and keeps the view to its end.
-    pub fn view(&self) -> View {
-        let mut cache = self.cache.borrow_mut();
-        let current = cache.load();
-        let mut view = self.view.borrow_mut();
-        if !Arc::ptr_eq(current, &view) {
-            *view = Rc::new(current.clone());
-        }
-        view.clone()
-    }
-}
 
 /// Where the life of all workers stands. Only ever moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,8 +40,8 @@ pub enum Stage {
 pub struct Seat {
     /// 0-based number of the worker.
     pub index: usize,
-    /// The published configuration.
-    pub config: ConfigHandle,
+    /// What is in force.
+    pub in_force: InForce,
     /// Counters and log buffers.
     pub telemetry: WorkerTelemetry,
     /// Connections per worker.
@@ -124,12 +74,10 @@ impl Seat {
 
     /// The worker's own work besides connections: follows configuration and stage, receives connections.
     pub async fn run(mut self) {
-        let worker = Worker::new(
-            self.index,
-            &self.config,
-            std::mem::take(&mut self.telemetry),
-        );
-        let mut changes = self.config.changes();
+        let runtime = &self.in_force.runtime;
+        let telemetry = std::mem::take(&mut self.telemetry);
+        let worker = ListeningWorker::new(Worker::new(self.index, runtime, telemetry));
+        let mut changes = runtime.changes();
         changes.mark_changed();
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -169,14 +117,15 @@ impl Seat {
         }
     }
 
-    fn follow(&self, worker: &Rc<Worker>) {
+    fn follow(&self, worker: &Rc<ListeningWorker>) {
         let view = worker.view();
         worker.upstreams.sweep(worker, &view, Instant::now());
         // A process that is going away begins nothing new.
         if *self.stage.borrow() == Stage::Serving {
+            let listeners = self.in_force.listeners.load();
             worker
                 .listeners
-                .follow(worker, &self.balance, &view, self.drain_time);
+                .follow(worker, &self.balance, &listeners, self.drain_time);
         }
         self.followed.send_replace(view.version);
     }

@@ -21,8 +21,8 @@ use mesh_runtime::backoff::Backoff;
 use super::control_plane::{ConnectError, ControlPlane};
 use super::csr;
 use super::settings::Settings;
+use crate::config::error::ConfigError;
 use crate::config::secret::SecretRef;
-use crate::error::ConfigError;
 use crate::tls::secret::{CertificateDetails, Secret};
 use crate::tls::secret_store::SecretStore;
 

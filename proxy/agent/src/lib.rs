@@ -5,6 +5,13 @@
 //! this very process, or an unmodified Envoy ([`envoy`]) that is fed over unix sockets.
 //!
 //! The private key exists in memory only and leaves this process towards nobody but the local Envoy.
+//!
+//! This crate does not know the request path.
+
+// The layers below, by their short names.
+use proxy_config as config;
+use proxy_tls as tls;
+use proxy_upstream as upstream;
 
 pub mod settings;
 

@@ -1,5 +1,6 @@
 //! Clusters as executed (`envoy.config.cluster.v3.Cluster`).
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +8,13 @@ use std::time::Duration;
 use super::ClusterId;
 use super::metadata::{Metadata, Struct};
 use super::secret::ResourceSource;
-use crate::tls::client::ClientTls;
-use crate::upstream::circuit_breaker::CircuitBreakers;
-use crate::upstream::outlier_detection::OutlierDetection;
+use super::tls::ClientTls;
+
+pub mod circuit_breaker;
+pub mod outlier_detection;
+
+use circuit_breaker::CircuitBreakers;
+use outlier_detection::OutlierSettings;
 
 /// One cluster.
 #[derive(Debug)]
@@ -28,10 +33,10 @@ pub struct Cluster {
     pub buffer_limit_bytes: u32,
     /// How a host is chosen.
     pub balancing: Balancing,
-    /// Concurrency limits by routing priority. Shared by all workers, and kept across updates of the cluster.
-    pub circuit_breakers: Arc<CircuitBreakers>,
+    /// Concurrency limits by routing priority.
+    pub circuit_breakers: CircuitBreakers,
     /// Passive health checking; `None` if not configured.
-    pub outlier_detection: Option<Arc<OutlierDetection>>,
+    pub outlier_detection: Option<OutlierSettings>,
     /// The HTTP protocol spoken upstream, and its options.
     pub http: HttpOptions,
     /// TLS or plaintext, by endpoint metadata.
@@ -77,6 +82,26 @@ pub enum Discovery {
     LogicalDns(DnsOptions),
     /// `ORIGINAL_DST`: where the client wanted to go.
     OriginalDst(OriginalDstOptions),
+}
+
+/// A cluster whose names have to be looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsTarget {
+    /// The cluster.
+    pub cluster: Arc<str>,
+    /// How.
+    pub options: DnsOptions,
+    /// The names.
+    pub hosts: Vec<Box<str>>,
+}
+
+/// What the names of a cluster stand for now.
+#[derive(Debug)]
+pub struct DnsAnswer {
+    /// The cluster.
+    pub cluster: Arc<str>,
+    /// Addresses by name, sorted unless the order matters.
+    pub addresses: HashMap<Box<str>, Vec<IpAddr>>,
 }
 
 /// How names are looked up.
@@ -296,13 +321,12 @@ pub enum TransportSocket {
 }
 
 impl Transport {
-    /// The socket for an endpoint with this metadata.
-    pub fn of(&self, metadata: &Metadata) -> &TransportSocket {
+    /// The first entry of `matches` for an endpoint with this metadata; `None` for the default socket.
+    pub fn position(&self, metadata: &Metadata) -> Option<usize> {
         let facts = metadata.filter("envoy.transport_socket_match");
         self.matches
             .iter()
-            .find(|candidate| candidate.criteria.is_subset_of(facts))
-            .map_or(&self.default, |candidate| &candidate.socket)
+            .position(|candidate| candidate.criteria.is_subset_of(facts))
     }
 }
 
@@ -328,6 +352,22 @@ pub enum RoutingPriority {
 }
 
 impl Cluster {
+    /// How its names are looked up, if it has names.
+    pub fn dns_options(&self) -> Option<&DnsOptions> {
+        match &self.discovery {
+            Discovery::StrictDns(options) | Discovery::LogicalDns(options) => Some(options),
+            _ => None,
+        }
+    }
+
+    /// The name of its load assignment, if that comes by EDS.
+    pub fn eds_name(&self) -> Option<&Arc<str>> {
+        match &self.discovery {
+            Discovery::Eds { service_name } => Some(service_name),
+            _ => None,
+        }
+    }
+
     /// The local address to bind before connecting to an address of this family.
     pub fn bind_address_for(&self, remote: IpAddr) -> Option<SocketAddr> {
         self.bind_addresses

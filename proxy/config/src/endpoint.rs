@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::ClusterId;
 use super::metadata::Metadata;
 use super::secret::ResourceSource;
-use crate::telemetry::peer_metadata::Peer;
-use crate::upstream::outlier_detection::HostMonitor;
+use crate::peer::Peer;
 
 /// The endpoints of one cluster. Names of DNS clusters are resolved already.
 #[derive(Debug, Clone)]
@@ -61,8 +60,6 @@ pub struct Endpoint {
     pub metadata: Metadata,
     /// The workload behind it, from metadata `istio.workload`.
     pub peer: Option<Arc<Peer>>,
-    /// Passive health, shared by all workers and kept across updates of the assignment.
-    pub monitor: Arc<HostMonitor>,
 }
 
 /// `HealthStatus`, as far as balancing tells apart.

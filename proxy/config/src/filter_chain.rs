@@ -8,7 +8,9 @@ use ipnet::IpNet;
 
 use super::http::HttpConnectionManager;
 use super::rbac::Rbac;
-use crate::tls::server::ServerTls;
+use crate::filter::stats::StatsConfig;
+use crate::tcp_proxy::TcpProxy;
+use crate::tls::ServerTls;
 
 /// One chain as executed.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ pub enum NetworkFilter {
     /// `envoy.filters.network.rbac`.
     Rbac(Arc<Rbac>),
     /// `istio.stats` on a TCP chain: counts connections and bytes.
-    IstioStats(Arc<crate::telemetry::request_metrics::StatsConfig>),
+    IstioStats(Arc<StatsConfig>),
 }
 
 /// The filter at the end of a chain.
@@ -86,7 +88,7 @@ pub enum Terminal {
     /// `envoy.filters.network.http_connection_manager`.
     Http(Arc<HttpConnectionManager>),
     /// `envoy.filters.network.tcp_proxy`.
-    Tcp(Arc<crate::tcp::proxy::TcpProxy>),
+    Tcp(Arc<TcpProxy>),
     /// `envoy.filters.network.echo` and other chains that only close: no terminal filter.
     Close,
 }

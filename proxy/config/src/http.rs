@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::RouteTableId;
 use super::route::RouteConfig;
-use crate::http::filter::Filter;
-use crate::telemetry::access_log::AccessLogs;
+use crate::access_log::AccessLog;
+use crate::filter::HttpFilter;
 
 /// One HTTP connection manager.
 #[derive(Debug)]
@@ -19,11 +19,11 @@ pub struct HttpConnectionManager {
     /// Where routes come from.
     pub routes: RouteSource,
     /// The filters in order, without the router, which comes after them.
-    pub filters: Vec<FilterSlot>,
+    pub filters: Vec<HttpFilter>,
     /// The router's options.
     pub router: RouterOptions,
-    /// Access logs, formats compiled.
-    pub access_logs: AccessLogs,
+    /// Access logs.
+    pub access_logs: Vec<AccessLog>,
     /// `server_name` and what to do with an upstream's own (`server_header_transformation`).
     pub server_header: ServerHeader,
     /// How the client's address and the edge headers are treated.
@@ -50,15 +50,6 @@ pub struct HttpConnectionManager {
     pub strip_host_port: StripHostPort,
     /// `strip_trailing_host_dot`.
     pub strip_trailing_host_dot: bool,
-}
-
-/// A filter in its place.
-#[derive(Debug, Clone)]
-pub struct FilterSlot {
-    /// The filter.
-    pub filter: Arc<dyn Filter>,
-    /// Off unless a route switches it on (`disabled`).
-    pub disabled: bool,
 }
 
 /// `envoy.filters.http.router`.

@@ -1,26 +1,49 @@
 //! The configuration as it is executed: matchers built, addresses parsed, names resolved to slots.
 //!
-//! The control thread builds a new [`Config`] for every accepted change and publishes it through
-//! [`ConfigHandle`]; everything that did not change is the same `Arc` as before, so that workers can tell by
-//! pointer what to leave alone. A request loads the configuration once and keeps that view to its end.
+//! Plain data: what is decoded from the wire is immutable and shared as `Arc`, and everything that did not change
+//! is the same `Arc` as before, so that others can tell by pointer what to leave alone. Live objects (sockets, TLS
+//! contexts, circuit breakers, filters) are built from it by the layers above and never kept in it.
 //! Names are resolved to dense slots ([`ClusterId`], [`RouteTableId`]) when a resource is applied, so that no
 //! request hashes a string to find its cluster.
+//!
+//! Beside the rules stands what they are evaluated over: the head of a request ([`request`]), the facts of a
+//! connection ([`connection`]).
+//!
+//! This crate does not know protobuf, sockets, tasks, TLS libraries or the HTTP library that speaks on the wire.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use indexmap::IndexMap;
 
-pub mod cluster;
-pub mod endpoint;
-pub mod filter_chain;
-pub mod http;
-pub mod listener;
+pub mod error;
+pub mod names;
+pub mod secret;
+
+pub mod connection;
+pub mod peer;
+pub mod request;
+pub mod response_flags;
+
 pub mod matcher;
 pub mod metadata;
 pub mod rbac;
+
+pub mod cluster;
+pub mod endpoint;
+pub mod tls;
+
+pub mod listener;
+
+pub mod filter_chain;
+pub mod match_chain;
+pub mod tcp_proxy;
+
+pub mod filter;
+pub mod format;
+pub mod http;
 pub mod route;
-pub mod secret;
+
+pub mod access_log;
 
 /// The slot of a cluster name. Slots are given out once per name for the life of the process
 /// ([`names::Names`]); a slot without a cluster answers 503 with flag NC.
@@ -30,8 +53,6 @@ pub struct ClusterId(pub u32);
 /// The slot of a route configuration name (RDS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteTableId(pub u32);
-
-pub mod names;
 
 /// Everything that workers execute. Immutable; replaced as a whole, shared in its parts.
 #[derive(Debug, Default, Clone)]
@@ -65,37 +86,5 @@ impl Config {
     #[inline]
     pub fn route_config(&self, id: RouteTableId) -> Option<&Arc<route::RouteConfig>> {
         self.routes.get(id.0 as usize)?.as_ref()
-    }
-}
-
-/// Where the current configuration is published: one writer (the control thread), many readers.
-#[derive(Debug, Clone, Default)]
-pub struct ConfigHandle {
-    current: Arc<ArcSwap<Config>>,
-    /// The version last published: wakes workers that must act on a change (listeners) without a request.
-    version: tokio::sync::watch::Sender<u64>,
-}
-
-impl ConfigHandle {
-    /// The configuration in force. For occasional readers; workers keep an [`arc_swap::Cache`].
-    pub fn load(&self) -> Arc<Config> {
-        self.current.load_full()
-    }
-
-    /// Replaces the configuration in force.
-    pub fn publish(&self, config: Config) {
-        let version = config.version;
-        self.current.store(Arc::new(config));
-        self.version.send_replace(version);
-    }
-
-    /// Changes whenever a configuration is published.
-    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    /// A cache for one worker: loading from it costs no atomic write while nothing changes.
-    pub fn cache(&self) -> arc_swap::Cache<Arc<ArcSwap<Config>>, Arc<Config>> {
-        arc_swap::Cache::new(self.current.clone())
     }
 }

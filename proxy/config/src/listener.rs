@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::filter_chain::FilterChain;
-use crate::listener::socket::ListenSocket;
-use crate::telemetry::access_log::AccessLogs;
+use crate::access_log::AccessLog;
+use crate::cluster::TcpKeepalive;
 
 /// Which way traffic flows through the listener (`traffic_direction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,12 +32,10 @@ pub struct Listener {
     pub additional_addresses: Vec<SocketAddr>,
     /// False for listeners that only receive connections handed over by original destination.
     pub bind_to_port: bool,
-    /// The sockets, in the order of the addresses; empty if `bind_to_port` is false.
-    pub sockets: Vec<Arc<ListenSocket>>,
+    /// How it binds.
+    pub bind: BindOptions,
     /// Hand the connection to the listener of its original destination (`use_original_dst`).
     pub use_original_dst: bool,
-    /// `IP_TRANSPARENT` on the listening socket (TPROXY).
-    pub transparent: bool,
     /// Inbound, outbound or neither.
     pub direction: Direction,
     /// What is learned from the first bytes, in order.
@@ -53,11 +51,22 @@ pub struct Listener {
     /// `per_connection_buffer_limit_bytes`.
     pub buffer_limit_bytes: u32,
     /// Logs of connections, written also where no filter chain matched.
-    pub access_logs: AccessLogs,
+    pub access_logs: Vec<AccessLog>,
     /// Keep-alive of accepted connections (`tcp_keepalive`).
-    pub tcp_keepalive: Option<socket2::TcpKeepalive>,
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// The resource as it came, for the config dump and for telling an equal update.
     pub source: super::secret::ResourceSource,
+}
+
+/// How to bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BindOptions {
+    /// `IP_TRANSPARENT` (TPROXY).
+    pub transparent: bool,
+    /// `IP_FREEBIND`.
+    pub freebind: bool,
+    /// Length of the accept queue.
+    pub backlog: u32,
 }
 
 /// A listener filter and when it is left out.

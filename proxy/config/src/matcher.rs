@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use mesh_api::regex::{Regex, RegexError};
 
-use crate::http::stream::{HeaderKey, RequestHead};
+use crate::request::{HeaderKey, RequestHead};
 
 /// `envoy.type.matcher.v3.StringMatcher`.
 #[derive(Debug, Clone)]

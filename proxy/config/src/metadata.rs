@@ -6,8 +6,6 @@
 
 use std::sync::LazyLock;
 
-use xds::pb::google::protobuf as wire;
-
 /// Metadata by filter name (`filter_metadata`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Vec<(Box<str>, Struct)>);
@@ -40,17 +38,6 @@ pub struct Number(u64);
 static EMPTY: LazyLock<Struct> = LazyLock::new(Struct::default);
 
 impl Metadata {
-    /// From the wire. Typed metadata is not looked at: nothing here reads it.
-    pub fn from_proto(proto: Option<&xds::envoy::core::Metadata>) -> Self {
-        let mut filters: Vec<(Box<str>, Struct)> = proto
-            .into_iter()
-            .flat_map(|metadata| &metadata.filter_metadata)
-            .map(|(name, fields)| (name.as_str().into(), fields.into()))
-            .collect();
-        filters.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self(filters)
-    }
-
     /// The fields of one filter; empty if there are none.
     pub fn filter(&self, name: &str) -> &Struct {
         let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
@@ -192,29 +179,6 @@ impl Number {
 impl From<f64> for Number {
     fn from(number: f64) -> Self {
         Self(if number == 0.0 { 0 } else { number.to_bits() })
-    }
-}
-
-impl From<&wire::Struct> for Struct {
-    fn from(proto: &wire::Struct) -> Self {
-        let fields = proto.fields.iter();
-        fields
-            .map(|(key, value)| (key.as_str().into(), value.into()))
-            .collect()
-    }
-}
-
-impl From<&wire::Value> for Value {
-    fn from(proto: &wire::Value) -> Self {
-        use wire::value::Kind;
-        match &proto.kind {
-            None | Some(Kind::NullValue(_)) => Self::Null,
-            Some(Kind::BoolValue(value)) => Self::Bool(*value),
-            Some(Kind::NumberValue(number)) => Self::Number((*number).into()),
-            Some(Kind::StringValue(text)) => Self::String(text.as_str().into()),
-            Some(Kind::ListValue(list)) => Self::List(list.values.iter().map(Into::into).collect()),
-            Some(Kind::StructValue(fields)) => Self::Struct(fields.into()),
-        }
     }
 }
 

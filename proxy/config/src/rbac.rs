@@ -9,8 +9,8 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use super::matcher::{HeaderMatcher, StringMatcher};
-use crate::http::stream::RequestHead;
-use crate::telemetry::stream_info::ConnectionInfo;
+use crate::connection::ConnectionInfo;
+use crate::request::RequestHead;
 
 mod engine;
 

@@ -15,6 +15,7 @@ use super::secret::ResourceSource;
 
 pub mod headers;
 pub mod host_index;
+mod matching;
 pub mod overrides;
 pub mod retry;
 
@@ -291,7 +292,7 @@ pub struct HashPolicy {
 #[derive(Debug)]
 pub enum HashSource {
     /// A header, after an optional rewrite.
-    Header(crate::http::stream::HeaderKey, Option<RegexRewrite>),
+    Header(crate::request::HeaderKey, Option<RegexRewrite>),
     /// A cookie; made up and set if a lifetime is given and the client has none.
     Cookie {
         /// Its name.

@@ -162,10 +162,10 @@ pub async fn send(
         let connected = cluster.http(host, options).await;
         let mut sender = connected.map_err(|error| connect_failure(host, &error))?;
         let facts = sender.facts();
-        info.upstream_host = Some(facts.remote);
-        info.upstream_local = Some(facts.local);
-        info.upstream_connection = Some(facts.clone());
-        info.upstream_endpoint = Some(host.clone());
+        info.upstream_host = Some(facts.info.remote);
+        info.upstream_local = Some(facts.info.local);
+        info.upstream_connection = Some(facts.info.clone());
+        info.upstream_endpoint = Some(host.named().clone());
         sender.record(Outcome::Connected);
         let request = upstream_request(head, sender.version(), body);
         match sender.send(request).await {

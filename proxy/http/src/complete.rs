@@ -20,7 +20,8 @@ impl Stream {
             slot.filter.on_complete(self);
         }
         let hcm = &connection.hcm;
-        hcm.access_logs.write(&connection.worker, &self.info);
+        hcm.access_logs
+            .write(&connection.worker.telemetry, &self.info);
         connection.cells.response(self.info.response_code);
         connection.end_request();
     }

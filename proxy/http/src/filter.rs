@@ -6,6 +6,7 @@
 //! ([`super::router`]).
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -18,6 +19,16 @@ pub mod grpc_stats;
 pub mod istio_stats;
 pub mod peer_metadata;
 pub mod rbac;
+pub mod registry;
+
+/// A filter in its place.
+#[derive(Debug, Clone)]
+pub struct FilterSlot {
+    /// The filter.
+    pub filter: Arc<dyn Filter>,
+    /// Off unless a route switches it on (`disabled`).
+    pub disabled: bool,
+}
 
 /// One configured HTTP filter, shared by all requests of its connection manager.
 ///

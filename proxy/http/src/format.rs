@@ -5,73 +5,12 @@
 //! that can be known while headers are written.
 
 use std::io::Write;
+use std::sync::OnceLock;
 
 use http::header::{HeaderMap, HeaderValue};
 
 use super::stream::{HeaderKey, RequestHead, Stream, joined};
-
-mod parse;
-
-pub use parse::FormatError;
-
-/// A compiled value.
-#[derive(Debug)]
-pub struct Format {
-    ops: Vec<Op>,
-}
-
-/// One piece of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Op {
-    Literal(Box<[u8]>),
-    Header {
-        source: HeaderSource,
-        main: HeaderKey,
-        alternative: Option<HeaderKey>,
-        max_len: Option<usize>,
-    },
-    Field(Field),
-    Environment(Box<str>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeaderSource {
-    Request,
-    Response,
-}
-
-/// A value that takes no argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    DownstreamRemoteAddress,
-    DownstreamRemoteAddressWithoutPort,
-    DownstreamRemotePort,
-    DownstreamDirectRemoteAddress,
-    DownstreamDirectRemoteAddressWithoutPort,
-    DownstreamLocalAddress,
-    DownstreamLocalAddressWithoutPort,
-    DownstreamLocalPort,
-    DownstreamPeerUriSan,
-    DownstreamLocalUriSan,
-    DownstreamPeerSubject,
-    DownstreamPeerFingerprint256,
-    DownstreamTlsVersion,
-    DownstreamTlsCipher,
-    RequestedServerName,
-    Protocol,
-    ConnectionId,
-    Hostname,
-    RouteName,
-    VirtualHostName,
-    UpstreamHost,
-    UpstreamHostWithoutPort,
-    UpstreamCluster,
-    ResponseCode,
-    ResponseCodeDetails,
-    ResponseFlags,
-    BytesReceived,
-    RequestId,
-}
+use crate::config::format::{Field, Format, HeaderSource, Op};
 
 /// What a value is put together from.
 #[derive(Debug, Clone, Copy)]
@@ -84,162 +23,142 @@ pub struct FormatContext<'a> {
     pub response: Option<&'a HeaderMap>,
 }
 
-impl Format {
-    /// The value for one request or response. Missing pieces are empty in header values.
-    pub fn render(&self, context: &FormatContext<'_>) -> Option<HeaderValue> {
-        let mut out = Vec::with_capacity(64);
-        for op in &self.ops {
-            op.write(context, &mut out);
+/// The value of a format for one request or response. Missing pieces are empty in header values.
+pub fn render(format: &Format, context: &FormatContext<'_>) -> Option<HeaderValue> {
+    let mut out = Vec::with_capacity(64);
+    for op in &format.ops {
+        write_op(op, context, &mut out);
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(out)).ok()
+}
+
+fn write_op(op: &Op, context: &FormatContext<'_>, out: &mut Vec<u8>) {
+    match op {
+        Op::Literal(text) => out.extend_from_slice(text),
+        Op::Environment(value) => out.extend_from_slice(value.as_bytes()),
+        Op::Field(field) => write_field(*field, context, out),
+        Op::Header {
+            source,
+            main,
+            alternative,
+            max_len,
+        } => {
+            let value = header(*source, context, main).or_else(|| {
+                let alternative = alternative.as_ref()?;
+                header(*source, context, alternative)
+            });
+            if let Some(value) = value {
+                let len = max_len.map_or(value.len(), |max| max.min(value.len()));
+                out.extend_from_slice(&value[..len]);
+            }
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(out)).ok()
     }
+}
 
-    /// True if the value mentions the request's headers.
-    pub fn reads_request(&self) -> bool {
-        self.ops.iter().any(|op| {
-            let header = Op::Header {
-                source: HeaderSource::Request,
-                main: HeaderKey::Path,
-                alternative: None,
-                max_len: None,
-            };
-            std::mem::discriminant(op) == std::mem::discriminant(&header)
-                || *op == Op::Field(Field::RequestId)
-        })
-    }
-
-    /// The whole value if it has no operator.
-    pub fn as_literal(&self) -> Option<&[u8]> {
-        match self.ops.as_slice() {
-            [] => Some(&[]),
-            [Op::Literal(text)] => Some(text),
+fn header<'a>(
+    source: HeaderSource,
+    context: &FormatContext<'a>,
+    key: &HeaderKey,
+) -> Option<std::borrow::Cow<'a, [u8]>> {
+    match source {
+        HeaderSource::Request => context.request?.header(key),
+        HeaderSource::Response => match key {
+            HeaderKey::Name(name) => joined(context.response?, name),
+            HeaderKey::Status => Some(
+                context
+                    .stream
+                    .info
+                    .response_code
+                    .to_string()
+                    .into_bytes()
+                    .into(),
+            ),
             _ => None,
+        },
+    }
+}
+
+fn write_field(field: Field, context: &FormatContext<'_>, out: &mut Vec<u8>) {
+    // Writing to a vector cannot fail.
+    let _ = try_write_field(field, context, out);
+}
+
+fn try_write_field(
+    field: Field,
+    context: &FormatContext<'_>,
+    out: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let info = &context.stream.info;
+    let connection = &info.connection;
+    let tls = connection.tls.as_ref();
+    let peer = tls.and_then(|tls| tls.peer.as_ref());
+    match field {
+        Field::DownstreamRemoteAddress => write!(out, "{}", info.remote),
+        Field::DownstreamRemoteAddressWithoutPort => write!(out, "{}", info.remote.ip()),
+        Field::DownstreamRemotePort => write!(out, "{}", info.remote.port()),
+        Field::DownstreamDirectRemoteAddress => write!(out, "{}", connection.direct_remote),
+        Field::DownstreamDirectRemoteAddressWithoutPort => {
+            write!(out, "{}", connection.direct_remote.ip())
+        }
+        Field::DownstreamLocalAddress => write!(out, "{}", connection.local),
+        Field::DownstreamLocalAddressWithoutPort => write!(out, "{}", connection.local.ip()),
+        Field::DownstreamLocalPort => write!(out, "{}", connection.local.port()),
+        Field::DownstreamPeerUriSan => {
+            let sans = peer.map_or(&[][..], |peer| &peer.uri_sans);
+            out.write_all(sans.join(",").as_bytes())
+        }
+        Field::DownstreamLocalUriSan => {
+            let sans = tls.map_or(&[][..], |tls| &tls.local_uri_sans);
+            out.write_all(sans.join(",").as_bytes())
+        }
+        Field::DownstreamPeerSubject => {
+            out.write_all(peer.map_or("", |peer| &peer.subject).as_bytes())
+        }
+        Field::DownstreamPeerFingerprint256 => {
+            out.write_all(peer.map_or("", |peer| &peer.sha256_hex).as_bytes())
+        }
+        Field::DownstreamTlsVersion => out.write_all(tls.map_or("", |t| t.version).as_bytes()),
+        Field::DownstreamTlsCipher => out.write_all(tls.map_or("", |tls| &tls.cipher).as_bytes()),
+        Field::RequestedServerName => {
+            out.write_all(connection.server_name.as_deref().unwrap_or("").as_bytes())
+        }
+        Field::Protocol => out.write_all(protocol_name(info.protocol).as_bytes()),
+        Field::ConnectionId => write!(out, "{}", connection.id),
+        Field::Hostname => out.write_all(hostname().as_bytes()),
+        Field::RouteName => out.write_all(info.route_name.as_deref().unwrap_or("").as_bytes()),
+        Field::VirtualHostName => match &context.stream.route {
+            Some(route) => out.write_all(route.virtual_host().name.as_bytes()),
+            None => Ok(()),
+        },
+        Field::UpstreamHost => match info.upstream_host {
+            Some(host) => write!(out, "{host}"),
+            None => Ok(()),
+        },
+        Field::UpstreamHostWithoutPort => match info.upstream_host {
+            Some(host) => write!(out, "{}", host.ip()),
+            None => Ok(()),
+        },
+        Field::UpstreamCluster => {
+            out.write_all(info.cluster_name.as_deref().unwrap_or("").as_bytes())
+        }
+        Field::ResponseCode => write!(out, "{}", info.response_code),
+        Field::ResponseCodeDetails => out.write_all(info.response_code_details.as_bytes()),
+        Field::ResponseFlags => write!(out, "{}", info.flags),
+        Field::BytesReceived => write!(out, "{}", info.bytes_received.get()),
+        Field::RequestId => {
+            let id = context.request.and_then(|r| r.headers.get("x-request-id"));
+            out.write_all(id.map_or(&[], HeaderValue::as_bytes))
         }
     }
 }
 
-impl Op {
-    fn write(&self, context: &FormatContext<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Literal(text) => out.extend_from_slice(text),
-            Self::Environment(value) => out.extend_from_slice(value.as_bytes()),
-            Self::Field(field) => field.write(context, out),
-            Self::Header {
-                source,
-                main,
-                alternative,
-                max_len,
-            } => {
-                let value = source.get(context, main).or_else(|| {
-                    let alternative = alternative.as_ref()?;
-                    source.get(context, alternative)
-                });
-                if let Some(value) = value {
-                    let len = max_len.map_or(value.len(), |max| max.min(value.len()));
-                    out.extend_from_slice(&value[..len]);
-                }
-            }
-        }
-    }
-}
-
-impl HeaderSource {
-    fn get<'a>(
-        self,
-        context: &FormatContext<'a>,
-        key: &HeaderKey,
-    ) -> Option<std::borrow::Cow<'a, [u8]>> {
-        match self {
-            Self::Request => context.request?.header(key),
-            Self::Response => match key {
-                HeaderKey::Name(name) => joined(context.response?, name),
-                HeaderKey::Status => Some(
-                    context
-                        .stream
-                        .info
-                        .response_code
-                        .to_string()
-                        .into_bytes()
-                        .into(),
-                ),
-                _ => None,
-            },
-        }
-    }
-}
-
-impl Field {
-    fn write(self, context: &FormatContext<'_>, out: &mut Vec<u8>) {
-        // Writing to a vector cannot fail.
-        let _ = self.try_write(context, out);
-    }
-
-    fn try_write(self, context: &FormatContext<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
-        let info = &context.stream.info;
-        let connection = &info.connection;
-        let tls = connection.tls.as_ref();
-        let peer = tls.and_then(|tls| tls.peer.as_ref());
-        match self {
-            Self::DownstreamRemoteAddress => write!(out, "{}", info.remote),
-            Self::DownstreamRemoteAddressWithoutPort => write!(out, "{}", info.remote.ip()),
-            Self::DownstreamRemotePort => write!(out, "{}", info.remote.port()),
-            Self::DownstreamDirectRemoteAddress => write!(out, "{}", connection.direct_remote),
-            Self::DownstreamDirectRemoteAddressWithoutPort => {
-                write!(out, "{}", connection.direct_remote.ip())
-            }
-            Self::DownstreamLocalAddress => write!(out, "{}", connection.local),
-            Self::DownstreamLocalAddressWithoutPort => write!(out, "{}", connection.local.ip()),
-            Self::DownstreamLocalPort => write!(out, "{}", connection.local.port()),
-            Self::DownstreamPeerUriSan => {
-                let sans = peer.map_or(&[][..], |peer| &peer.uri_sans);
-                out.write_all(sans.join(",").as_bytes())
-            }
-            Self::DownstreamLocalUriSan => {
-                let sans = tls.map_or(&[][..], |tls| &tls.local_uri_sans);
-                out.write_all(sans.join(",").as_bytes())
-            }
-            Self::DownstreamPeerSubject => {
-                out.write_all(peer.map_or("", |peer| &peer.subject).as_bytes())
-            }
-            Self::DownstreamPeerFingerprint256 => {
-                out.write_all(peer.map_or("", |peer| &peer.sha256_hex).as_bytes())
-            }
-            Self::DownstreamTlsVersion => out.write_all(tls.map_or("", |t| t.version).as_bytes()),
-            Self::DownstreamTlsCipher => {
-                out.write_all(tls.map_or("", |tls| &tls.cipher).as_bytes())
-            }
-            Self::RequestedServerName => {
-                out.write_all(connection.server_name.as_deref().unwrap_or("").as_bytes())
-            }
-            Self::Protocol => out.write_all(protocol_name(info.protocol).as_bytes()),
-            Self::ConnectionId => write!(out, "{}", connection.id),
-            Self::Hostname => out.write_all(parse::hostname().as_bytes()),
-            Self::RouteName => out.write_all(info.route_name.as_deref().unwrap_or("").as_bytes()),
-            Self::VirtualHostName => match &context.stream.route {
-                Some(route) => out.write_all(route.virtual_host().name.as_bytes()),
-                None => Ok(()),
-            },
-            Self::UpstreamHost => match info.upstream_host {
-                Some(host) => write!(out, "{host}"),
-                None => Ok(()),
-            },
-            Self::UpstreamHostWithoutPort => match info.upstream_host {
-                Some(host) => write!(out, "{}", host.ip()),
-                None => Ok(()),
-            },
-            Self::UpstreamCluster => {
-                out.write_all(info.cluster_name.as_deref().unwrap_or("").as_bytes())
-            }
-            Self::ResponseCode => write!(out, "{}", info.response_code),
-            Self::ResponseCodeDetails => out.write_all(info.response_code_details.as_bytes()),
-            Self::ResponseFlags => write!(out, "{}", info.flags),
-            Self::BytesReceived => write!(out, "{}", info.bytes_received.get()),
-            Self::RequestId => {
-                let id = context.request.and_then(|r| r.headers.get("x-request-id"));
-                out.write_all(id.map_or(&[], HeaderValue::as_bytes))
-            }
-        }
-    }
+/// The machine's name, looked up once.
+fn hostname() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        name.trim_end().to_owned()
+    })
 }
 
 /// `HTTP/1.1` and its siblings.

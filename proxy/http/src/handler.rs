@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 
 use super::body::response::ResponseBody;
+use super::filter::FilterSlot;
 use super::filter::Step;
 use super::header_memory::{Exhausted, Lease};
 use super::local_reply::LocalReply;
@@ -20,7 +21,7 @@ use super::route::matcher::without_port;
 use super::route::{Found, rewrite};
 use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type, joined};
 use super::{framing, header_memory, headers, protocol, route, router};
-use crate::config::http::{FilterSlot, StripHostPort};
+use crate::config::http::StripHostPort;
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 
 const FORCE_TRACE: HeaderName = HeaderName::from_static("x-envoy-force-trace");

@@ -5,12 +5,12 @@
 //! not bound their sum. So every request is charged for its headers from its beginning until its response begins, after
 //! which its head is gone. Differs from Envoy, which has only its overload manager for this.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use http::{HeaderMap, Uri};
 
 use super::stream::HttpConnection;
+use crate::upstream::worker::HeaderBytes;
 
 /// What the requests of one connection may hold together, in bytes. 1,024 streams (the default limit) with twenty
 /// headers and 3 KiB of text fit; of the largest heads (60 KiB) there may be more than a hundred.
@@ -23,29 +23,6 @@ pub const WORKER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a header takes beside its name and value: its places in the request that is kept and in the one that is sent.
 /// The 32 bytes of RFC 9113 section 6.5.2 are far from what it takes here, so that many tiny headers would pass.
 pub const ENTRY_BYTES: usize = 256;
-
-/// Bytes that are held, with the most that may be.
-#[derive(Debug, Default)]
-pub struct HeaderBytes(Cell<usize>);
-
-impl HeaderBytes {
-    /// The bytes held now.
-    pub fn held(&self) -> usize {
-        self.0.get()
-    }
-
-    fn fits(&self, bytes: usize, max: usize) -> bool {
-        self.held().saturating_add(bytes) <= max
-    }
-
-    fn take(&self, bytes: usize) {
-        self.0.set(self.held() + bytes);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.set(self.held() - bytes);
-    }
-}
 
 /// Which bound is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

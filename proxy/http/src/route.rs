@@ -9,7 +9,7 @@ use crate::config::route::{
     Action, ClusterSpecifier, Route, RouteConfig, VirtualHost, WeightedCluster,
 };
 use crate::config::{ClusterId, RouteTableId};
-use crate::worker::View;
+use crate::upstream::worker::View;
 
 pub mod hash_policy;
 pub mod matcher;

@@ -132,7 +132,7 @@ async fn forward_request(
         let answer = LocalReply::empty(status, "cluster_not_found", flags);
         return reply(stream, answer, &head);
     };
-    stream.info.upstream_cluster = Some(cluster.clone());
+    stream.info.upstream_cluster = Some(cluster.named().clone());
     let router = stream.connection.hcm.router;
     let limits = &stream.connection.hcm.limits;
     let timeouts = Timeouts::of(forward, limits, &router, &mut head.headers);

@@ -14,12 +14,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::connection_manager::ConnectionManager;
 use super::handler::handle;
-use super::header_memory::HeaderBytes;
 use super::stream::{HttpConnection, Stream};
-use crate::config::http::{Codec, HttpConnectionManager, HttpLimits};
+use crate::config::http::{Codec, HttpLimits};
 use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
-use crate::worker::Worker;
+use crate::upstream::worker::{HeaderBytes, Worker};
 
 pub mod framing;
 pub mod hpack;
@@ -36,7 +36,7 @@ use sniff::{Rewind, Sniffed};
 pub async fn serve<I>(
     io: I,
     info: Rc<ConnectionInfo>,
-    hcm: Arc<HttpConnectionManager>,
+    hcm: Arc<ConnectionManager>,
     worker: Rc<Worker>,
     drain: CancellationToken,
 ) where
@@ -265,11 +265,7 @@ async fn next_end(connection: &HttpConnection) {
 
 impl HttpConnection {
     /// A connection that begins.
-    pub fn new(
-        info: Rc<ConnectionInfo>,
-        hcm: Arc<HttpConnectionManager>,
-        worker: Rc<Worker>,
-    ) -> Self {
+    pub fn new(info: Rc<ConnectionInfo>, hcm: Arc<ConnectionManager>, worker: Rc<Worker>) -> Self {
         let cells = worker.telemetry.http_cells(&hcm.stat_prefix);
         cells.downstream_cx_total.inc();
         cells.downstream_cx_active.inc();

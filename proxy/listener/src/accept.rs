@@ -13,19 +13,20 @@ use tokio_util::sync::CancellationToken;
 use super::balance::{Balance, Handed, Load};
 use super::connection;
 use super::inspect::Fresh;
-use crate::config::listener::Listener;
-use crate::worker::Worker;
+use crate::shared::SharedListener;
+use crate::upstream::connect;
+use crate::worker::ListeningWorker;
 
 /// How long to leave a socket alone after the process has run out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The listener that a socket serves at the moment; replaced by updates.
-pub(super) type Current = Rc<RefCell<Arc<Listener>>>;
+pub(super) type Current = Rc<RefCell<Arc<SharedListener>>>;
 
 /// Accepts until `stop`, then takes what is in the queue already, so that no client that was told "connected"
 /// is refused afterwards.
 pub(super) async fn run(
-    worker: Rc<Worker>,
+    worker: Rc<ListeningWorker>,
     balance: Arc<Balance>,
     socket: TcpListener,
     current: Current,
@@ -60,7 +61,7 @@ pub(super) async fn run(
 
 /// Starts a connection here or on a worker that has less to do.
 fn place(
-    worker: &Rc<Worker>,
+    worker: &Rc<ListeningWorker>,
     balance: &Arc<Balance>,
     current: &Current,
     stream: TcpStream,
@@ -87,7 +88,7 @@ fn place(
 }
 
 /// Starts a connection that another worker has accepted.
-pub(crate) fn receive(worker: &Rc<Worker>, handed: Handed) {
+pub fn receive(worker: &Rc<ListeningWorker>, handed: Handed) {
     match TcpStream::from_std(handed.socket) {
         Ok(stream) => start(worker, handed.listener, stream, handed.peer, handed.load),
         Err(error) => tracing::debug!(%error, "connection lost on its way from another worker"),
@@ -95,8 +96,8 @@ pub(crate) fn receive(worker: &Rc<Worker>, handed: Handed) {
 }
 
 fn start(
-    worker: &Rc<Worker>,
-    listener: Arc<Listener>,
+    worker: &Rc<ListeningWorker>,
+    listener: Arc<SharedListener>,
     stream: TcpStream,
     peer: SocketAddr,
     load: Load,
@@ -104,7 +105,7 @@ fn start(
     // Neither can fail on a healthy socket; a broken one shows at the first read.
     let _ = stream.set_nodelay(true);
     if let Some(keepalive) = &listener.tcp_keepalive {
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(keepalive);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&connect::keepalive(keepalive));
     }
     let Ok(fresh) = Fresh::new(stream, peer) else {
         return;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_utils::CachePadded;
 use tokio::sync::mpsc;
 
-use crate::config::listener::Listener;
+use crate::shared::SharedListener;
 
 /// A worker gives connections away only if it has this many more than the least busy one.
 const SLACK_MIN: usize = 4;
@@ -25,7 +25,7 @@ pub struct Handed {
     /// The client.
     pub peer: SocketAddr,
     /// The listener that accepted it.
-    pub listener: Arc<Listener>,
+    pub listener: Arc<SharedListener>,
     /// Counts it for the receiving worker.
     pub load: Load,
 }

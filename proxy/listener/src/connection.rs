@@ -9,20 +9,20 @@ use smallvec::SmallVec;
 use tokio_rustls::StartHandshake;
 
 use super::inspect::{FirstBytes, Fresh, Refused};
-use super::match_chain;
-use super::stream::{Downstream, Prefixed};
-use crate::config::filter_chain::{FilterChain, NetworkFilter, Terminal};
-use crate::config::listener::Listener;
+use crate::config::filter::stats::StatsConfig;
+use crate::config::filter_chain::NetworkFilter;
+use crate::config::match_chain;
 use crate::http;
+use crate::shared::{SharedChain, SharedListener, Terminal};
 use crate::tcp;
 use crate::tcp::proxy::TcpProxy;
 use crate::tcp::rbac::Verdict;
-use crate::telemetry::request_metrics::StatsConfig;
 use crate::telemetry::stats::ListenerCells;
 use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo};
 use crate::tls::context::TlsError;
+use crate::tls::downstream::{Downstream, Prefixed};
 use crate::tls::server::ServerTls;
-use crate::worker::Worker;
+use crate::worker::ListeningWorker;
 
 /// The limit of a handshake where the chain has none.
 ///
@@ -33,7 +33,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 ///
 /// The steps are boxed one by one: an idle connection then holds the state of its own last step only, not room
 /// for the largest of all.
-pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, fresh: Fresh) {
+pub async fn run(worker: Rc<ListeningWorker>, listener: Arc<SharedListener>, fresh: Fresh) {
     let cells = worker.telemetry.listener_cells(&listener.stat_name);
     cells.downstream_cx_total.inc();
     let _active = Active::new(cells);
@@ -49,6 +49,7 @@ pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, fresh: Fresh) {
     let serve: Pin<Box<dyn Future<Output = ()>>> = match &chain.terminal {
         Terminal::Http(hcm) => {
             let (hcm, graceful) = (hcm.clone(), drain.graceful.clone());
+            let worker = worker.worker.clone();
             Box::pin(http::server::serve(downstream, info, hcm, worker, graceful))
         }
         Terminal::Tcp(proxy) => {
@@ -66,15 +67,15 @@ pub async fn run(worker: Rc<Worker>, listener: Arc<Listener>, fresh: Fresh) {
 
 /// A connection that has a filter chain and may pass.
 struct Established {
-    chain: Arc<FilterChain>,
+    chain: Arc<SharedChain>,
     downstream: Downstream,
     info: Rc<ConnectionInfo>,
 }
 
 /// Listener filters, filter chain, TLS, network filters. `None` if the connection ends there.
 async fn establish(
-    worker: &Rc<Worker>,
-    listener: Arc<Listener>,
+    worker: &Rc<ListeningWorker>,
+    listener: Arc<SharedListener>,
     mut fresh: Fresh,
 ) -> Option<Established> {
     let start = Instant::now();
@@ -89,14 +90,18 @@ async fn establish(
             return None;
         }
     };
-    let found = match_chain::find(&listener.filter_chains, &fresh.facts());
+    let found = match_chain::find(
+        &listener.filter_chains,
+        |chain| &chain.config.matches,
+        &fresh.facts(),
+    );
     let Some(chain) = found.or(listener.default_filter_chain.as_ref()).cloned() else {
         cells.no_filter_chain_match.inc();
         let info = connection_info(worker, &listener, None, &fresh, None, start);
         let mut stream = stream_info(Rc::new(info));
         stream.flags.insert(ResponseFlags::NO_ROUTE_FOUND);
         stream.response_code_details = "filter_chain_not_found".into();
-        listener.access_logs.write(worker, &stream);
+        listener.access_logs.write(&worker.telemetry, &stream);
         return None;
     };
     let info = connection_info(worker, &listener, Some(&chain), &fresh, None, start);
@@ -115,7 +120,7 @@ async fn establish(
                 tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
                 let mut stream = stream_info(Rc::new(info));
                 stream.connection_termination_details = Some(error.to_string().into());
-                listener.access_logs.write(worker, &stream);
+                listener.access_logs.write(&worker.telemetry, &stream);
                 return None;
             }
         },
@@ -125,8 +130,8 @@ async fn establish(
         let mut stream = stream_info(info);
         stream.connection_termination_details = Some(details.into());
         match &chain.terminal {
-            Terminal::Tcp(proxy) => proxy.access_logs.write(worker, &stream),
-            _ => listener.access_logs.write(worker, &stream),
+            Terminal::Tcp(proxy) => proxy.access_logs.write(&worker.telemetry, &stream),
+            _ => listener.access_logs.write(&worker.telemetry, &stream),
         }
         return None;
     }
@@ -138,16 +143,16 @@ async fn establish(
 }
 
 async fn serve_tcp(
-    worker: Rc<Worker>,
-    chain: Arc<FilterChain>,
+    worker: Rc<ListeningWorker>,
+    chain: Arc<SharedChain>,
     proxy: Arc<TcpProxy>,
     downstream: Downstream,
     info: Rc<ConnectionInfo>,
 ) {
     let mut stream = stream_info(info);
     let stats: SmallVec<[_; 1]> = chain.filters.iter().filter_map(stats_config).collect();
-    tcp::proxy::run(downstream, &worker, &proxy, &stats, &mut stream).await;
-    proxy.access_logs.write(&worker, &stream);
+    tcp::proxy::run(downstream, &worker.worker, &proxy, &stats, &mut stream).await;
+    proxy.access_logs.write(&worker.telemetry, &stream);
 }
 
 /// Counts a connection as open until it is dropped.
@@ -168,10 +173,10 @@ impl Drop for Active {
 
 /// Runs the listener's filters, and those of the listener of the original destination.
 async fn inspect(
-    worker: &Worker,
-    listener: Arc<Listener>,
+    worker: &ListeningWorker,
+    listener: Arc<SharedListener>,
     fresh: &mut Fresh,
-) -> Result<Arc<Listener>, Refused> {
+) -> Result<Arc<SharedListener>, Refused> {
     fresh.inspect(&listener).await?;
     if !listener.use_original_dst {
         return Ok(listener);
@@ -240,9 +245,9 @@ async fn handshake(
 }
 
 fn connection_info(
-    worker: &Worker,
-    listener: &Listener,
-    chain: Option<&FilterChain>,
+    worker: &ListeningWorker,
+    listener: &SharedListener,
+    chain: Option<&SharedChain>,
     fresh: &Fresh,
     tls: Option<TlsInfo>,
     start: Instant,

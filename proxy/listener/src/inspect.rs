@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -121,7 +120,7 @@ impl Fresh {
     }
 
     fn restore_destination(&mut self, listener: &Listener) {
-        let original = original_dst(&self.socket, listener.address, listener.transparent);
+        let original = original_dst(&self.socket, listener.address, listener.bind.transparent);
         if let Some(original) = original {
             self.local = original;
             self.original_destination = Some(original);
@@ -216,6 +215,3 @@ impl Fresh {
         }
     }
 }
-
-/// Envoy's default of `listener_filters_timeout`.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);

@@ -9,12 +9,24 @@
 //! [`accept`] takes connections from a worker's own socket, [`balance`] may hand a fresh one to a worker with
 //! less to do, [`inspect`] runs the listener filters, [`connection`] does the rest. [`set`] keeps a worker's
 //! accept loops in step with the configuration.
+//!
+//! This crate does not know xDS: it is given configuration and builds the live parts of listeners from it.
 
+// The layers below, by their short names.
+use proxy_config as config;
+use proxy_http as http;
+use proxy_tcp as tcp;
+use proxy_telemetry as telemetry;
+use proxy_tls as tls;
+use proxy_upstream as upstream;
+
+pub mod shared;
 pub mod socket;
 
 pub mod accept;
 pub mod balance;
 pub mod set;
+pub mod worker;
 
 pub mod inspect;
 
@@ -24,5 +36,3 @@ pub mod proxy_protocol;
 pub mod tls_inspector;
 
 pub mod connection;
-pub mod match_chain;
-pub mod stream;

@@ -13,17 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::accept::{self, Current};
 use super::balance::Balance;
 use super::socket::ListenSocket;
-use crate::config::Config;
-use crate::config::filter_chain::FilterChain;
-use crate::config::listener::{Direction, Listener};
-use crate::worker::Worker;
+use crate::config::listener::Direction;
+use crate::shared::{Listeners, SharedChain, SharedListener};
+use crate::worker::ListeningWorker;
 
 /// What a worker knows of its listeners.
 #[derive(Debug, Default)]
 pub struct ListenerSet {
     accepting: RefCell<HashMap<*const ListenSocket, Accepting>>,
-    by_address: RefCell<HashMap<SocketAddr, Arc<Listener>>>,
-    chains: RefCell<HashMap<*const FilterChain, Chain>>,
+    by_address: RefCell<HashMap<SocketAddr, Arc<SharedListener>>>,
+    chains: RefCell<HashMap<*const SharedChain, Chain>>,
     connections: Cell<u64>,
 }
 
@@ -38,7 +37,7 @@ struct Accepting {
 #[derive(Debug)]
 struct Chain {
     /// As above.
-    _chain: Arc<FilterChain>,
+    _chain: Arc<SharedChain>,
     drain: ChainDrain,
 }
 
@@ -66,20 +65,20 @@ impl ListenerSet {
     /// Follows a new configuration: starts and stops accept loops, drains chains that are gone.
     pub fn follow(
         &self,
-        worker: &Rc<Worker>,
+        worker: &Rc<ListeningWorker>,
         balance: &Arc<Balance>,
-        config: &Config,
+        listeners: &Listeners,
         drain: Duration,
     ) {
-        self.index(config);
-        self.follow_sockets(worker, balance, config);
-        self.follow_chains(config, drain);
+        self.index(listeners);
+        self.follow_sockets(worker, balance, listeners);
+        self.follow_chains(listeners, drain);
     }
 
-    fn index(&self, config: &Config) {
+    fn index(&self, listeners: &Listeners) {
         let mut by_address = self.by_address.borrow_mut();
         by_address.clear();
-        for listener in config.listeners.values() {
+        for listener in listeners.values() {
             let more = listener.additional_addresses.iter().copied();
             for address in std::iter::once(listener.address).chain(more) {
                 by_address.insert(address, listener.clone());
@@ -87,10 +86,15 @@ impl ListenerSet {
         }
     }
 
-    fn follow_sockets(&self, worker: &Rc<Worker>, balance: &Arc<Balance>, config: &Config) {
+    fn follow_sockets(
+        &self,
+        worker: &Rc<ListeningWorker>,
+        balance: &Arc<Balance>,
+        listeners: &Listeners,
+    ) {
         let mut accepting = self.accepting.borrow_mut();
         let mut wanted = HashSet::new();
-        for listener in config.listeners.values() {
+        for listener in listeners.values() {
             for socket in &listener.sockets {
                 let key = Arc::as_ptr(socket);
                 wanted.insert(key);
@@ -110,15 +114,11 @@ impl ListenerSet {
         });
     }
 
-    fn follow_chains(&self, config: &Config, drain: Duration) {
+    fn follow_chains(&self, listeners: &Listeners, drain: Duration) {
         let mut old = std::mem::take(&mut *self.chains.borrow_mut());
         let mut chains = HashMap::new();
-        for listener in config.listeners.values() {
-            for chain in listener
-                .filter_chains
-                .iter()
-                .chain(&listener.default_filter_chain)
-            {
+        for listener in listeners.values() {
+            for chain in listener.chains() {
                 let key = Arc::as_ptr(chain);
                 let entry = old.remove(&key).unwrap_or_else(|| Chain {
                     _chain: chain.clone(),
@@ -160,7 +160,7 @@ impl ListenerSet {
     }
 
     /// How a chain's connections are ended. A chain that has left the configuration meanwhile is draining.
-    pub(super) fn chain(&self, chain: &Arc<FilterChain>) -> ChainDrain {
+    pub(super) fn chain(&self, chain: &Arc<SharedChain>) -> ChainDrain {
         match self.chains.borrow().get(&Arc::as_ptr(chain)) {
             Some(chain) => chain.drain.clone(),
             None => {
@@ -172,7 +172,7 @@ impl ListenerSet {
     }
 
     /// The listener for an original destination: of this very address, else of this port on any address.
-    pub(super) fn by_destination(&self, destination: SocketAddr) -> Option<Arc<Listener>> {
+    pub(super) fn by_destination(&self, destination: SocketAddr) -> Option<Arc<SharedListener>> {
         let any: IpAddr = match destination {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -194,9 +194,9 @@ impl ListenerSet {
 }
 
 fn start(
-    worker: &Rc<Worker>,
+    worker: &Rc<ListeningWorker>,
     balance: &Arc<Balance>,
-    listener: &Arc<Listener>,
+    listener: &Arc<SharedListener>,
     socket: &Arc<ListenSocket>,
 ) -> Option<Accepting> {
     let taken = socket.take(worker.index).and_then(TcpListener::from_std);

@@ -12,16 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How to bind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BindOptions {
-    /// `IP_TRANSPARENT`.
-    pub transparent: bool,
-    /// `IP_FREEBIND`.
-    pub freebind: bool,
-    /// Length of the accept queue.
-    pub backlog: u32,
-}
+use crate::config::listener::BindOptions;
 
 /// The sockets of one address, one per worker.
 #[derive(Debug)]

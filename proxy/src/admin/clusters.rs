@@ -1,7 +1,6 @@
 //! `/clusters`: clusters and their endpoints, as Envoy prints them.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -10,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::config::Config;
 use crate::config::cluster::Cluster;
-use crate::config::endpoint::{Endpoint, Health};
+use crate::config::endpoint::Health;
+use crate::upstream::runtime::Runtime;
+use crate::upstream::shared::SharedEndpoint;
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -23,37 +23,33 @@ pub(super) async fn clusters(
     State(admin): State<Admin>,
     Query(parameters): Query<Parameters>,
 ) -> Response {
-    let config = admin.config.load();
-    let clusters = config.clusters.iter().flatten();
+    let runtime = admin.in_force.runtime.load();
+    let clusters = runtime.clusters.iter().flatten();
     if parameters.format.as_deref() == Some("json") {
-        let statuses: Vec<Value> = clusters.map(|cluster| status(&config, cluster)).collect();
+        let statuses: Vec<Value> = clusters.map(|cluster| status(&runtime, cluster)).collect();
         return Json(json!({ "cluster_statuses": statuses })).into_response();
     }
     let mut text = String::new();
     for cluster in clusters {
-        write(&mut text, &config, cluster);
+        write(&mut text, &runtime, cluster);
     }
     text.into_response()
 }
 
 /// Endpoints with their priorities.
 fn endpoints<'a>(
-    config: &'a Config,
+    runtime: &'a Runtime,
     cluster: &Cluster,
-) -> impl Iterator<Item = (usize, &'a Arc<Endpoint>)> {
-    let priorities = config.endpoints(cluster.id).map(|all| &all.priorities);
-    priorities
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .flat_map(|(priority, localities)| {
-            let endpoints = localities.iter().flat_map(|locality| &locality.endpoints);
-            endpoints.map(move |endpoint| (priority, endpoint))
-        })
+) -> impl Iterator<Item = (usize, &'a SharedEndpoint)> {
+    let all = runtime.endpoints(cluster.id).into_iter();
+    all.flat_map(|all| {
+        let priorities = all.config.endpoints().map(|(priority, _, _)| priority);
+        priorities.zip(&all.endpoints)
+    })
 }
 
 // Writing to a String cannot fail.
-fn write(text: &mut String, config: &Config, cluster: &Cluster) {
+fn write(text: &mut String, runtime: &Runtime, cluster: &Cluster) {
     let name = &cluster.name;
     let _ = writeln!(text, "{name}::observability_name::{}", cluster.stat_name);
     let _ = writeln!(
@@ -61,7 +57,7 @@ fn write(text: &mut String, config: &Config, cluster: &Cluster) {
         "{name}::added_via_api::{}",
         &*cluster.source.version != "static"
     );
-    for (priority, endpoint) in endpoints(config, cluster) {
+    for (priority, endpoint) in endpoints(runtime, cluster) {
         let address = endpoint.address;
         let _ = writeln!(text, "{name}::{address}::hostname::{}", endpoint.hostname);
         let _ = writeln!(
@@ -74,7 +70,7 @@ fn write(text: &mut String, config: &Config, cluster: &Cluster) {
     }
 }
 
-fn health_flags(endpoint: &Endpoint) -> String {
+fn health_flags(endpoint: &SharedEndpoint) -> String {
     let mut flags = Vec::new();
     if endpoint.monitor.ejected() {
         flags.push("/failed_outlier_check");
@@ -91,8 +87,8 @@ fn health_flags(endpoint: &Endpoint) -> String {
     }
 }
 
-fn status(config: &Config, cluster: &Cluster) -> Value {
-    let hosts: Vec<Value> = endpoints(config, cluster)
+fn status(runtime: &Runtime, cluster: &Cluster) -> Value {
+    let hosts: Vec<Value> = endpoints(runtime, cluster)
         .map(|(priority, endpoint)| {
             json!({
                 "address": {"socket_address": {

@@ -17,9 +17,10 @@ use xds::type_url::{self, ResourceType};
 
 use super::Admin;
 use super::certs::rfc3339;
-use crate::config::Config;
 use crate::config::secret::ResourceSource;
-use crate::xds::status::Rejection;
+use crate::listener::shared::Listeners;
+use crate::upstream::runtime::Runtime;
+use proxy_xds::status::Rejection;
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
@@ -61,17 +62,17 @@ pub(super) async fn config_dump(
 
 fn dump(admin: &Admin, include_eds: bool) -> Vec<Value> {
     let json = Json::load();
-    let config = admin.config.load();
+    let runtime = admin.in_force.runtime.load();
     let rejections = admin.status.rejections();
     let mut configs = vec![
         bootstrap(&json, admin),
-        clusters(&json, &config, &rejections),
-        listeners(&json, &config, &rejections),
-        routes(&json, &config, &rejections),
+        clusters(&json, &runtime, &rejections),
+        listeners(&json, &admin.in_force.listeners.load(), &rejections),
+        routes(&json, &runtime, &rejections),
         secrets(admin),
     ];
     if include_eds {
-        configs.push(endpoints(&json, &config));
+        configs.push(endpoints(&json, &runtime));
     }
     configs
 }
@@ -113,10 +114,10 @@ fn only_rejected(
         .collect()
 }
 
-fn clusters(json: &Json, config: &Config, rejections: &Rejections) -> Value {
+fn clusters(json: &Json, runtime: &Runtime, rejections: &Rejections) -> Value {
     let kind = ResourceType::Cluster;
     let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
-    for cluster in config.clusters.iter().flatten() {
+    for cluster in runtime.clusters.iter().flatten() {
         let body = resource(json, kind, &cluster.source);
         if is_static(&cluster.source) {
             fixed.push(json!({ "cluster": body }));
@@ -128,7 +129,7 @@ fn clusters(json: &Json, config: &Config, rejections: &Rejections) -> Value {
             dynamic.push(entry);
         }
     }
-    let known = |name: &str| config.clusters.iter().flatten().any(|c| &*c.name == name);
+    let known = |name: &str| runtime.clusters.iter().flatten().any(|c| &*c.name == name);
     for name in only_rejected(rejections, kind, known) {
         let error = error_state(rejections, kind, name);
         dynamic.push(json!({"cluster": {"name": &**name}, "error_state": error}));
@@ -140,10 +141,10 @@ fn clusters(json: &Json, config: &Config, rejections: &Rejections) -> Value {
     })
 }
 
-fn listeners(json: &Json, config: &Config, rejections: &Rejections) -> Value {
+fn listeners(json: &Json, listeners: &Listeners, rejections: &Rejections) -> Value {
     let kind = ResourceType::Listener;
     let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
-    for listener in config.listeners.values() {
+    for listener in listeners.values() {
         let body = resource(json, kind, &listener.source);
         if is_static(&listener.source) {
             fixed.push(json!({ "listener": body }));
@@ -158,7 +159,7 @@ fn listeners(json: &Json, config: &Config, rejections: &Rejections) -> Value {
             dynamic.push(entry);
         }
     }
-    for name in only_rejected(rejections, kind, |name| config.listeners.contains_key(name)) {
+    for name in only_rejected(rejections, kind, |name| listeners.contains_key(name)) {
         let error = error_state(rejections, kind, name);
         dynamic.push(json!({"name": &**name, "error_state": error}));
     }
@@ -169,10 +170,10 @@ fn listeners(json: &Json, config: &Config, rejections: &Rejections) -> Value {
     })
 }
 
-fn routes(json: &Json, config: &Config, rejections: &Rejections) -> Value {
+fn routes(json: &Json, runtime: &Runtime, rejections: &Rejections) -> Value {
     let kind = ResourceType::Route;
     let mut dynamic = Vec::new();
-    for table in config.routes.iter().flatten() {
+    for table in runtime.routes.iter().flatten() {
         let mut entry = json!({
             "version_info": &*table.source.version,
             "route_config": resource(json, kind, &table.source),
@@ -189,15 +190,15 @@ fn routes(json: &Json, config: &Config, rejections: &Rejections) -> Value {
     })
 }
 
-fn endpoints(json: &Json, config: &Config) -> Value {
+fn endpoints(json: &Json, runtime: &Runtime) -> Value {
     let mut dynamic = Vec::new();
-    for assignment in config.endpoints.iter().flatten() {
-        if assignment.source.bytes.is_empty() {
+    for assignment in runtime.endpoints.iter().flatten() {
+        if assignment.config.source.bytes.is_empty() {
             continue;
         }
-        let body = resource(json, ResourceType::Endpoint, &assignment.source);
+        let body = resource(json, ResourceType::Endpoint, &assignment.config.source);
         dynamic.push(json!({
-            "version_info": &*assignment.source.version,
+            "version_info": &*assignment.config.source.version,
             "endpoint_config": body,
         }));
     }

@@ -19,10 +19,9 @@ pub(super) async fn listeners(
     State(admin): State<Admin>,
     Query(parameters): Query<Parameters>,
 ) -> Response {
-    let config = admin.config.load();
+    let listeners = admin.in_force.listeners.load();
     if parameters.format.as_deref() == Some("json") {
-        let statuses: Vec<Value> = config
-            .listeners
+        let statuses: Vec<Value> = listeners
             .values()
             .map(|listener| {
                 json!({
@@ -37,7 +36,7 @@ pub(super) async fn listeners(
         return Json(json!({ "listener_statuses": statuses })).into_response();
     }
     let mut text = String::new();
-    for listener in config.listeners.values() {
+    for listener in listeners.values() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}::{}", listener.name, listener.address);
     }

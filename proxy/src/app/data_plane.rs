@@ -14,34 +14,39 @@ use mesh_runtime::log::LogHandle;
 use mesh_runtime::readiness::Readiness;
 use mesh_runtime::task::{Failure, Tasks};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use xds::envoy::bootstrap::Bootstrap;
 use xds::prost::Message;
 use xds::type_url::ResourceType;
 
+use super::ads_channel;
 use crate::admin;
 use crate::args;
 use crate::bootstrap::{self, Ads};
-use crate::config::ConfigHandle;
-use crate::error::ConfigError;
+use crate::config::error::ConfigError;
+use crate::executor::{Executor, InForce};
 use crate::listener::balance::Balance;
+use crate::listener::shared::Builder;
 use crate::listener::socket::Sockets;
 use crate::telemetry::log_sink::LogSinks;
 use crate::telemetry::{Registry, WorkerTelemetry};
-use crate::tls::secret::Secret;
 use crate::tls::secret_store::SecretStore;
+use crate::upstream::resolve::DnsResolvers;
 use crate::worker::{Seat, Stage};
-use crate::xds::apply::{Applier, Translators};
-use crate::xds::client::{AdsOptions, XdsClient};
-use crate::xds::context::Node;
-use crate::xds::lds;
-use crate::xds::rds;
-use crate::xds::status::XdsStatus;
+use proxy_xds::apply::{Applier, Translators};
+use proxy_xds::client::{AdsOptions, NameLookup, XdsClient};
+use proxy_xds::context::Node;
+use proxy_xds::lds;
+use proxy_xds::rds;
+use proxy_xds::status::XdsStatus;
 
 /// What we call ourselves; the control plane decides by it what may be sent.
 const USER_AGENT: &str = "weft";
+
+/// Answers of resolvers that wait to be applied.
+const ANSWERS_MAX: usize = 256;
 
 /// How often a drain looks whether connections are left.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -124,7 +129,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct DataPlane {
     /// What is published to workers.
-    pub config: ConfigHandle,
+    pub in_force: InForce,
     /// Not ready until the first complete configuration is served.
     pub readiness: Readiness,
     /// State of the xDS client.
@@ -142,26 +147,28 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts everything that a bootstrap describes.
     pub async fn start(bootstrap: Bootstrap, options: Options) -> Result<Self, StartError> {
-        let config = ConfigHandle::default();
+        let in_force = InForce::default();
         let registry = options.registry.clone();
         let logs = LogSinks::new();
         let status = Arc::new(XdsStatus::default());
         let node = bootstrap.node.clone().unwrap_or_default();
+        let builder = Builder {
+            secrets: options.secrets.clone(),
+            sockets: Sockets::new(options.workers),
+            logs: logs.clone(),
+        };
         let mut applier = Applier::new(
-            config.clone(),
-            options.secrets.clone(),
-            logs.clone(),
+            Executor::new(in_force.clone(), builder),
             Arc::new(Node::from_proto(&node)),
             Translators {
                 listener: lds::listener,
                 route: rds::route_config,
             },
             status.clone(),
-        )
-        .binding(Sockets::new(options.workers));
-        apply_static(&mut applier, &bootstrap, &options.secrets)?;
+        );
+        apply_static(&mut applier, &bootstrap)?;
         let ads = bootstrap::ads(&bootstrap)?;
-        let ads = ads.map(|ads| ads_options(&ads, node, &mut applier, &options));
+        let ads = ads.map(|ads| ads_options(&ads, node, &mut applier, &in_force, &options));
 
         let (balance, mailboxes) = Balance::new(options.workers);
         let (stage, _) = watch::channel(Stage::Serving);
@@ -172,7 +179,7 @@ impl DataPlane {
             followed.push(watch);
             let seat = Seat {
                 index,
-                config: config.clone(),
+                in_force: in_force.clone(),
                 telemetry: WorkerTelemetry::new(&registry, &logs),
                 balance: balance.clone(),
                 mailbox,
@@ -187,17 +194,17 @@ impl DataPlane {
         let stop = CancellationToken::new();
         let readiness = options.readiness.clone();
         let waiting = readiness.guard("configuration");
-        let (ready_config, ready_status) = (config.clone(), status.clone());
+        let (ready, ready_status) = (in_force.clone(), status.clone());
         tasks.spawn("readiness", async move {
-            serving(&ready_config, &ready_status, followed).await;
+            serving(&ready, &ready_status, followed).await;
             drop(waiting);
             Ok::<(), std::convert::Infallible>(())
         });
         let client = XdsClient::new(
             applier,
             ads,
-            config.clone(),
-            options.secrets.clone(),
+            options.secrets.changes(),
+            name_lookup(),
             status.clone(),
         );
         let client_stop = stop.clone();
@@ -206,7 +213,7 @@ impl DataPlane {
             Ok::<(), std::convert::Infallible>(())
         });
         let data_plane = Self {
-            config,
+            in_force,
             readiness,
             status,
             registry,
@@ -229,7 +236,7 @@ impl DataPlane {
         let listener = listener.map_err(|source| StartError::Admin { address, source })?;
         let router = admin::router(admin::Admin {
             bootstrap: Arc::new(bootstrap),
-            config: self.config.clone(),
+            in_force: self.in_force.clone(),
             readiness: self.readiness.clone(),
             status: self.status.clone(),
             registry: self.registry.clone(),
@@ -328,7 +335,7 @@ fn guarded(router: axum::Router, address: SocketAddr) -> axum::Router {
 }
 
 /// Returns when the first complete configuration is in force on every worker.
-async fn serving(config: &ConfigHandle, status: &XdsStatus, followed: Vec<watch::Receiver<u64>>) {
+async fn serving(in_force: &InForce, status: &XdsStatus, followed: Vec<watch::Receiver<u64>>) {
     let mut initialized = status.initialized();
     if initialized
         .wait_for(|initialized| *initialized)
@@ -337,7 +344,7 @@ async fn serving(config: &ConfigHandle, status: &XdsStatus, followed: Vec<watch:
     {
         return;
     }
-    let version = config.load().version;
+    let version = in_force.runtime.load().version;
     for mut worker in followed {
         // A worker that ended will never follow; the process ends with it.
         let _ = worker.wait_for(|followed| *followed >= version).await;
@@ -345,18 +352,16 @@ async fn serving(config: &ConfigHandle, status: &XdsStatus, followed: Vec<watch:
     tracing::info!(version, "configuration complete, serving");
 }
 
-fn apply_static(
-    applier: &mut Applier,
-    bootstrap: &Bootstrap,
-    secrets: &SecretStore,
-) -> Result<(), ConfigError> {
+fn apply_static(applier: &mut Applier<Executor>, bootstrap: &Bootstrap) -> Result<(), ConfigError> {
     let Some(resources) = &bootstrap.static_resources else {
         return Ok(());
     };
     let now = Instant::now();
     for secret in &resources.secrets {
-        let at = |error: ConfigError| error.within(format!("secrets[{}]", secret.name));
-        secrets.set_static(&secret.name, Secret::from_proto(secret).map_err(at)?);
+        let bytes = Bytes::from(secret.encode_to_vec());
+        applier
+            .apply_static(ResourceType::Secret, &secret.name, bytes, now)
+            .map_err(|error| error.within(format!("secrets[{}]", secret.name)))?;
     }
     for cluster in &resources.clusters {
         let bytes = Bytes::from(cluster.encode_to_vec());
@@ -380,10 +385,21 @@ fn apply_static(
     Ok(())
 }
 
+/// Looks names up on the control thread.
+fn name_lookup() -> NameLookup {
+    let (answer, answers) = mpsc::channel(ANSWERS_MAX);
+    let mut resolvers = DnsResolvers::new(answer);
+    NameLookup {
+        follow: Box::new(move |targets| resolvers.follow(targets)),
+        answers,
+    }
+}
+
 fn ads_options(
     ads: &Ads,
     mut node: xds::envoy::core::Node,
-    applier: &mut Applier,
+    applier: &mut Applier<Executor>,
+    in_force: &InForce,
     options: &Options,
 ) -> AdsOptions {
     USER_AGENT.clone_into(&mut node.user_agent_name);
@@ -401,9 +417,12 @@ fn ads_options(
         }
     }
     let more = options.stream_metadata.clone();
+    let cluster = applier.names().cluster(&ads.cluster);
+    let runtime = in_force.runtime.clone();
     AdsOptions {
-        cluster: applier.names().cluster(&ads.cluster),
+        cluster,
         node,
+        channel: Box::new(move || ads_channel::channel(&runtime, cluster)),
         metadata: Box::new(move || {
             let mut metadata = initial.clone();
             if let Some(more) = &more {

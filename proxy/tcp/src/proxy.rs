@@ -10,17 +10,19 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
 use super::copy::{self, Progress};
-use crate::config::ClusterId;
-use crate::config::metadata::Struct;
-use crate::listener::stream::Downstream;
+use crate::config::error::ConfigError;
+use crate::config::filter::stats::StatsConfig;
+use crate::config::tcp_proxy::{self as config, WeightedCluster};
 use crate::telemetry::access_log::AccessLogs;
-use crate::telemetry::request_metrics::{StatsConfig, TcpReport};
+use crate::telemetry::log_sink::LogSinks;
+use crate::telemetry::request_metrics::{self, TcpReport};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
+use crate::tls::downstream::Downstream;
+use crate::upstream::worker::Worker;
 use crate::upstream::{
     ConnectError, Outcome, PickContext, TcpConnectOptions, UpstreamCluster, UpstreamIo,
     UpstreamStream,
 };
-use crate::worker::Worker;
 
 /// How often the bytes of a running connection are counted, as in Istio.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
@@ -28,41 +30,36 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 /// `%CONNECTION_TERMINATION_DETAILS%` of a connection closed for idleness.
 const IDLE_DETAILS: &str = "tcp_session_idle_timeout";
 
-/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` as executed.
+/// A TCP proxy with its access logs. Reads as its configuration otherwise.
 #[derive(Debug)]
 pub struct TcpProxy {
-    /// `stat_prefix`.
-    pub stat_prefix: Arc<str>,
-    /// `cluster` or `weighted_clusters`; never empty.
-    pub clusters: Vec<WeightedCluster>,
-    /// Sum of the weights.
-    pub total_weight: u32,
-    /// `idle_timeout`; `None` waits for ever.
-    pub idle_timeout: Option<Duration>,
-    /// `max_downstream_connection_duration`.
-    pub max_duration: Option<Duration>,
-    /// `max_connect_attempts`, at least 1.
-    pub connect_attempts: u32,
-    /// `hash_policy`: by source address.
-    pub hash_source_ip: bool,
+    /// What it is built from.
+    pub config: Arc<config::TcpProxy>,
     /// Written when the connection has ended.
     pub access_logs: AccessLogs,
 }
 
-/// One destination.
-#[derive(Debug)]
-pub struct WeightedCluster {
-    /// Where.
-    pub cluster: ClusterId,
-    /// Its name, for logs.
-    pub name: Arc<str>,
-    /// Its share.
-    pub weight: u32,
-    /// `metadata_match`, filter `envoy.lb`.
-    pub metadata_match: Option<Struct>,
+impl std::ops::Deref for TcpProxy {
+    type Target = config::TcpProxy;
+
+    fn deref(&self) -> &config::TcpProxy {
+        &self.config
+    }
 }
 
 impl TcpProxy {
+    /// Opens the access logs of a configuration.
+    ///
+    /// # Errors
+    /// When a log cannot be written.
+    pub fn new(config: Arc<config::TcpProxy>, sinks: &LogSinks) -> Result<Self, ConfigError> {
+        let access_logs = AccessLogs::new(&config.access_logs, sinks)?;
+        Ok(Self {
+            config,
+            access_logs,
+        })
+    }
+
     fn choose(&self) -> &WeightedCluster {
         if let [only] = self.clusters.as_slice() {
             return only;
@@ -108,7 +105,7 @@ pub async fn run(
     };
     let mut reports: SmallVec<[TcpReport; 1]> = stats
         .iter()
-        .map(|stats| stats.tcp_opened(worker, info))
+        .map(|stats| request_metrics::tcp_opened(stats, &worker.telemetry, info))
         .collect();
     let mut counted = Counted::default();
     let mut count = |info: &StreamInfo| {
@@ -162,9 +159,9 @@ async fn connect(
         match cluster.tcp(&host, &TcpConnectOptions::default()).await {
             Ok(stream) => {
                 host.record(Outcome::ConnectedFinal);
-                info.upstream_local = Some(stream.facts.local);
-                info.upstream_connection = Some(stream.facts.clone());
-                info.upstream_endpoint = Some(host.clone());
+                info.upstream_local = Some(stream.facts.info.local);
+                info.upstream_connection = Some(stream.facts.info.clone());
+                info.upstream_endpoint = Some(host.named().clone());
                 info.flags = ResponseFlags::default();
                 return Some(stream);
             }
@@ -281,6 +278,7 @@ fn hash_ip(ip: IpAddr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClusterId;
 
     #[test]
     fn weights_divide_the_range() {
@@ -290,7 +288,7 @@ mod tests {
             weight,
             metadata_match: None,
         };
-        let proxy = TcpProxy {
+        let config = config::TcpProxy {
             stat_prefix: "tcp".into(),
             clusters: vec![cluster(0, 80), cluster(1, 0), cluster(2, 20)],
             total_weight: 100,
@@ -298,8 +296,9 @@ mod tests {
             max_duration: None,
             connect_attempts: 1,
             hash_source_ip: false,
-            access_logs: AccessLogs::default(),
+            access_logs: Vec::new(),
         };
+        let proxy = TcpProxy::new(Arc::new(config), &LogSinks::new()).unwrap();
         let at = |point| proxy.at(point).cluster.0;
         assert_eq!([at(0), at(79), at(80), at(99)], [0, 0, 2, 2]);
     }

@@ -6,16 +6,16 @@
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 
-use super::log_format::LogFormat;
-use super::log_sink::SinkId;
-use super::stream_info::StreamInfo;
-use crate::config::matcher::HeaderMatcher;
-use crate::http::stream::{HeaderKey, RequestHead};
-use crate::worker::Worker;
+use crate::WorkerTelemetry;
+use crate::config::access_log as config;
+use crate::config::access_log::LogFilter;
+use crate::config::error::{ConfigError, Within};
+use crate::config::request::{HeaderKey, RequestHead};
+use crate::log_format::{FormatError, JsonTemplate, LogFormat, parse};
+use crate::log_sink::{LogSinks, SinkId};
+use crate::stream_info::StreamInfo;
 
-pub mod filter;
-
-use filter::LogFilter;
+mod filter;
 
 /// All access logs of one place.
 #[derive(Debug, Default)]
@@ -40,8 +40,6 @@ pub struct AccessLog {
 pub struct Captures {
     request: Vec<HeaderKey>,
     response: Vec<HeaderName>,
-    /// Header filters, decided while the request's headers are at hand.
-    matchers: Vec<HeaderMatcher>,
 }
 
 impl Captures {
@@ -54,12 +52,6 @@ impl Captures {
     pub fn response(&mut self, name: HeaderName) -> usize {
         position(&mut self.response, name)
     }
-
-    /// The position of a matcher's decision.
-    pub fn matcher(&mut self, matcher: HeaderMatcher) -> usize {
-        self.matchers.push(matcher);
-        self.matchers.len() - 1
-    }
 }
 
 fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
@@ -71,9 +63,60 @@ fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
         })
 }
 
+impl AccessLog {
+    fn new(
+        log: &config::AccessLog,
+        sinks: &LogSinks,
+        captures: &mut Captures,
+    ) -> Result<Self, ConfigError> {
+        let format = compile(&log.format, captures);
+        let format = format.map_err(|error| ConfigError::new("log_format", error.to_string()))?;
+        let sink = sinks.open(log.sink.clone()).map_err(|error| {
+            let message = format!("{:?} cannot be opened: {error}", log.sink);
+            ConfigError::new("typed_config.path", message)
+        })?;
+        Ok(Self {
+            filter: log.filter.clone(),
+            format,
+            sink,
+        })
+    }
+}
+
+fn compile(format: &config::LogFormat, captures: &mut Captures) -> Result<LogFormat, FormatError> {
+    Ok(match format {
+        config::LogFormat::Text { format, omit_empty } => LogFormat::Text {
+            pieces: parse(format, captures)?,
+            omit_empty: *omit_empty,
+        },
+        config::LogFormat::Json {
+            template,
+            omit_empty,
+        } => LogFormat::Json(JsonTemplate::compile(template, *omit_empty, captures)?),
+    })
+}
+
 impl AccessLogs {
-    /// Logs whose formats and filters were compiled with these captures.
-    pub fn new(logs: Vec<AccessLog>, captures: Captures) -> Self {
+    /// Compiles the formats of these logs and opens their sinks.
+    ///
+    /// # Errors
+    /// When a format makes no sense or a file cannot be opened.
+    pub fn new(logs: &[config::AccessLog], sinks: &LogSinks) -> Result<Self, ConfigError> {
+        let mut captures = Captures::default();
+        let mut compiled = Vec::with_capacity(logs.len());
+        for (n, log) in logs.iter().enumerate() {
+            let log = AccessLog::new(log, sinks, &mut captures);
+            compiled.push(log.within(format_args!("access_log[{n}]"))?);
+        }
+        Ok(Self {
+            logs: compiled,
+            captures,
+        })
+    }
+
+    /// Logs whose formats were compiled with these captures.
+    #[cfg(test)]
+    pub(crate) fn compiled(logs: Vec<AccessLog>, captures: Captures) -> Self {
         Self { logs, captures }
     }
 
@@ -91,14 +134,6 @@ impl AccessLogs {
         let keys = self.captures.request.iter();
         info.logged_request_headers
             .extend(keys.map(|key| request_value(head, key)));
-        let decisions = self
-            .captures
-            .matchers
-            .iter()
-            .map(|matcher| matcher.matches(head));
-        // Decisions follow the values, as a value that is there or not.
-        let decided = decisions.map(|matches| matches.then(|| HeaderValue::from_static("")));
-        info.logged_request_headers.extend(decided);
     }
 
     /// Keeps the response headers that lines will show. Called when the response's headers are final.
@@ -113,17 +148,14 @@ impl AccessLogs {
     }
 
     /// Writes a line to every log whose filter lets the request pass. Called once, at its end.
-    pub fn write(&self, worker: &Worker, info: &StreamInfo) {
+    pub fn write(&self, telemetry: &WorkerTelemetry, info: &StreamInfo) {
         for log in &self.logs {
-            let offset = self.captures.request.len();
             if log
                 .filter
                 .as_ref()
-                .is_none_or(|filter| filter.passes(info, offset))
+                .is_none_or(|filter| filter::passes(filter, info))
             {
-                worker
-                    .telemetry
-                    .log_line(log.sink, |line| log.format.write(info, line));
+                telemetry.log_line(log.sink, |line| log.format.write(info, line));
             }
         }
     }

@@ -1,9 +1,14 @@
 //! What the data plane tells about its work: access logs, metrics, traces.
+//!
+//! This crate does not know who serves a request, or where: workers hand it what happened.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+// The layers below, by their short names.
+use proxy_config as config;
 
 pub mod access_log;
 pub mod log_format;

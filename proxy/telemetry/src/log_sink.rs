@@ -10,19 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::access_log::SinkPath;
+
 /// Buffers on their way to the writer: 64 KiB each at most, so about 16 MiB.
 const QUEUE_BUFFERS_MAX: usize = 256;
-
-/// A file, or one of the standard streams.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SinkPath {
-    /// `/dev/stdout`, or the stdout logger.
-    Stdout,
-    /// `/dev/stderr`, or the stderr logger.
-    Stderr,
-    /// A file, appended to.
-    File(Arc<str>),
-}
 
 /// One sink, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

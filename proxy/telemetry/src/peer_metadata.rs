@@ -9,29 +9,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use xds::pb::google::protobuf as wire;
-use xds::prost::Message;
+use prost::Message;
+use prost_types as wire;
 
 use crate::config::metadata::{Struct, Value};
-
-/// A peer workload, for the labels of Istio's metrics. Empty means unknown.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
-pub struct Peer {
-    /// Workload name, e.g. `reviews-v1`.
-    pub workload: Box<str>,
-    /// Its namespace.
-    pub namespace: Box<str>,
-    /// Canonical service name.
-    pub canonical_name: Box<str>,
-    /// Canonical revision.
-    pub canonical_revision: Box<str>,
-    /// Label `app`.
-    pub app: Box<str>,
-    /// Label `version`.
-    pub version: Box<str>,
-    /// Cluster (mesh member) id.
-    pub cluster: Box<str>,
-}
+use crate::config::peer::Peer;
 
 /// Peers that a worker has met, by the header they sent: decoding costs more than the rest of the request.
 #[derive(Debug, Default)]
@@ -55,7 +37,7 @@ impl Peers {
         if met.len() >= PEERS_MAX {
             met.clear();
         }
-        let peer = Peer::from_header(header.as_bytes()).map(Arc::new);
+        let peer = from_header(header.as_bytes()).map(Arc::new);
         met.insert(header.clone(), peer.clone());
         peer
     }
@@ -64,137 +46,83 @@ impl Peers {
 /// The longest header value that is decoded: Istio's own are about 1 KiB.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-impl Peer {
-    /// From the metadata of a node (`WORKLOAD_NAME`, `NAMESPACE`, `LABELS`, `CLUSTER_ID`), which is also what
-    /// peers tell each other.
-    pub fn from_node_metadata(metadata: &Struct) -> Self {
-        let text = |key: &str| Box::from(metadata.string(key).unwrap_or_default());
-        let labels = match metadata.get("LABELS") {
-            Some(Value::Struct(labels)) => Some(labels),
-            _ => None,
-        };
-        let label = |key: &str| {
-            labels
-                .and_then(|labels| labels.string(key))
-                .unwrap_or_default()
-        };
-        let first = |keys: &[&str]| {
-            let found = keys
-                .iter()
-                .map(|key| label(key))
-                .find(|value| !value.is_empty());
-            Box::from(found.unwrap_or_default())
-        };
-        let mut peer = Self {
-            workload: text("WORKLOAD_NAME"),
-            namespace: text("NAMESPACE"),
-            canonical_name: first(&[
-                "service.istio.io/canonical-name",
-                "app.kubernetes.io/name",
-                "app",
-            ]),
-            canonical_revision: first(&[
-                "service.istio.io/canonical-revision",
-                "app.kubernetes.io/version",
-                "version",
-            ]),
-            app: label("app").into(),
-            version: label("version").into(),
-            cluster: text("CLUSTER_ID"),
-        };
-        if peer.canonical_name.is_empty() {
-            peer.canonical_name = peer.workload.clone();
-        }
-        if peer.canonical_revision.is_empty() {
-            peer.canonical_revision = "latest".into();
-        }
-        peer
+/// From the value of `x-envoy-peer-metadata`: base64 of an encoded `Struct`. `None` if it is not that.
+pub fn from_header(value: &[u8]) -> Option<Peer> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    if value.len() > HEADER_BYTES_MAX {
+        return None;
     }
+    from_struct_bytes(&STANDARD.decode(value).ok()?)
+}
 
-    /// From endpoint metadata `istio.workload`: `workload;namespace;canonical name;revision;cluster`.
-    pub fn from_endpoint_metadata(text: &str) -> Self {
-        let mut parts = text.split(';').map(Box::<str>::from);
-        let mut next = || parts.next().unwrap_or_default();
-        let (workload, namespace) = (next(), next());
-        let (canonical_name, canonical_revision, cluster) = (next(), next(), next());
-        Self {
-            // Istio takes the canonical ones where it has no labels to read.
-            app: canonical_name.clone(),
-            version: canonical_revision.clone(),
-            workload,
-            namespace,
-            canonical_name,
-            canonical_revision,
-            cluster,
-        }
+/// From an encoded `google.protobuf.Struct`. `None` if it is not that.
+pub fn from_struct_bytes(bytes: &[u8]) -> Option<Peer> {
+    let fields = wire::Struct::decode(bytes).ok()?;
+    Some(Peer::from_node_metadata(&fields_of(fields)))
+}
+
+/// The value of `x-envoy-peer-metadata` that introduces this workload. Fields are encoded in the order of
+/// their names, so that equal workloads send equal bytes and receivers can remember them.
+pub fn to_header(peer: &Peer) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(to_struct_bytes(peer))
+}
+
+/// An encoded `google.protobuf.Struct` with the fields of a node's metadata.
+pub fn to_struct_bytes(peer: &Peer) -> Vec<u8> {
+    let labels = [
+        ("app", &peer.app),
+        ("service.istio.io/canonical-name", &peer.canonical_name),
+        (
+            "service.istio.io/canonical-revision",
+            &peer.canonical_revision,
+        ),
+        ("version", &peer.version),
+    ];
+    let mut fields = Vec::new();
+    let string = |text: &str| wire::value::Kind::StringValue(text.to_owned());
+    encode_field(&mut fields, "CLUSTER_ID", string(&peer.cluster));
+    let mut label_fields = Vec::new();
+    for (name, value) in labels.into_iter().filter(|(_, value)| !value.is_empty()) {
+        encode_field(&mut label_fields, name, string(value));
     }
+    let labels = wire::Struct::decode(label_fields.as_slice()).unwrap_or_default();
+    encode_struct_field(
+        &mut fields,
+        "LABELS",
+        &label_fields,
+        labels.fields.is_empty(),
+    );
+    encode_field(&mut fields, "NAMESPACE", string(&peer.namespace));
+    encode_field(&mut fields, "WORKLOAD_NAME", string(&peer.workload));
+    fields
+}
 
-    /// From the value of `x-envoy-peer-metadata`: base64 of an encoded `Struct`. `None` if it is not that.
-    pub fn from_header(value: &[u8]) -> Option<Self> {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
-        if value.len() > HEADER_BYTES_MAX {
-            return None;
-        }
-        Self::from_struct_bytes(&STANDARD.decode(value).ok()?)
-    }
+/// The id that goes with the metadata (`x-envoy-peer-metadata-id`): a key to remember it by.
+pub fn to_id(peer: &Peer) -> String {
+    let mut id = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(id, "weft~{}~{}", peer.workload, peer.namespace);
+    id
+}
 
-    /// From an encoded `google.protobuf.Struct`. `None` if it is not that.
-    pub fn from_struct_bytes(bytes: &[u8]) -> Option<Self> {
-        let fields = wire::Struct::decode(bytes).ok()?;
-        Some(Self::from_node_metadata(&Struct::from(&fields)))
-    }
+fn fields_of(proto: wire::Struct) -> Struct {
+    let fields = proto.fields.into_iter();
+    fields
+        .map(|(key, value)| (key.into(), value_of(value)))
+        .collect()
+}
 
-    /// The value of `x-envoy-peer-metadata` that introduces this workload. Fields are encoded in the order of
-    /// their names, so that equal workloads send equal bytes and receivers can remember them.
-    pub fn to_header(&self) -> String {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(self.to_struct_bytes())
-    }
-
-    /// An encoded `google.protobuf.Struct` with the fields of a node's metadata.
-    pub fn to_struct_bytes(&self) -> Vec<u8> {
-        let labels = [
-            ("app", &self.app),
-            ("service.istio.io/canonical-name", &self.canonical_name),
-            (
-                "service.istio.io/canonical-revision",
-                &self.canonical_revision,
-            ),
-            ("version", &self.version),
-        ];
-        let mut fields = Vec::new();
-        let string = |text: &str| wire::value::Kind::StringValue(text.to_owned());
-        encode_field(&mut fields, "CLUSTER_ID", string(&self.cluster));
-        let mut label_fields = Vec::new();
-        for (name, value) in labels.into_iter().filter(|(_, value)| !value.is_empty()) {
-            encode_field(&mut label_fields, name, string(value));
-        }
-        let labels = wire::Struct::decode(label_fields.as_slice()).unwrap_or_default();
-        encode_struct_field(
-            &mut fields,
-            "LABELS",
-            &label_fields,
-            labels.fields.is_empty(),
-        );
-        encode_field(&mut fields, "NAMESPACE", string(&self.namespace));
-        encode_field(&mut fields, "WORKLOAD_NAME", string(&self.workload));
-        fields
-    }
-
-    /// The id that goes with the metadata (`x-envoy-peer-metadata-id`): a key to remember it by.
-    pub fn to_id(&self) -> String {
-        let mut id = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(id, "weft~{}~{}", self.workload, self.namespace);
-        id
-    }
-
-    /// The namespace of a SPIFFE identity `spiffe://domain/ns/NAMESPACE/sa/ACCOUNT`.
-    pub fn namespace_of_identity(identity: &str) -> Option<&str> {
-        let path = identity.strip_prefix("spiffe://")?.split_once('/')?.1;
-        let mut parts = path.split('/');
-        (parts.next() == Some("ns")).then(|| parts.next())?
+fn value_of(proto: wire::Value) -> Value {
+    use wire::value::Kind;
+    match proto.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::NumberValue(number)) => Value::Number(number.into()),
+        Some(Kind::StringValue(text)) => Value::String(text.into()),
+        Some(Kind::ListValue(list)) => Value::List(list.values.into_iter().map(value_of).collect()),
+        Some(Kind::StructValue(fields)) => Value::Struct(fields_of(fields)),
     }
 }
 
@@ -223,7 +151,7 @@ fn append_entry(out: &mut Vec<u8>, key: &str, value: &[u8]) {
 }
 
 fn append_bytes(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
-    use xds::prost::encoding::{WireType, encode_key, encode_varint};
+    use prost::encoding::{WireType, encode_key, encode_varint};
     encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
@@ -250,7 +178,7 @@ mod tests {
     #[test]
     fn a_header_gives_back_the_peer() {
         assert_eq!(
-            Peer::from_header(reviews().to_header().as_bytes()),
+            from_header(to_header(&reviews()).as_bytes()),
             Some(reviews())
         );
     }
@@ -267,7 +195,7 @@ mod tests {
             .into(),
         }
         .encode_to_vec();
-        let peer = Peer::from_struct_bytes(&bytes).unwrap();
+        let peer = from_struct_bytes(&bytes).unwrap();
         assert_eq!(
             (&*peer.canonical_name, &*peer.canonical_revision),
             ("w", "latest")
@@ -292,8 +220,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_peer_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Peer::from_struct_bytes(&bytes);
-            let _ = Peer::from_header(&bytes);
+            let _ = from_struct_bytes(&bytes);
+            let _ = from_header(&bytes);
         }
 
         #[test]
@@ -306,7 +234,7 @@ mod tests {
                 app: app.into(),
                 ..Peer::default()
             };
-            prop_assert_eq!(Peer::from_header(peer.to_header().as_bytes()), Some(peer));
+            prop_assert_eq!(from_header(to_header(&peer).as_bytes()), Some(peer));
         }
     }
 }

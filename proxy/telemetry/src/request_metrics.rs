@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
-use super::peer_metadata::Peer;
 use super::stream_info::StreamInfo;
+use crate::WorkerTelemetry;
 use crate::config::cluster::Cluster;
+use crate::config::filter::stats::StatsConfig;
 use crate::config::listener::Direction;
-use crate::worker::Worker;
+use crate::config::peer::Peer;
 
 pub mod cells;
 mod labels;
@@ -26,15 +27,6 @@ pub use labels::{Labels, Reporter};
 /// Label sets of one worker. Beyond it new combinations are not counted: labels that clients can choose must
 /// not use up the memory.
 const SERIES_MAX: usize = 10_000;
-
-/// `istio.stats` as executed.
-#[derive(Debug)]
-pub struct StatsConfig {
-    /// The workload that this proxy belongs to.
-    pub local: Arc<Peer>,
-    /// Take the request's host as `destination_service` where the cluster does not name one.
-    pub host_header_fallback: bool,
-}
 
 /// The label sets that a worker has seen.
 #[derive(Debug, Default)]
@@ -68,46 +60,46 @@ struct SeriesCells<T> {
     cluster: Option<Arc<Cluster>>,
 }
 
-impl StatsConfig {
-    /// Counts a request. Called once, when it is over.
-    pub fn record(&self, worker: &Worker, info: &StreamInfo) {
-        let telemetry = &worker.telemetry;
-        let facts = Facts::of(self, worker, info);
-        let series = &telemetry.series;
-        let found = series.find(&series.requests, &facts, || {
-            telemetry.registry.requests.cells(&facts.labels())
-        });
-        let Some(found) = found else {
-            return;
-        };
-        let cells = &found.cells;
-        cells.requests.inc();
-        let elapsed = Instant::now().duration_since(info.start);
-        cells.duration_ms.observe(elapsed.as_millis() as u64);
-        cells.request_bytes.observe(info.bytes_received.get());
-        cells.response_bytes.observe(info.bytes_sent.get());
-        if info.grpc {
-            cells.request_messages.add(info.grpc_messages.0);
-            cells.response_messages.add(info.grpc_messages.1);
-        }
+/// Counts a request. Called once, when it is over.
+pub fn record(config: &StatsConfig, telemetry: &WorkerTelemetry, info: &StreamInfo) {
+    let facts = Facts::of(config, info);
+    let series = &telemetry.series;
+    let found = series.find(&series.requests, &facts, || {
+        telemetry.registry.requests.cells(&facts.labels())
+    });
+    let Some(found) = found else {
+        return;
+    };
+    let cells = &found.cells;
+    cells.requests.inc();
+    let elapsed = Instant::now().duration_since(info.start);
+    cells.duration_ms.observe(elapsed.as_millis() as u64);
+    cells.request_bytes.observe(info.bytes_received.get());
+    cells.response_bytes.observe(info.bytes_sent.get());
+    if info.grpc {
+        cells.request_messages.add(info.grpc_messages.0);
+        cells.response_messages.add(info.grpc_messages.1);
     }
+}
 
-    /// Counts a TCP connection as opened. Called when both sides are connected; the report counts the rest.
-    pub fn tcp_opened(&self, worker: &Worker, info: &StreamInfo) -> TcpReport {
-        let telemetry = &worker.telemetry;
-        let facts = Facts::of(self, worker, info);
-        let series = &telemetry.series;
-        let found = series.find(&series.connections, &facts, || {
-            telemetry.registry.connections.cells(&facts.labels())
-        });
-        if let Some(found) = &found {
-            found.cells.opened.inc();
-        }
-        TcpReport {
-            series: found,
-            received: 0,
-            sent: 0,
-        }
+/// Counts a TCP connection as opened. Called when both sides are connected; the report counts the rest.
+pub fn tcp_opened(
+    config: &StatsConfig,
+    telemetry: &WorkerTelemetry,
+    info: &StreamInfo,
+) -> TcpReport {
+    let facts = Facts::of(config, info);
+    let series = &telemetry.series;
+    let found = series.find(&series.connections, &facts, || {
+        telemetry.registry.connections.cells(&facts.labels())
+    });
+    if let Some(found) = &found {
+        found.cells.opened.inc();
+    }
+    TcpReport {
+        series: found,
+        received: 0,
+        sent: 0,
     }
 }
 
@@ -192,7 +184,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(config: &'a StatsConfig, _worker: &Worker, info: &'a StreamInfo) -> Self {
+    fn of(config: &'a StatsConfig, info: &'a StreamInfo) -> Self {
         let endpoint = info.upstream_endpoint.as_ref();
         let reporter = match info.connection.direction {
             Direction::Inbound => Reporter::Destination,
@@ -213,7 +205,7 @@ impl<'a> Facts<'a> {
         let ours = tls
             .and_then(|tls| tls.local_uri_sans.first())
             .map(|san| &**san);
-        let endpoint_peer = endpoint.and_then(|host| host.endpoint().peer.as_ref());
+        let endpoint_peer = endpoint.and_then(|host| host.endpoint.peer.as_ref());
         let (peer, source_principal, destination_principal) = match reporter {
             Reporter::Source => (info.peer.as_ref().or(endpoint_peer), ours, theirs),
             Reporter::Destination => (info.peer.as_ref(), theirs, ours),
@@ -223,10 +215,9 @@ impl<'a> Facts<'a> {
             info,
             reporter,
             peer,
-            cluster: endpoint.map(|host| host.cluster()).or(info
-                .upstream_cluster
-                .as_ref()
-                .map(|cluster| cluster.config())),
+            cluster: endpoint
+                .map(|host| &host.cluster)
+                .or(info.upstream_cluster.as_deref()),
             source_principal,
             destination_principal,
             mutual_tls: theirs.is_some(),

@@ -51,7 +51,7 @@ impl Proxy {
 
     /// Where a listener with port 0 ended up.
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
-        self.data_plane.config.load().listeners[listener].address
+        self.data_plane.in_force.listeners.load()[listener].address
     }
 
     /// A connection to a listener.

@@ -10,16 +10,17 @@ use rustls::sign::SingleCertAndKey;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use xds::envoy::tls as proto;
 
+use super::MaybeTls;
 use super::context::{Common, Filled, TlsError};
 use super::peer::tls_info;
 use super::secret::Validation;
 use super::secret_store::{Dependent, SecretStore, Secrets};
 use super::verify_spiffe::PeerVerifier;
+use crate::config::connection::TlsInfo;
+use crate::config::error::{ConfigError, Within};
 use crate::config::secret::SecretRef;
-use crate::error::{ConfigError, Within};
-use crate::telemetry::stream_info::TlsInfo;
+use crate::config::tls as config;
 
 /// TLS origination of a cluster or of one of its transport socket matches, rebuilt whenever one of its secrets
 /// changes.
@@ -40,6 +41,19 @@ struct Built {
     local_uri_sans: Vec<Box<str>>,
 }
 
+/// The bytes of an upstream connection.
+pub type UpstreamIo = MaybeTls<TcpStream, TlsStream<TcpStream>>;
+
+impl UpstreamIo {
+    /// The socket underneath.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
 /// What one connection wants other than the context says.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct TlsOverrides<'a> {
@@ -51,25 +65,18 @@ pub struct TlsOverrides<'a> {
 
 impl ClientTls {
     /// A context over the secrets of a store. It may not be [`ready`](Self::ready) yet.
-    pub fn from_proto(
-        proto: &proto::UpstreamTlsContext,
+    pub fn new(
+        config: &config::ClientTls,
         secrets: &SecretStore,
     ) -> Result<Arc<Self>, ConfigError> {
-        if proto.allow_renegotiation {
-            return Err(ConfigError::unsupported(
-                "allow_renegotiation",
-                "renegotiation",
-            ));
-        }
-        let common = proto.common_tls_context.clone().unwrap_or_default();
-        let common = Common::from_proto(&common).within("common_tls_context")?;
-        if !proto.sni.is_empty() {
-            server_name(&proto.sni).map_err(|error| ConfigError::new("sni", error.to_string()))?;
+        let common = Common::new(&config.common).within("common_tls_context")?;
+        if let Some(sni) = &config.sni {
+            server_name(sni).map_err(|error| ConfigError::new("sni", error.to_string()))?;
         }
         let context = Arc::new(Self {
-            sni: (!proto.sni.is_empty()).then(|| proto.sni.as_str().into()),
-            auto_host_sni: proto.auto_host_sni,
-            auto_sni_san_validation: proto.auto_sni_san_validation,
+            sni: config.sni.clone(),
+            auto_host_sni: config.auto_host_sni,
+            auto_sni_san_validation: config.auto_sni_san_validation,
             common,
             current: ArcSwapOption::empty(),
         });

@@ -5,19 +5,13 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, version};
-use xds::envoy::core::config_source::ConfigSourceSpecifier;
-use xds::envoy::core::grpc_service::TargetSpecifier;
-use xds::envoy::tls as proto;
-use xds::envoy::tls::common_tls_context::ValidationContextType;
-use xds::envoy::tls::tls_parameters::TlsProtocol;
 
 use super::secret::{Certificate, Validation};
 use super::secret_store::Secrets;
+use crate::config::error::{ConfigError, Within};
 use crate::config::secret::SecretRef;
-use crate::error::{ConfigError, Within};
-
-/// The cluster by which bootstraps of Istio name the agent's secret service.
-pub const AGENT_CLUSTER: &str = "sds-grpc";
+use crate::config::tls as config;
+use crate::config::tls::{CommonTls, TlsParameters};
 
 /// Why a TLS connection did not come about. The text goes into logs and `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
 #[derive(Debug, thiserror::Error)]
@@ -62,33 +56,34 @@ pub(super) struct Filled {
 }
 
 impl Common {
-    pub(super) fn from_proto(proto: &proto::CommonTlsContext) -> Result<Self, ConfigError> {
-        refuse_unsupported(proto)?;
+    pub(super) fn new(config: &CommonTls) -> Result<Self, ConfigError> {
         let mut certificates = Vec::new();
-        for (index, certificate) in proto.tls_certificates.iter().enumerate() {
-            let parsed = Certificate::from_proto(certificate)
-                .within(format_args!("tls_certificates[{index}]"))?;
-            certificates.push(CertificateSource::Inline(Arc::new(parsed)));
+        let mut inline = 0;
+        for source in &config.certificates {
+            certificates.push(match source {
+                config::CertificateSource::Sds(name) => CertificateSource::Sds(name.clone()),
+                config::CertificateSource::Inline(pem) => {
+                    let parsed = Certificate::new(pem);
+                    let parsed = parsed.within(format_args!("tls_certificates[{inline}]"))?;
+                    inline += 1;
+                    CertificateSource::Inline(Arc::new(parsed))
+                }
+            });
         }
-        for (index, sds) in proto.tls_certificate_sds_secret_configs.iter().enumerate() {
-            let name = secret_ref(sds)
-                .within(format_args!("tls_certificate_sds_secret_configs[{index}]"))?;
-            certificates.push(CertificateSource::Sds(name));
-        }
-        let (validation, validation_sds) = validation(proto.validation_context_type.as_ref())?;
-        let params = proto.tls_params.clone().unwrap_or_default();
-        let versions = versions(&params).within("tls_params")?;
+        let validation = config.validation.as_ref().map(Validation::new).transpose();
+        let validation = match &config.validation_sds {
+            None => validation.within("validation_context")?,
+            Some(_) => validation
+                .within("default_validation_context")
+                .within("combined_validation_context")?,
+        };
         Ok(Self {
             certificates,
             validation,
-            validation_sds,
-            alpn: proto
-                .alpn_protocols
-                .iter()
-                .map(|alpn| alpn.clone().into_bytes())
-                .collect(),
-            provider: Arc::new(provider(&params).within("tls_params")?),
-            versions,
+            validation_sds: config.validation_sds.clone(),
+            alpn: config.alpn.clone(),
+            provider: Arc::new(provider(&config.parameters).within("tls_params")?),
+            versions: versions(&config.parameters),
         })
     }
 
@@ -152,135 +147,22 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Which server has a secret: the agent of this process, the control plane (ADS), or the bootstrap's static
-/// secrets, which go by their names alone.
-pub(crate) fn secret_ref(sds: &proto::SdsSecretConfig) -> Result<SecretRef, ConfigError> {
-    let secret = |from_agent| SecretRef {
-        name: sds.name.as_str().into(),
-        from_agent,
-    };
-    let specifier = sds
-        .sds_config
-        .as_ref()
-        .and_then(|config| config.config_source_specifier.as_ref());
-    match specifier {
-        None | Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => {
-            Ok(secret(false))
-        }
-        Some(ConfigSourceSpecifier::ApiConfigSource(api)) => {
-            let cluster = api.grpc_services.iter().find_map(|service| {
-                match service.target_specifier.as_ref()? {
-                    TargetSpecifier::EnvoyGrpc(grpc) => Some(grpc.cluster_name.as_str()),
-                    TargetSpecifier::GoogleGrpc(_) => None,
-                }
-            });
-            match cluster {
-                Some(AGENT_CLUSTER) => Ok(secret(true)),
-                other => Err(ConfigError::unsupported(
-                    "sds_config.api_config_source",
-                    format!(
-                        "a secret service other than ADS and \"{AGENT_CLUSTER}\" ({})",
-                        other.unwrap_or("no cluster")
-                    ),
-                )),
-            }
-        }
-        Some(_) => Err(ConfigError::unsupported(
-            "sds_config",
-            "a secret file (path_config_source)",
-        )),
-    }
-}
-
-fn validation(
-    proto: Option<&ValidationContextType>,
-) -> Result<(Option<Validation>, Option<SecretRef>), ConfigError> {
-    match proto {
-        None => Ok((None, None)),
-        Some(ValidationContextType::ValidationContext(context)) => {
-            let context = Validation::from_proto(context).within("validation_context")?;
-            Ok((Some(context), None))
-        }
-        Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
-            let name = secret_ref(sds).within("validation_context_sds_secret_config")?;
-            Ok((None, Some(name)))
-        }
-        Some(ValidationContextType::CombinedValidationContext(combined)) => {
-            let field = "combined_validation_context";
-            let default = combined.default_validation_context.as_ref();
-            let default = default
-                .map(Validation::from_proto)
-                .transpose()
-                .within("default_validation_context")
-                .within(field)?;
-            let sds = combined.validation_context_sds_secret_config.as_ref();
-            let sds = sds
-                .map(secret_ref)
-                .transpose()
-                .within("validation_context_sds_secret_config")
-                .within(field)?;
-            Ok((default, sds))
-        }
-        Some(_) => Err(ConfigError::unsupported(
-            "validation_context_type",
-            "a certificate provider",
-        )),
-    }
-}
-
-fn refuse_unsupported(proto: &proto::CommonTlsContext) -> Result<(), ConfigError> {
-    #[allow(deprecated)]
-    let unsupported = [
-        (
-            proto.tls_certificate_provider_instance.is_some()
-                || proto.tls_certificate_certificate_provider.is_some()
-                || proto
-                    .tls_certificate_certificate_provider_instance
-                    .is_some(),
-            "tls_certificate_provider_instance",
-        ),
-        (
-            proto.custom_tls_certificate_selector.is_some(),
-            "custom_tls_certificate_selector",
-        ),
-        (proto.custom_handshaker.is_some(), "custom_handshaker"),
-        (proto.key_log.is_some(), "key_log"),
-    ];
-    match unsupported.iter().find(|(set, _)| *set) {
-        Some((_, field)) => Err(ConfigError::unsupported(*field, "this field")),
-        None => Ok(()),
-    }
-}
-
-fn versions(
-    params: &proto::TlsParameters,
-) -> Result<Vec<&'static SupportedProtocolVersion>, ConfigError> {
-    let min = params.tls_minimum_protocol_version();
-    let max = params.tls_maximum_protocol_version();
-    let with_1_2 = min != TlsProtocol::TlSv13;
-    let with_1_3 = matches!(max, TlsProtocol::TlsAuto | TlsProtocol::TlSv13);
-    let old_only = matches!(max, TlsProtocol::TlSv10 | TlsProtocol::TlSv11);
+fn versions(parameters: &TlsParameters) -> Vec<&'static SupportedProtocolVersion> {
     let mut versions = Vec::new();
-    if with_1_3 {
+    if parameters.tls13 {
         versions.push(&version::TLS13);
     }
-    if with_1_2 && !old_only {
+    if parameters.tls12 {
         versions.push(&version::TLS12);
     }
-    if versions.is_empty() {
-        return Err(ConfigError::new(
-            "tls_maximum_protocol_version",
-            "allows no version from TLS 1.2 on",
-        ));
-    }
-    Ok(versions)
+    versions
 }
 
 /// Cipher suites and key exchange groups.
 ///
 /// Differs from Envoy: suites without forward secrecy and with CBC do not exist here; a list loses them and is
 /// an error only if nothing is left of it.
-fn provider(params: &proto::TlsParameters) -> Result<CryptoProvider, ConfigError> {
+fn provider(params: &TlsParameters) -> Result<CryptoProvider, ConfigError> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // AES-128 costs less than AES-256 and is what Envoy prefers as well.
     provider

@@ -7,6 +7,11 @@
 //!
 //! Differs from Envoy: TLS 1.2 is the floor whatever `tls_minimum_protocol_version` says, and sessions are
 //! never resumed, so that no connection skips the verification against the roots now in force.
+//!
+//! This crate does not know clusters, listeners or what travels inside a session.
+
+// The layers below, by their short names.
+use proxy_config as config;
 
 pub mod secret;
 pub mod secret_store;
@@ -16,6 +21,8 @@ pub mod verify_spiffe;
 
 pub mod client;
 pub mod server;
+
+pub mod downstream;
 
 mod peer;
 mod san;

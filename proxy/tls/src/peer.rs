@@ -9,8 +9,8 @@ use rustls::{CommonState, ProtocolVersion};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
-use super::san::SanList;
-use crate::telemetry::stream_info::{PeerCertificate, TlsInfo};
+use super::san;
+use crate::config::connection::{PeerCertificate, TlsInfo};
 
 /// The facts of a session. `local_uri_sans` are those of our own certificate.
 pub(super) fn tls_info(session: &CommonState, local_uri_sans: Vec<Box<str>>) -> TlsInfo {
@@ -44,7 +44,7 @@ fn peer_certificate(der: &CertificateDer<'_>) -> PeerCertificate {
         ..PeerCertificate::default()
     };
     if let Ok((_, certificate)) = X509Certificate::from_der(der) {
-        let names = SanList::of(&certificate);
+        let names = san::names(&certificate);
         peer.uri_sans = names.uris.iter().map(|&name| name.into()).collect();
         peer.dns_sans = names.dns.iter().map(|&name| name.into()).collect();
         peer.subject = rfc2253(certificate.subject()).into();

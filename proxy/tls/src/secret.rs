@@ -8,12 +8,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use xds::envoy::core::DataSource;
-use xds::envoy::core::data_source::Specifier;
-use xds::envoy::tls as proto;
 
-use super::san::SanMatcher;
-use crate::error::{ConfigError, Within};
+use crate::config::error::{ConfigError, Within};
+use crate::config::tls as config;
+use crate::config::tls::san::SanMatcher;
+use crate::config::tls::{CertificatePem, RootsPem};
 
 /// One secret.
 #[derive(Debug, Clone)]
@@ -86,25 +85,16 @@ pub struct CertificateDetails {
 
 impl Secret {
     /// A secret as SDS or a bootstrap has it.
-    pub fn from_proto(secret: &proto::Secret) -> Result<Self, ConfigError> {
-        match &secret.r#type {
-            Some(proto::secret::Type::TlsCertificate(certificate)) => {
-                let certificate = Certificate::from_proto(certificate).within("tls_certificate")?;
+    pub fn new(secret: &config::Secret) -> Result<Self, ConfigError> {
+        match secret {
+            config::Secret::Certificate(pem) => {
+                let certificate = Certificate::new(pem).within("tls_certificate")?;
                 Ok(Self::Certificate(Arc::new(certificate)))
             }
-            Some(proto::secret::Type::ValidationContext(context)) => {
-                let context = Validation::from_proto(context).within("validation_context")?;
+            config::Secret::Validation(context) => {
+                let context = Validation::new(context).within("validation_context")?;
                 Ok(Self::Validation(Arc::new(context)))
             }
-            Some(proto::secret::Type::SessionTicketKeys(_)) => Err(ConfigError::unsupported(
-                "session_ticket_keys",
-                "session resumption",
-            )),
-            Some(proto::secret::Type::GenericSecret(_)) => Err(ConfigError::unsupported(
-                "generic_secret",
-                "a generic secret",
-            )),
-            None => Err(ConfigError::new("type", "the secret is empty")),
         }
     }
 
@@ -152,29 +142,11 @@ impl Certificate {
         })
     }
 
-    pub(super) fn from_proto(proto: &proto::TlsCertificate) -> Result<Self, ConfigError> {
-        if proto.private_key_provider.is_some() {
-            return Err(ConfigError::unsupported(
-                "private_key_provider",
-                "a private key provider",
-            ));
-        }
-        if proto.password.is_some() {
-            return Err(ConfigError::unsupported("password", "an encrypted key"));
-        }
-        if proto.watched_directory.is_some() {
-            return Err(ConfigError::unsupported(
-                "watched_directory",
-                "reloading a certificate from a directory",
-            ));
-        }
-        let chain = required(proto.certificate_chain.as_ref()).within("certificate_chain")?;
-        let key = required(proto.private_key.as_ref()).within("private_key")?;
-        let mut certificate = Self::from_pem(&chain, &key)?;
-        if let Some(staple) = &proto.ocsp_staple {
-            let staple = read(staple).within("ocsp_staple")?;
+    pub(super) fn new(pem: &CertificatePem) -> Result<Self, ConfigError> {
+        let mut certificate = Self::from_pem(&pem.chain, &pem.key)?;
+        if let Some(staple) = &pem.ocsp_staple {
             let mut key = (*certificate.key).clone();
-            key.ocsp = Some(staple);
+            key.ocsp = Some(staple.to_vec());
             certificate.key = Arc::new(key);
         }
         Ok(certificate)
@@ -182,35 +154,22 @@ impl Certificate {
 }
 
 impl Validation {
-    pub(super) fn from_proto(
-        proto: &proto::CertificateValidationContext,
-    ) -> Result<Self, ConfigError> {
-        refuse_unsupported(proto)?;
-        let roots = match (&proto.trusted_ca, &proto.system_root_certs) {
-            (Some(source), _) => {
-                let pem = read(source).within("trusted_ca")?;
-                Some(Arc::new(Roots::from_pem(&pem).within("trusted_ca")?))
-            }
-            (None, Some(_)) => Some(Arc::new(Roots::of_system()?)),
-            (None, None) => None,
+    pub(super) fn new(config: &config::Validation) -> Result<Self, ConfigError> {
+        let roots = match &config.roots {
+            Some(RootsPem::Pem(pem)) => Some(Arc::new(Roots::from_pem(pem).within("trusted_ca")?)),
+            Some(RootsPem::System) => Some(Arc::new(Roots::of_system()?)),
+            None => None,
         };
-        let crls = match &proto.crl {
-            Some(source) => crls(&read(source).within("crl")?).within("crl")?,
-            None => Vec::new(),
-        };
-        let untrusted =
-            proto::certificate_validation_context::TrustChainVerification::AcceptUntrusted as i32;
+        let crls = config.crl.as_ref().map(|pem| crls(pem)).transpose();
         Ok(Self {
             roots,
-            sans: SanMatcher::all(proto)?,
-            spki_sha256: pins(&proto.verify_certificate_spki, pin_base64)
-                .within("verify_certificate_spki")?,
-            certificate_sha256: pins(&proto.verify_certificate_hash, pin_hex)
-                .within("verify_certificate_hash")?,
-            crls,
-            only_leaf_crl: proto.only_verify_leaf_cert_crl,
-            allow_expired: proto.allow_expired_certificate,
-            accept_untrusted: proto.trust_chain_verification == untrusted,
+            sans: config.sans.clone(),
+            spki_sha256: config.spki_sha256.clone(),
+            certificate_sha256: config.certificate_sha256.clone(),
+            crls: crls.within("crl")?.unwrap_or_default(),
+            only_leaf_crl: config.only_leaf_crl,
+            allow_expired: config.allow_expired,
+            accept_untrusted: config.accept_untrusted,
         })
     }
 
@@ -277,7 +236,7 @@ impl CertificateDetails {
     pub fn from_der(der: &[u8]) -> Result<Self, ConfigError> {
         let (_, certificate) = X509Certificate::from_der(der)
             .map_err(|error| ConfigError::new("", format!("bad certificate: {error}")))?;
-        let names = super::san::SanList::of(&certificate);
+        let names = super::san::names(&certificate);
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Ok(Self {
             serial: super::peer::hex(certificate.raw_serial()),
@@ -288,29 +247,6 @@ impl CertificateDetails {
             not_after: certificate.validity().not_after.to_datetime().into(),
         })
     }
-}
-
-/// The bytes behind a `DataSource`.
-pub(super) fn read(source: &DataSource) -> Result<Vec<u8>, ConfigError> {
-    if source.watched_directory.is_some() {
-        return Err(ConfigError::unsupported(
-            "watched_directory",
-            "reloading from a directory",
-        ));
-    }
-    match &source.specifier {
-        Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
-        Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
-        Some(Specifier::Filename(path)) => read_file(path),
-        Some(Specifier::EnvironmentVariable(name)) => std::env::var(name)
-            .map(String::into_bytes)
-            .map_err(|error| ConfigError::new("environment_variable", format!("{name}: {error}"))),
-        None => Err(ConfigError::new("", "the data source is empty")),
-    }
-}
-
-fn required(source: Option<&DataSource>) -> Result<Vec<u8>, ConfigError> {
-    read(source.ok_or_else(|| ConfigError::new("", "is missing"))?)
 }
 
 fn read_file(path: &str) -> Result<Vec<u8>, ConfigError> {
@@ -327,60 +263,4 @@ fn crls(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Config
     CertificateRevocationListDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| ConfigError::new("", format!("is not PEM: {error}")))
-}
-
-fn refuse_unsupported(proto: &proto::CertificateValidationContext) -> Result<(), ConfigError> {
-    let unsupported = [
-        (
-            proto.ca_certificate_provider_instance.is_some(),
-            "ca_certificate_provider_instance",
-        ),
-        (proto.watched_directory.is_some(), "watched_directory"),
-        (
-            proto.require_signed_certificate_timestamp.is_some(),
-            "require_signed_certificate_timestamp",
-        ),
-        (
-            proto.custom_validator_config.is_some(),
-            "custom_validator_config",
-        ),
-        (proto.max_verify_depth.is_some(), "max_verify_depth"),
-    ];
-    match unsupported.iter().find(|(set, _)| *set) {
-        Some((_, field)) => Err(ConfigError::unsupported(*field, "this field")),
-        None => Ok(()),
-    }
-}
-
-fn pins(
-    texts: &[String],
-    parse: impl Fn(&str) -> Option<[u8; 32]>,
-) -> Result<Vec<[u8; 32]>, ConfigError> {
-    let bad = |text: &str| ConfigError::new("", format!("\"{text}\" is not a SHA-256 digest"));
-    texts
-        .iter()
-        .map(|text| parse(text).ok_or_else(|| bad(text)))
-        .collect()
-}
-
-fn pin_base64(text: &str) -> Option<[u8; 32]> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .ok()?;
-    bytes.try_into().ok()
-}
-
-/// Hex, with or without colons.
-fn pin_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.bytes().filter(|&b| b != b':').collect();
-    let nibble = |b: u8| (b as char).to_digit(16);
-    let bytes: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(nibble(*high)? * 16 + nibble(*low)?).ok(),
-            _ => None,
-        })
-        .collect();
-    bytes?.try_into().ok()
 }

@@ -10,18 +10,18 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
-use xds::envoy::tls as proto;
 
 use super::context::{Common, Filled, TlsError};
+use super::downstream::Prefixed;
 use super::peer::tls_info;
-use super::san::covers;
 use super::secret::Certificate;
 use super::secret_store::{Dependent, SecretStore, Secrets};
 use super::verify_spiffe::PeerVerifier;
+use crate::config::connection::TlsInfo;
+use crate::config::error::{ConfigError, Within};
 use crate::config::secret::SecretRef;
-use crate::error::{ConfigError, Within};
-use crate::listener::stream::Prefixed;
-use crate::telemetry::stream_info::TlsInfo;
+use crate::config::tls as config;
+use crate::config::tls::san::covers;
 
 /// TLS termination of a filter chain, rebuilt whenever one of its secrets changes.
 #[derive(Debug)]
@@ -45,28 +45,23 @@ struct Built {
 
 impl ServerTls {
     /// A context over the secrets of a store. It may not be [`ready`](Self::ready) yet.
-    pub fn from_proto(
-        proto: &proto::DownstreamTlsContext,
+    pub fn new(
+        config: &config::ServerTls,
         secrets: &SecretStore,
     ) -> Result<Arc<Self>, ConfigError> {
-        let common = proto.common_tls_context.clone().unwrap_or_default();
-        let common = Common::from_proto(&common).within("common_tls_context")?;
-        let require_client_certificate = proto
-            .require_client_certificate
-            .is_some_and(|required| required.value);
+        let common = Common::new(&config.common).within("common_tls_context")?;
         if !common.has_certificates() {
             return Err(ConfigError::new("common_tls_context", "has no certificate"));
         }
-        // Differs from Envoy, which would accept any certificate then.
-        if require_client_certificate && !common.has_validation() {
+        if config.require_client_certificate && !common.has_validation() {
             return Err(ConfigError::new(
                 "require_client_certificate",
                 "needs a validation context",
             ));
         }
         let context = Arc::new(Self {
-            require_client_certificate,
-            require_sni: proto.require_sni.is_some_and(|required| required.value),
+            require_client_certificate: config.require_client_certificate,
+            require_sni: config.require_sni,
             common,
             current: ArcSwapOption::empty(),
         });

@@ -16,8 +16,9 @@ use rustls::{
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::san::{SanList, SanMatcher};
+use super::san;
 use super::secret::{Roots, Validation};
+use crate::config::tls::san::SanMatcher;
 
 /// Why a peer's certificate was refused, in Envoy's words where it has some.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +190,7 @@ impl PeerVerifier {
         if sans.is_empty() && expected.is_none() {
             return Ok(());
         }
-        let names = SanList::of(parsed);
+        let names = san::names(parsed);
         let listed = sans.is_empty() || sans.iter().any(|matcher| matcher.matches(&names));
         let named = expected.as_ref().is_none_or(|name| name.matches(&names));
         if listed && named {

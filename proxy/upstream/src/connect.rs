@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::client::TlsStream;
 
 use super::circuit_breaker::{Overflow, Permit, Resource};
-use crate::config::cluster::{Cluster, TcpKeepalive, TransportSocket};
+use crate::config::cluster::{Cluster, TcpKeepalive};
+use crate::config::connection::TlsInfo;
+use crate::shared::TransportSocket;
 use crate::telemetry::stats::Gauge;
-use crate::telemetry::stream_info::TlsInfo;
-use crate::tls::MaybeTls;
-use crate::tls::client::TlsOverrides;
+use crate::telemetry::stream_info::UpstreamConnection;
+use crate::tls::client::{TlsOverrides, UpstreamIo};
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -28,18 +28,11 @@ pub struct UpstreamStream {
 /// active connections, so whoever keeps the connection alive keeps this.
 #[derive(Debug)]
 pub struct ConnectionFacts {
-    /// Our address.
-    pub local: SocketAddr,
-    /// The endpoint's address.
-    pub remote: SocketAddr,
-    /// The TLS session; `None` for plaintext.
-    pub tls: Option<TlsInfo>,
+    /// For records of streams, which may outlive the connection.
+    pub info: Rc<UpstreamConnection>,
     pub(super) _permit: Permit,
     pub(super) _active: Gauge,
 }
-
-/// The bytes of an upstream connection.
-pub type UpstreamIo = MaybeTls<TcpStream, TlsStream<TcpStream>>;
 
 /// Why there is no connection. Cloned to every request that waited for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,15 +95,15 @@ impl From<io::Error> for ConnectError {
 
 /// What a pool wants of TLS.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct TlsWishes<'a> {
+pub struct TlsWishes<'a> {
     /// SNI in place of the context's (`auto_sni`, the endpoint's name for `auto_host_sni`).
-    pub(crate) server_name: Option<&'a str>,
+    pub server_name: Option<&'a str>,
     /// ALPN if the context has none.
-    pub(crate) alpn_fallback: &'a [&'a [u8]],
+    pub alpn_fallback: &'a [&'a [u8]],
 }
 
 /// Makes the connection and, where the transport socket asks for it, the TLS session.
-pub(crate) async fn connect(
+pub async fn connect(
     cluster: &Cluster,
     remote: SocketAddr,
     transport: &TransportSocket,
@@ -146,7 +139,7 @@ async fn connect_tcp(cluster: &Cluster, remote: SocketAddr) -> io::Result<TcpStr
     socket.set_nodelay(true)?;
     super::mark::mark(&socket)?;
     if let Some(keepalive) = &cluster.tcp_keepalive {
-        set_keepalive(&socket, keepalive)?;
+        socket2::SockRef::from(&socket).set_tcp_keepalive(&self::keepalive(keepalive))?;
     }
     if let Some(local) = cluster.bind_address_for(remote.ip()) {
         socket.bind(local)?;
@@ -154,7 +147,8 @@ async fn connect_tcp(cluster: &Cluster, remote: SocketAddr) -> io::Result<TcpStr
     socket.connect(remote).await
 }
 
-fn set_keepalive(socket: &TcpSocket, keepalive: &TcpKeepalive) -> io::Result<()> {
+/// The options of a socket.
+pub fn keepalive(keepalive: &TcpKeepalive) -> socket2::TcpKeepalive {
     let mut options = socket2::TcpKeepalive::new();
     if let Some(time) = keepalive.time {
         options = options.with_time(time);
@@ -165,15 +159,5 @@ fn set_keepalive(socket: &TcpSocket, keepalive: &TcpKeepalive) -> io::Result<()>
     if let Some(probes) = keepalive.probes {
         options = options.with_retries(probes);
     }
-    socket2::SockRef::from(socket).set_tcp_keepalive(&options)
-}
-
-impl UpstreamIo {
-    /// The socket underneath.
-    pub fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
+    options
 }

@@ -14,14 +14,17 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::circuit_breaker::Permit;
-use super::connect::{ConnectError, ConnectionFacts, TlsWishes, UpstreamIo, connect};
+use super::connect::{ConnectError, ConnectionFacts, TlsWishes, connect};
 use super::connection_pool::{Pool, PoolProtocol};
 use super::outlier_detection::Outcome;
 use super::{ClusterCore, Host};
-use crate::config::cluster::{HeaderCase, Http1Options, Http2Options, TransportSocket};
-use crate::http::body::RequestBody;
-use crate::http::framing;
+use crate::body::RequestBody;
+use crate::config::cluster::{HeaderCase, Http1Options, Http2Options};
+use crate::framing;
+use crate::shared::TransportSocket;
 use crate::telemetry::stats::Gauge;
+use crate::telemetry::stream_info::UpstreamConnection;
+use crate::tls::client::UpstreamIo;
 
 /// Frames of HTTP/2 that we accept from a server.
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
@@ -131,6 +134,7 @@ pub(super) async fn establish(
     };
     let (io, facts) = connect_host(cluster, host, wishes, permit).await?;
     let negotiated_h2 = facts
+        .info
         .tls
         .as_ref()
         .is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2".as_slice()));
@@ -162,7 +166,7 @@ pub(super) async fn connect_host<'h>(
     let cells = &cluster.cells;
     cells.upstream_cx_total.inc();
     let active = Gauge::new(cells.clone(), |cells| &cells.upstream_cx_active);
-    let transport = cluster.config.transport.of(&host.endpoint.metadata);
+    let transport = cluster.config.socket_for(&host.endpoint.metadata);
     let remote = host.endpoint.address;
     if let TransportSocket::Tls(tls) = transport
         && tls.auto_host_sni()
@@ -173,9 +177,7 @@ pub(super) async fn connect_host<'h>(
     match connect(&cluster.config, remote, transport, &wishes).await {
         Ok((io, local, tls)) => {
             let facts = ConnectionFacts {
-                local,
-                remote,
-                tls,
+                info: Rc::new(UpstreamConnection { local, remote, tls }),
                 _permit: permit,
                 _active: active,
             };

@@ -7,6 +7,8 @@
 //!
 //! An [`UpstreamCluster`] is built from a published cluster and its endpoints when it is first used, and again
 //! when either is another `Arc` than before. Endpoints that stay keep their connections.
+//!
+//! This crate does not know routes, filters or where a request came from.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,7 +17,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use smallvec::SmallVec;
+// The layers below, by their short names.
+use proxy_config as config;
+use proxy_telemetry as telemetry;
+use proxy_tls as tls;
 
 pub mod circuit_breaker;
 pub mod connect;
@@ -28,21 +33,31 @@ pub mod load_balancer;
 mod original_dst;
 pub mod resolve;
 
-pub use connect::{ConnectError, ConnectionFacts, UpstreamIo, UpstreamStream};
+pub mod body;
+pub mod framing;
+mod host;
+pub mod runtime;
+pub mod shared;
+pub mod worker;
+
+pub use connect::{ConnectError, ConnectionFacts, UpstreamStream};
+pub use host::Host;
 pub use http_connection::{HttpSender, SendError, SendFailure};
 pub use outlier_detection::Outcome;
+pub use tls::client::UpstreamIo;
 
 use crate::config::ClusterId;
-use crate::config::cluster::{Cluster, Discovery, RoutingPriority};
-use crate::config::endpoint::{Endpoint, LoadAssignment};
+use crate::config::cluster::{Discovery, RoutingPriority};
 use crate::config::metadata::Struct;
 use crate::telemetry::stats::ClusterCells;
+use crate::telemetry::stream_info::WorkerCluster;
 use crate::worker::{View, Worker};
 use circuit_breaker::{Overflow, Permit, Resource};
 use connect::TlsWishes;
-use connection_pool::{Pool, PoolKey, PoolProtocol};
+use connection_pool::{PoolKey, PoolProtocol};
 use load_balancer::LoadBalancer;
 use original_dst::OriginalDst;
+use shared::{SharedAssignment, SharedCluster};
 
 /// Balancers and connection pools of one worker, by cluster slot.
 #[derive(Debug, Default)]
@@ -146,7 +161,7 @@ pub struct TcpConnectOptions {
 #[derive(Debug)]
 pub struct UpstreamCluster {
     core: Rc<ClusterCore>,
-    endpoints: Option<Arc<LoadAssignment>>,
+    endpoints: Option<Arc<SharedAssignment>>,
     hosts: Vec<Rc<Host>>,
     balancer: RefCell<LoadBalancer>,
     /// The outlier detection's generation that the balancer was built for.
@@ -157,30 +172,17 @@ pub struct UpstreamCluster {
 /// What all hosts of a cluster share, whatever its endpoints are.
 #[derive(Debug)]
 pub(crate) struct ClusterCore {
-    pub(crate) config: Arc<Cluster>,
+    pub(crate) config: Arc<SharedCluster>,
+    /// The same for records of streams.
+    pub(crate) named: WorkerCluster,
     pub(crate) cells: Arc<ClusterCells>,
-}
-
-/// An endpoint on one worker.
-#[derive(Debug)]
-pub struct Host {
-    pub(crate) endpoint: Arc<Endpoint>,
-    core: Rc<ClusterCore>,
-    state: Rc<HostState>,
-}
-
-/// What survives an update of the endpoint.
-#[derive(Debug, Default)]
-struct HostState {
-    pools: RefCell<SmallVec<[Rc<Pool>; 1]>>,
-    active: Cell<u32>,
 }
 
 impl UpstreamCluster {
     fn build(
         worker: &Worker,
-        config: &Arc<Cluster>,
-        endpoints: Option<&Arc<LoadAssignment>>,
+        config: &Arc<SharedCluster>,
+        endpoints: Option<&Arc<SharedAssignment>>,
         previous: Option<Rc<Self>>,
     ) -> Rc<Self> {
         let kept = previous
@@ -191,6 +193,7 @@ impl UpstreamCluster {
                 let cells = worker.telemetry.cluster_cells(&config.stat_name);
                 Rc::new(ClusterCore {
                     config: config.clone(),
+                    named: Rc::new(config.config.clone()),
                     cells,
                 })
             },
@@ -203,8 +206,8 @@ impl UpstreamCluster {
             .collect();
         let hosts: Vec<Rc<Host>> = endpoints
             .iter()
-            .flat_map(|assignment| assignment.endpoints())
-            .map(|(_, _, endpoint)| {
+            .flat_map(|assignment| &assignment.endpoints)
+            .map(|endpoint| {
                 let old = left.get(&endpoint.address).cloned();
                 let host = Host::build(&core, endpoint, old.as_ref());
                 if old.is_some_and(|old| Rc::ptr_eq(&old.state, &host.state)) {
@@ -230,7 +233,7 @@ impl UpstreamCluster {
         Rc::new(Self {
             balancer: RefCell::new(LoadBalancer::new(
                 &config.balancing,
-                endpoints.map(|e| &**e),
+                endpoints.map(|e| &*e.config),
                 &hosts,
             )),
             generation: Cell::new(
@@ -248,8 +251,8 @@ impl UpstreamCluster {
 
     fn is_built_from(
         &self,
-        config: &Arc<Cluster>,
-        endpoints: Option<&Arc<LoadAssignment>>,
+        config: &Arc<SharedCluster>,
+        endpoints: Option<&Arc<SharedAssignment>>,
     ) -> bool {
         let same_endpoints = match (&self.endpoints, endpoints) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
@@ -259,9 +262,14 @@ impl UpstreamCluster {
         same_endpoints && Arc::ptr_eq(&self.core.config, config)
     }
 
-    /// The cluster's configuration.
-    pub fn config(&self) -> &Arc<Cluster> {
+    /// The cluster with what all workers share of it.
+    pub fn config(&self) -> &Arc<SharedCluster> {
         &self.core.config
+    }
+
+    /// The cluster, for records of streams.
+    pub fn named(&self) -> &WorkerCluster {
+        &self.core.named
     }
 
     /// The counters of this worker.
@@ -363,7 +371,11 @@ impl UpstreamCluster {
         let generation = detection.generation();
         if self.generation.replace(generation) != generation {
             let balancing = &self.core.config.balancing;
-            let rebuilt = LoadBalancer::new(balancing, self.endpoints.as_deref(), &self.hosts);
+            let rebuilt = LoadBalancer::new(
+                balancing,
+                self.endpoints.as_ref().map(|e| &*e.config),
+                &self.hosts,
+            );
             *self.balancer.borrow_mut() = rebuilt;
             if self.core.config.close_connections_on_host_health_failure {
                 self.hosts
@@ -388,103 +400,6 @@ impl UpstreamCluster {
         if let Some(original_dst) = &self.original_dst {
             original_dst.retire_all();
         }
-    }
-}
-
-impl Host {
-    /// A host for an endpoint; connections of `old` are kept if they would be made the same way now.
-    fn build(core: &Rc<ClusterCore>, endpoint: &Arc<Endpoint>, old: Option<&Rc<Self>>) -> Rc<Self> {
-        let transport = &core.config.transport;
-        let old = old.filter(|old| {
-            let same_transport = std::ptr::eq(
-                transport.of(&old.endpoint.metadata),
-                transport.of(&endpoint.metadata),
-            );
-            Rc::ptr_eq(&old.core, core) && same_transport
-        });
-        let Some(old) = old else {
-            return Self::new(core.clone(), endpoint.clone());
-        };
-        if Arc::ptr_eq(&old.endpoint, endpoint) {
-            return old.clone();
-        }
-        let host = Rc::new(Self {
-            endpoint: endpoint.clone(),
-            core: core.clone(),
-            state: old.state.clone(),
-        });
-        host.state
-            .pools
-            .borrow()
-            .iter()
-            .for_each(|pool| pool.follow(&host));
-        host
-    }
-
-    fn new(core: Rc<ClusterCore>, endpoint: Arc<Endpoint>) -> Rc<Self> {
-        Rc::new(Self {
-            endpoint,
-            core,
-            state: Rc::default(),
-        })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// The endpoint as configured.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
-    /// The cluster it belongs to.
-    pub fn cluster(&self) -> &Arc<Cluster> {
-        &self.core.config
-    }
-
-    /// Requests of this worker that run on it.
-    pub fn active_requests(&self) -> u32 {
-        self.state.active.get()
-    }
-
-    /// Tells outlier detection what happened to a request or connection.
-    #[inline]
-    pub fn record(&self, outcome: Outcome) {
-        if let Some(detection) = &self.core.config.outlier_detection {
-            detection.record(&self.endpoint.monitor, outcome, Instant::now());
-        }
-    }
-
-    fn cells(&self) -> &Arc<ClusterCells> {
-        &self.core.cells
-    }
-
-    fn pool(self: &Rc<Self>, key: PoolKey) -> Rc<Pool> {
-        let mut pools = self.state.pools.borrow_mut();
-        if let Some(pool) = pools.iter().find(|pool| pool.key == key) {
-            return pool.clone();
-        }
-        let pool = Pool::new(key, self.core.clone(), self);
-        pools.push(pool.clone());
-        pool
-    }
-
-    fn sweep(&self, now: Instant) {
-        self.state.pools.borrow_mut().retain(|pool| {
-            pool.sweep(now);
-            !pool.is_disposable()
-        });
-    }
-
-    /// No new requests on its connections.
-    fn retire(&self) {
-        self.state
-            .pools
-            .borrow_mut()
-            .drain(..)
-            .for_each(|pool| pool.retire());
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::{ClusterCore, Host};
 use crate::config::cluster::OriginalDstOptions;
 use crate::config::endpoint::{Endpoint, Health};
+use crate::shared::SharedEndpoint;
 
 /// The hosts that were asked for.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ impl OriginalDst {
         }
         let mut hosts = self.hosts.borrow_mut();
         let used = hosts.entry(address).or_insert_with(|| Used {
-            host: Host::new(core.clone(), Arc::new(endpoint(address))),
+            host: Host::new(core.clone(), shared(address)),
             last: Instant::now(),
         });
         used.last = Instant::now();
@@ -61,7 +62,7 @@ impl OriginalDst {
         self.hosts.borrow_mut().retain(|_, used| {
             used.host.sweep(now);
             // Someone still sends to it, or recently did.
-            let keep = Rc::strong_count(&used.host) > 1 || now.duration_since(used.last) < interval;
+            let keep = used.host.is_in_use() || now.duration_since(used.last) < interval;
             if !keep {
                 used.host.retire();
             }
@@ -77,6 +78,13 @@ impl OriginalDst {
     }
 }
 
+fn shared(address: SocketAddr) -> SharedEndpoint {
+    SharedEndpoint {
+        config: Arc::new(endpoint(address)),
+        monitor: Arc::default(),
+    }
+}
+
 fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
         address,
@@ -85,6 +93,5 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         health: Health::Healthy,
         metadata: Default::default(),
         peer: None,
-        monitor: Arc::default(),
     }
 }

@@ -18,17 +18,7 @@ use mesh_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::cluster::{DnsFamily, DnsOptions};
-use crate::xds::apply::DnsTarget;
-
-/// What the names of a cluster stand for now.
-#[derive(Debug)]
-pub struct DnsAnswer {
-    /// The cluster.
-    pub cluster: Arc<str>,
-    /// Addresses by name, sorted unless the order matters.
-    pub addresses: HashMap<Box<str>, Vec<IpAddr>>,
-}
+use crate::config::cluster::{DnsAnswer, DnsFamily, DnsOptions, DnsTarget};
 
 /// The tasks, one for each cluster with names.
 #[derive(Debug)]

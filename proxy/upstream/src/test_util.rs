@@ -5,25 +5,23 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use proxy_xds::eds::{self, Addresses};
+pub(crate) use proxy_xds::test_util::{
+    IntoValue, lb_endpoint, locality, static_cluster, translate,
+};
 use xds::envoy::cluster as proto;
-use xds::envoy::cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
-use xds::envoy::core;
-use xds::envoy::endpoint::lb_endpoint::HostIdentifier;
-use xds::envoy::endpoint::{self, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
+use xds::envoy::endpoint::{ClusterLoadAssignment, LocalityLbEndpoints};
 
 use super::{ClusterCore, Host, UpstreamCluster};
+use crate::config::ClusterId;
 use crate::config::cluster::Cluster;
 use crate::config::endpoint::LoadAssignment;
-use crate::config::names::Names;
 use crate::config::secret::ResourceSource;
-use crate::config::{ClusterId, Config, ConfigHandle};
-use crate::listener::socket::Sockets;
+use crate::runtime::{Runtime, RuntimeHandle};
+use crate::shared::{SharedAssignment, SharedCluster};
 use crate::telemetry::WorkerTelemetry;
-use crate::telemetry::log_sink::LogSinks;
 use crate::tls::secret_store::SecretStore;
 use crate::worker::Worker;
-use crate::xds::context::ApplyContext;
-use crate::xds::eds::{self, Addresses};
 
 /// The slot of the cluster under test.
 pub(crate) const ID: ClusterId = ClusterId(0);
@@ -37,80 +35,6 @@ pub(crate) fn on_worker<F: Future>(test: impl FnOnce() -> F) -> F::Output {
     runtime.block_on(test())
 }
 
-/// A STATIC cluster named `c` without endpoints, for a test to change.
-pub(crate) fn static_cluster() -> proto::Cluster {
-    proto::Cluster {
-        name: "c".into(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static as i32)),
-        ..Default::default()
-    }
-}
-
-/// Translates a cluster.
-pub(crate) fn translate(proto: &proto::Cluster) -> Result<Cluster, crate::error::ConfigError> {
-    let mut context = ApplyContext {
-        names: &mut Names::default(),
-        secrets: &SecretStore::new(),
-        sockets: &Sockets::new(0),
-        previous_listener: None,
-        logs: &LogSinks::new(),
-        node: &Arc::default(),
-        source: ResourceSource::default(),
-    };
-    crate::xds::cds::cluster(proto, &mut context, None)
-}
-
-/// An address in protobuf.
-pub(crate) fn address(host: &str, port: u16) -> core::Address {
-    use core::address::Address;
-    use core::socket_address::PortSpecifier;
-    core::Address {
-        address: Some(Address::SocketAddress(core::SocketAddress {
-            address: host.into(),
-            port_specifier: Some(PortSpecifier::PortValue(port.into())),
-            ..Default::default()
-        })),
-    }
-}
-
-/// An endpoint in protobuf.
-pub(crate) fn lb_endpoint(host: &str, port: u16, weight: u32) -> LbEndpoint {
-    LbEndpoint {
-        load_balancing_weight: Some(weight.into_value()),
-        host_identifier: Some(HostIdentifier::Endpoint(endpoint::Endpoint {
-            address: Some(address(host, port)),
-            ..Default::default()
-        })),
-        ..Default::default()
-    }
-}
-
-/// Numbers in their wrapper messages.
-pub(crate) trait IntoValue<T> {
-    /// Wraps.
-    fn into_value(self) -> T;
-}
-
-impl IntoValue<xds::pb::google::protobuf::UInt32Value> for u32 {
-    fn into_value(self) -> xds::pb::google::protobuf::UInt32Value {
-        xds::pb::google::protobuf::UInt32Value { value: self }
-    }
-}
-
-/// A locality in protobuf.
-pub(crate) fn locality(
-    priority: u32,
-    weight: u32,
-    endpoints: Vec<LbEndpoint>,
-) -> LocalityLbEndpoints {
-    LocalityLbEndpoints {
-        priority,
-        load_balancing_weight: Some(weight.into_value()),
-        lb_endpoints: endpoints,
-        ..Default::default()
-    }
-}
-
 /// Translates an assignment with these localities.
 pub(crate) fn assignment(localities: Vec<LocalityLbEndpoints>) -> LoadAssignment {
     let proto = ClusterLoadAssignment {
@@ -121,33 +45,41 @@ pub(crate) fn assignment(localities: Vec<LocalityLbEndpoints>) -> LoadAssignment
     eds::load_assignment(&proto, ID, Addresses::None, None, ResourceSource::default()).unwrap()
 }
 
+/// A cluster with its live parts.
+pub(crate) fn shared(cluster: Cluster) -> Arc<SharedCluster> {
+    let secrets = SecretStore::new();
+    Arc::new(SharedCluster::new(Arc::new(cluster), &secrets, None).unwrap())
+}
+
 /// Hosts of an assignment, in its order.
-pub(crate) fn hosts(cluster: Cluster, assignment: &LoadAssignment) -> Vec<Rc<Host>> {
+pub(crate) fn hosts(cluster: Cluster, assignment: &SharedAssignment) -> Vec<Rc<Host>> {
+    let cluster = shared(cluster);
     let core = Rc::new(ClusterCore {
-        config: Arc::new(cluster),
+        named: Rc::new(cluster.config.clone()),
+        config: cluster,
         cells: Arc::default(),
     });
-    let endpoints = assignment.endpoints();
+    let endpoints = assignment.endpoints.iter();
     endpoints
-        .map(|(_, _, endpoint)| Host::new(core.clone(), endpoint.clone()))
+        .map(|endpoint| Host::new(core.clone(), endpoint.clone()))
         .collect()
 }
 
 /// A worker with one published cluster.
 pub(crate) struct Fixture {
     pub(crate) worker: Rc<Worker>,
-    handle: ConfigHandle,
+    handle: RuntimeHandle,
 }
 
 impl Fixture {
     /// A worker with a cluster of these endpoints.
     pub(crate) fn new(cluster: &proto::Cluster, endpoints: &[SocketAddr]) -> Self {
-        let handle = ConfigHandle::default();
-        handle.publish(Config {
+        let handle = RuntimeHandle::default();
+        handle.store(Runtime {
             version: 1,
-            clusters: vec![Some(Arc::new(translate(cluster).unwrap()))],
-            endpoints: vec![Some(Arc::new(one_locality(endpoints)))],
-            ..Config::default()
+            clusters: vec![Some(shared(translate(cluster).unwrap()))],
+            endpoints: vec![Some(Arc::new(one_locality(endpoints, None)))],
+            ..Runtime::default()
         });
         let worker = Worker::new(0, &handle, WorkerTelemetry::default());
         Self { worker, handle }
@@ -155,19 +87,21 @@ impl Fixture {
 
     /// Publishes other endpoints.
     pub(crate) fn set_endpoints(&self, endpoints: &[SocketAddr]) {
-        let mut config = Config::clone(&self.handle.load());
-        config.version += 1;
-        config.endpoints = vec![Some(Arc::new(one_locality(endpoints)))];
-        self.handle.publish(config);
+        let mut runtime = Runtime::clone(&self.handle.load());
+        runtime.version += 1;
+        let previous = runtime.endpoints[0].take();
+        let next = one_locality(endpoints, previous.as_deref());
+        runtime.endpoints = vec![Some(Arc::new(next))];
+        self.handle.store(runtime);
     }
 
     /// Removes the cluster.
     pub(crate) fn remove_cluster(&self) {
         let version = self.handle.load().version + 1;
-        self.handle.publish(Config {
+        self.handle.store(Runtime {
             version,
             clusters: vec![None],
-            ..Config::default()
+            ..Runtime::default()
         });
     }
 
@@ -187,9 +121,10 @@ impl Fixture {
     }
 }
 
-fn one_locality(endpoints: &[SocketAddr]) -> LoadAssignment {
+fn one_locality(endpoints: &[SocketAddr], previous: Option<&SharedAssignment>) -> SharedAssignment {
     let endpoints = endpoints
         .iter()
         .map(|a| lb_endpoint(&a.ip().to_string(), a.port(), 1));
-    assignment(vec![locality(0, 1, endpoints.collect())])
+    let assignment = assignment(vec![locality(0, 1, endpoints.collect())]);
+    SharedAssignment::new(Arc::new(assignment), previous)
 }

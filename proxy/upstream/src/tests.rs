@@ -19,7 +19,7 @@ use xds::envoy::core::Http2ProtocolOptions;
 
 use super::test_util::{Fixture, IntoValue, on_worker, static_cluster};
 use super::*;
-use crate::http::body::RequestBody;
+use crate::body::RequestBody;
 
 /// A server that counts connections and answers with their number, when it is allowed to.
 #[derive(Clone)]
@@ -540,7 +540,7 @@ fn tcp_connections_count_against_their_limit() {
         let host = cluster.pick(&PickContext::default()).unwrap();
         let options = TcpConnectOptions::default();
         let held = cluster.tcp(&host, &options).await.unwrap();
-        assert_eq!(held.facts.remote, server.address);
+        assert_eq!(held.facts.info.remote, server.address);
         let refused = cluster.tcp(&host, &options).await.unwrap_err();
         assert_eq!(refused.overflow(), Some(Resource::Connections));
         drop(held);

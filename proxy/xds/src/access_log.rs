@@ -1,4 +1,4 @@
-//! Access logs: `envoy.config.accesslog.v3.AccessLog` to [`AccessLogs`].
+//! Access logs: `envoy.config.accesslog.v3.AccessLog` to [`AccessLog`].
 
 use xds::envoy::access_logger::file::FileAccessLog;
 use xds::envoy::access_logger::file::file_access_log::AccessLogFormat as FileFormat;
@@ -13,53 +13,41 @@ use xds::envoy::core::SubstitutionFormatString;
 use xds::envoy::core::substitution_format_string::Format;
 
 use super::any::unpack;
-use super::context::ApplyContext;
+use crate::config::access_log::{
+    AccessLog, Comparison, ComparisonOp, DEFAULT_FORMAT, LogFilter, LogFormat, SinkPath,
+};
+use crate::config::error::{ConfigError, Within};
 use crate::config::metadata::Struct;
-use crate::error::{ConfigError, Within};
-use crate::telemetry::access_log::filter::{Comparison, ComparisonOp, LogFilter};
-use crate::telemetry::access_log::{AccessLog, AccessLogs, Captures};
-use crate::telemetry::log_format::{DEFAULT_FORMAT, JsonTemplate, LogFormat, parse};
-use crate::telemetry::log_sink::SinkPath;
-use crate::telemetry::stream_info::ResponseFlags;
+use crate::config::response_flags::ResponseFlags;
+use crate::metadata::fields;
 
 /// Translates the access logs of one place.
-pub fn access_logs(
-    protos: &[proto::AccessLog],
-    context: &ApplyContext<'_>,
-) -> Result<AccessLogs, ConfigError> {
-    let mut captures = Captures::default();
-    let mut logs = Vec::with_capacity(protos.len());
-    for (n, proto) in protos.iter().enumerate() {
-        let log = access_log(proto, context, &mut captures);
-        logs.push(log.within(format_args!("access_log[{n}]"))?);
-    }
-    Ok(AccessLogs::new(logs, captures))
+pub fn access_logs(protos: &[proto::AccessLog]) -> Result<Vec<AccessLog>, ConfigError> {
+    let logs = protos.iter().enumerate();
+    logs.map(|(n, proto)| access_log(proto).within(format_args!("access_log[{n}]")))
+        .collect()
 }
 
-fn access_log(
-    proto: &proto::AccessLog,
-    context: &ApplyContext<'_>,
-    captures: &mut Captures,
-) -> Result<AccessLog, ConfigError> {
+fn access_log(proto: &proto::AccessLog) -> Result<AccessLog, ConfigError> {
     let Some(ConfigType::TypedConfig(any)) = &proto.config_type else {
         return Err(ConfigError::new("typed_config", "missing"));
     };
     let kind = any.type_url.rsplit('.').next().unwrap_or_default();
     let (path, format) = match kind {
-        "FileAccessLog" => file(&unpack(any).within("typed_config")?, captures)?,
+        "FileAccessLog" => file(&unpack(any).within("typed_config")?)?,
         "StdoutAccessLog" => {
             let stdout: StdoutAccessLog = unpack(any).within("typed_config")?;
             let format = stdout
                 .access_log_format
                 .map(|StdoutFormat::LogFormat(format)| format);
-            (SinkPath::Stdout, substitution(format.as_ref(), captures)?)
+            (SinkPath::Stdout, substitution(format.as_ref())?)
         }
         "StderrAccessLog" => {
             let stderr: StderrAccessLog = unpack(any).within("typed_config")?;
             let format = stderr
                 .access_log_format
                 .map(|StderrFormat::LogFormat(format)| format);
-            (SinkPath::Stderr, substitution(format.as_ref(), captures)?)
+            (SinkPath::Stderr, substitution(format.as_ref())?)
         }
         _ => {
             let what = format_args!("the access logger \"{}\"", any.type_url);
@@ -67,27 +55,18 @@ fn access_log(
         }
     };
     let filter = match &proto.filter {
-        Some(proto) => Some(filter(proto, captures).within("filter")?),
+        Some(proto) => Some(filter(proto).within("filter")?),
         None => None,
     };
-    let sink = context.logs.open(path.clone()).map_err(|error| {
-        ConfigError::new(
-            "typed_config.path",
-            format!("{path:?} cannot be opened: {error}"),
-        )
-    })?;
     Ok(AccessLog {
         filter,
         format,
-        sink,
+        sink: path,
     })
 }
 
 #[allow(deprecated, reason = "control planes still send the older fields")]
-fn file(
-    proto: &FileAccessLog,
-    captures: &mut Captures,
-) -> Result<(SinkPath, LogFormat), ConfigError> {
+fn file(proto: &FileAccessLog) -> Result<(SinkPath, LogFormat), ConfigError> {
     let path = match proto.path.as_str() {
         "" => return Err(ConfigError::new("typed_config.path", "missing")),
         "/dev/stdout" => SinkPath::Stdout,
@@ -95,36 +74,31 @@ fn file(
         path => SinkPath::File(path.into()),
     };
     let format = match &proto.access_log_format {
-        None => text(DEFAULT_FORMAT, false, captures)?,
-        Some(FileFormat::Format(format)) if format.is_empty() => {
-            text(DEFAULT_FORMAT, false, captures)?
-        }
-        Some(FileFormat::Format(format)) => text(format, false, captures)?,
+        None => text(DEFAULT_FORMAT, false),
+        Some(FileFormat::Format(format)) if format.is_empty() => text(DEFAULT_FORMAT, false),
+        Some(FileFormat::Format(format)) => text(format, false),
         Some(FileFormat::JsonFormat(format) | FileFormat::TypedJsonFormat(format)) => {
-            json(&format.into(), false, captures)?
+            json(fields(format), false)
         }
-        Some(FileFormat::LogFormat(format)) => substitution(Some(format), captures)?,
+        Some(FileFormat::LogFormat(format)) => substitution(Some(format))?,
     };
     Ok((path, format))
 }
 
 #[allow(deprecated, reason = "control planes still send the older fields")]
-fn substitution(
-    proto: Option<&SubstitutionFormatString>,
-    captures: &mut Captures,
-) -> Result<LogFormat, ConfigError> {
+fn substitution(proto: Option<&SubstitutionFormatString>) -> Result<LogFormat, ConfigError> {
     let Some(proto) = proto else {
-        return text(DEFAULT_FORMAT, false, captures);
+        return Ok(text(DEFAULT_FORMAT, false));
     };
     let omit_empty = proto.omit_empty_values;
     match &proto.format {
-        None => text(DEFAULT_FORMAT, omit_empty, captures),
-        Some(Format::TextFormat(format)) => text(format, omit_empty, captures),
-        Some(Format::JsonFormat(format)) => json(&format.into(), omit_empty, captures),
+        None => Ok(text(DEFAULT_FORMAT, omit_empty)),
+        Some(Format::TextFormat(format)) => Ok(text(format, omit_empty)),
+        Some(Format::JsonFormat(format)) => Ok(json(fields(format), omit_empty)),
         Some(Format::TextFormatSource(source)) => {
             use xds::envoy::core::data_source::Specifier;
             match &source.specifier {
-                Some(Specifier::InlineString(format)) => text(format, omit_empty, captures),
+                Some(Specifier::InlineString(format)) => Ok(text(format, omit_empty)),
                 _ => Err(ConfigError::unsupported(
                     "log_format.text_format_source",
                     "a format that is not an inline string",
@@ -134,29 +108,24 @@ fn substitution(
     }
 }
 
-fn text(format: &str, omit_empty: bool, captures: &mut Captures) -> Result<LogFormat, ConfigError> {
-    let pieces = parse(format, captures);
-    let pieces = pieces.map_err(|error| ConfigError::new("log_format", error.to_string()))?;
-    Ok(LogFormat::Text { pieces, omit_empty })
+fn text(format: &str, omit_empty: bool) -> LogFormat {
+    LogFormat::Text {
+        format: format.into(),
+        omit_empty,
+    }
 }
 
-fn json(
-    format: &Struct,
-    omit_empty: bool,
-    captures: &mut Captures,
-) -> Result<LogFormat, ConfigError> {
-    let template = JsonTemplate::compile(format, omit_empty, captures);
-    let template = template.map_err(|error| ConfigError::new("log_format", error.to_string()))?;
-    Ok(LogFormat::Json(template))
+fn json(template: Struct, omit_empty: bool) -> LogFormat {
+    LogFormat::Json {
+        template,
+        omit_empty,
+    }
 }
 
-fn filter(
-    proto: &proto::AccessLogFilter,
-    captures: &mut Captures,
-) -> Result<LogFilter, ConfigError> {
+fn filter(proto: &proto::AccessLogFilter) -> Result<LogFilter, ConfigError> {
     let unsupported = |what| Err(ConfigError::unsupported("", what));
-    let all = |filters: &[proto::AccessLogFilter], captures: &mut Captures| {
-        let filters = filters.iter().map(|proto| filter(proto, captures));
+    let all = |filters: &[proto::AccessLogFilter]| {
+        let filters = filters.iter().map(filter);
         filters.collect::<Result<Vec<_>, _>>()
     };
     match &proto.filter_specifier {
@@ -168,8 +137,8 @@ fn filter(
             Ok(LogFilter::Duration(comparison(filter.comparison.as_ref())?))
         }
         Some(FilterSpecifier::NotHealthCheckFilter(_)) => Ok(LogFilter::Always),
-        Some(FilterSpecifier::AndFilter(and)) => Ok(LogFilter::And(all(&and.filters, captures)?)),
-        Some(FilterSpecifier::OrFilter(or)) => Ok(LogFilter::Or(all(&or.filters, captures)?)),
+        Some(FilterSpecifier::AndFilter(and)) => Ok(LogFilter::And(all(&and.filters)?)),
+        Some(FilterSpecifier::OrFilter(or)) => Ok(LogFilter::Or(all(&or.filters)?)),
         Some(FilterSpecifier::ResponseFlagFilter(filter)) => response_flags(&filter.flags),
         Some(FilterSpecifier::GrpcStatusFilter(filter)) => Ok(LogFilter::GrpcStatus {
             statuses: filter

@@ -7,7 +7,7 @@ use xds::envoy::core;
 use xds::pb::google::protobuf as wire;
 use xds::prost::{Message, Name};
 
-use crate::error::ConfigError;
+use crate::config::error::ConfigError;
 
 /// Unpacks an `Any` that must hold an `M`.
 pub fn unpack<M: Message + Name + Default>(any: &wire::Any) -> Result<M, ConfigError> {

@@ -20,17 +20,15 @@ use super::context::{ApplyContext, Node};
 use super::eds::{self, Addresses};
 use super::status::{Rejection, XdsStatus};
 use super::warming::Warming;
-use crate::config::cluster::{Cluster, DnsOptions};
+use crate::config::cluster::{Cluster, DnsTarget};
 use crate::config::endpoint::LoadAssignment;
+use crate::config::error::ConfigError;
 use crate::config::listener::Listener;
 use crate::config::names::Names;
 use crate::config::route::RouteConfig;
 use crate::config::secret::{ResourceSource, SecretRef};
-use crate::config::{ClusterId, Config, ConfigHandle};
-use crate::error::ConfigError;
-use crate::listener::socket::Sockets;
-use crate::telemetry::log_sink::LogSinks;
-use crate::tls::secret_store::SecretStore;
+use crate::config::{ClusterId, Config};
+use crate::target::{Built, Target};
 
 mod clusters;
 mod endpoints;
@@ -76,33 +74,18 @@ pub struct Wanted {
     pub secrets: BTreeSet<Arc<str>>,
 }
 
-/// A cluster whose names have to be looked up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsTarget {
-    /// The cluster.
-    pub cluster: Arc<str>,
-    /// How.
-    pub options: DnsOptions,
-    /// The names.
-    pub hosts: Vec<Box<str>>,
-}
-
 /// Everything received, and what is in force of it.
 #[derive(Debug)]
-pub struct Applier {
+pub struct Applier<T: Target> {
     names: Names,
-    secrets: SecretStore,
-    /// Where listeners bind; nowhere unless [`Applier::binding`] says so.
-    sockets: Sockets,
-    logs: LogSinks,
     node: Arc<Node>,
     translators: Translators,
-    handle: ConfigHandle,
-    /// What is published, or will be by the next [`Applier::flush`].
+    target: T,
+    /// What is in force, or will be by the next [`Applier::flush`].
     config: Config,
     dirty: bool,
-    clusters: BTreeMap<Arc<str>, ClusterState>,
-    listeners: BTreeMap<Arc<str>, ListenerState>,
+    clusters: BTreeMap<Arc<str>, ClusterState<T::Cluster>>,
+    listeners: BTreeMap<Arc<str>, ListenerState<T::Listener>>,
     /// Load assignments by their resource name, as they came: they are translated for each cluster that uses
     /// them, and every endpoint decoded twice would be most of the memory.
     assignments: HashMap<Arc<str>, ResourceSource>,
@@ -110,15 +93,13 @@ pub struct Applier {
     route_sources: HashMap<Arc<str>, Bytes>,
     /// Endpoints and routes that the server says do not exist.
     absent: BTreeSet<(ResourceType, Arc<str>)>,
-    /// When outlier detection of a cluster is due.
-    outlier_sweeps: BTreeMap<Arc<str>, Instant>,
     status: Arc<XdsStatus>,
 }
 
-#[derive(Debug, Default)]
-struct ClusterState {
-    active: Option<Arc<Cluster>>,
-    warming: Option<Warming<Cluster>>,
+#[derive(Debug)]
+struct ClusterState<L> {
+    active: Option<Built<Cluster, L>>,
+    warming: Option<Warming<Built<Cluster, L>>>,
     /// The endpoints in the cluster itself (STATIC, DNS).
     inline: Option<ClusterLoadAssignment>,
     /// What its names resolved to; `None` before the first answer.
@@ -126,29 +107,25 @@ struct ClusterState {
     is_static: bool,
 }
 
-#[derive(Debug, Default)]
-struct ListenerState {
-    warming: Option<Warming<Listener>>,
+#[derive(Debug)]
+struct ListenerState<L> {
+    active: Option<Built<Listener, L>>,
+    warming: Option<Warming<Built<Listener, L>>>,
     is_static: bool,
 }
 
-impl Applier {
-    /// An applier with nothing received, which publishes to `handle`.
+impl<T: Target> Applier<T> {
+    /// An applier with nothing received, which sets `target` to work.
     pub fn new(
-        handle: ConfigHandle,
-        secrets: SecretStore,
-        logs: LogSinks,
+        target: T,
         node: Arc<Node>,
         translators: Translators,
         status: Arc<XdsStatus>,
     ) -> Self {
         Self {
             names: Names::default(),
-            config: Config::clone(&handle.load()),
-            handle,
-            secrets,
-            sockets: Sockets::new(0),
-            logs,
+            config: Config::default(),
+            target,
             node,
             translators,
             dirty: false,
@@ -157,16 +134,8 @@ impl Applier {
             assignments: HashMap::new(),
             route_sources: HashMap::new(),
             absent: BTreeSet::new(),
-            outlier_sweeps: BTreeMap::new(),
             status,
         }
-    }
-
-    /// The same applier, whose listeners bind these sockets.
-    #[must_use]
-    pub fn binding(mut self, sockets: Sockets) -> Self {
-        self.sockets = sockets;
-        self
     }
 
     /// Applies a static resource of the bootstrap. It cannot be replaced or removed later.
@@ -214,7 +183,7 @@ impl Applier {
             }
         }
         for name in removed {
-            self.remove(resource_type, name);
+            self.remove(resource_type, name, now);
         }
         self.warm(now);
         refused
@@ -228,7 +197,7 @@ impl Applier {
 
     /// Does what is due by the clock: warming that took too long, outlier detection.
     pub fn tick(&mut self, now: Instant) {
-        self.sweep_outliers(now);
+        self.target.tick(now);
         self.warm(now);
     }
 
@@ -244,7 +213,7 @@ impl Applier {
             .filter_map(|state| state.warming.as_ref());
         let deadlines = clusters.map(|warming| warming.deadline);
         let deadlines = deadlines.chain(listeners.map(|warming| warming.deadline));
-        deadlines.chain(self.outlier_sweeps.values().copied()).min()
+        deadlines.chain(self.target.deadline()).min()
     }
 
     /// Names of what is warming.
@@ -275,8 +244,8 @@ impl Applier {
             endpoints: self.wanted_endpoints(),
             routes: self.wanted_routes(),
             secrets: self
-                .secrets
-                .wanted()
+                .target
+                .wanted_secrets()
                 .into_iter()
                 .filter(|secret| !secret.from_agent)
                 .map(|secret| secret.name)
@@ -290,7 +259,7 @@ impl Applier {
     pub fn dns_targets(&self) -> Vec<DnsTarget> {
         let targets = self.clusters.iter().filter_map(|(name, state)| {
             let cluster = state.newest()?;
-            let options = cluster.dns_options()?.clone();
+            let options = cluster.config.dns_options()?.clone();
             let hosts = eds::host_names(state.inline.as_ref()?);
             Some(DnsTarget {
                 cluster: name.clone(),
@@ -313,7 +282,7 @@ impl Applier {
         };
         state.resolved = Some(addresses);
         if let Some(active) = state.active.clone() {
-            self.refresh_endpoints(&active);
+            self.refresh_endpoints(&active.config);
         }
         self.warm(now);
     }
@@ -325,8 +294,13 @@ impl Applier {
             return false;
         }
         self.config.version += 1;
-        self.handle.publish(self.config.clone());
+        self.target.publish(self.config.version);
         true
+    }
+
+    /// What is in force, or will be by the next [`Applier::flush`].
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The slots of names, for what the assembly itself refers to by name.
@@ -353,15 +327,15 @@ impl Applier {
         }
     }
 
-    fn remove(&mut self, resource_type: ResourceType, name: &str) {
+    fn remove(&mut self, resource_type: ResourceType, name: &str, now: Instant) {
         self.status.forget(resource_type, name);
         match resource_type {
-            ResourceType::Cluster => self.remove_cluster(name),
+            ResourceType::Cluster => self.remove_cluster(name, now),
             ResourceType::Endpoint => self.remove_endpoints(name),
             ResourceType::Listener => self.remove_listener(name),
             ResourceType::Route => self.remove_route(name),
             ResourceType::Secret => {
-                self.secrets.remove(&SecretRef {
+                self.target.remove_secret(&SecretRef {
                     name: name.into(),
                     from_agent: false,
                 });
@@ -373,12 +347,31 @@ impl Applier {
     fn context(&mut self, resource: &Received) -> ApplyContext<'_> {
         ApplyContext {
             names: &mut self.names,
-            secrets: &self.secrets,
-            sockets: &self.sockets,
             previous_listener: None,
-            logs: &self.logs,
             node: &self.node,
             source: resource.source(),
+        }
+    }
+}
+
+impl<L> Default for ClusterState<L> {
+    fn default() -> Self {
+        Self {
+            active: None,
+            warming: None,
+            inline: None,
+            resolved: None,
+            is_static: false,
+        }
+    }
+}
+
+impl<L> Default for ListenerState<L> {
+    fn default() -> Self {
+        Self {
+            active: None,
+            warming: None,
+            is_static: false,
         }
     }
 }

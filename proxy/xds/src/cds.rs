@@ -13,11 +13,10 @@ use super::context::ApplyContext;
 use crate::config::cluster::{
     Cluster, HttpOptions, ServiceName, TcpKeepalive, Transport, TransportMatch, TransportSocket,
 };
+use crate::config::error::{ConfigError, Within};
 use crate::config::metadata::{Metadata, Value};
-use crate::error::{ConfigError, Within};
-use crate::tls::client::ClientTls;
-use crate::upstream::circuit_breaker::CircuitBreakers;
-use crate::upstream::outlier_detection::OutlierDetection;
+use crate::metadata::fields;
+use crate::tls;
 
 mod balancing;
 mod circuit_breakers;
@@ -30,18 +29,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Envoy's default `per_connection_buffer_limit_bytes`.
 const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
 
-/// Translates a cluster. `previous` is the version in force: what is counted in it goes on.
+/// Translates a cluster.
 pub fn cluster(
     proto: &proto::Cluster,
     context: &mut ApplyContext<'_>,
-    previous: Option<&Cluster>,
 ) -> Result<Cluster, ConfigError> {
     if proto.name.is_empty() {
         return Err(ConfigError::new("name", "a cluster needs a name"));
     }
     refuse_unsupported(proto)?;
     let http = http_options::http_options(proto)?;
-    let metadata = Metadata::from_proto(proto.metadata.as_ref());
+    let metadata = crate::metadata::metadata(proto.metadata.as_ref());
     let connection = proto.upstream_connection_options.unwrap_or_default();
     let stat_name = match proto.alt_stat_name.as_str() {
         "" => &proto.name,
@@ -62,9 +60,15 @@ pub fn cluster(
             BUFFER_LIMIT_BYTES,
         ),
         balancing: balancing::balancing(proto)?,
-        circuit_breakers: breakers(proto, previous).within("circuit_breakers")?,
-        outlier_detection: outliers(proto, previous).within("outlier_detection")?,
-        transport: transport(proto, &http, context)?,
+        circuit_breakers: circuit_breakers::limits(proto.circuit_breakers.as_ref())
+            .within("circuit_breakers")?,
+        outlier_detection: proto
+            .outlier_detection
+            .as_ref()
+            .map(outlier_detection::settings)
+            .transpose()
+            .within("outlier_detection")?,
+        transport: transport(proto, &http)?,
         http,
         bind_addresses: proto
             .upstream_bind_config
@@ -133,39 +137,10 @@ fn refuse_unsupported(proto: &proto::Cluster) -> Result<(), ConfigError> {
     }
 }
 
-fn breakers(
-    proto: &proto::Cluster,
-    previous: Option<&Cluster>,
-) -> Result<Arc<CircuitBreakers>, ConfigError> {
-    let (default, high) = circuit_breakers::limits(proto.circuit_breakers.as_ref())?;
-    Ok(Arc::new(match previous {
-        Some(previous) => previous.circuit_breakers.with_limits(default, high),
-        None => CircuitBreakers::new(default, high),
-    }))
-}
-
-fn outliers(
-    proto: &proto::Cluster,
-    previous: Option<&Cluster>,
-) -> Result<Option<Arc<OutlierDetection>>, ConfigError> {
-    let Some(proto) = &proto.outlier_detection else {
-        return Ok(None);
-    };
-    let detection = OutlierDetection::new(outlier_detection::settings(proto)?);
-    if let Some(previous) = previous.and_then(|cluster| cluster.outlier_detection.as_ref()) {
-        detection.adopt(previous);
-    }
-    Ok(Some(Arc::new(detection)))
-}
-
-fn transport(
-    proto: &proto::Cluster,
-    http: &HttpOptions,
-    context: &ApplyContext<'_>,
-) -> Result<Transport, ConfigError> {
+fn transport(proto: &proto::Cluster, http: &HttpOptions) -> Result<Transport, ConfigError> {
     let verify_sni = http_options::auto_san_validation(proto)?;
     debug_assert!(!verify_sni || http.auto_sni);
-    let socket = |socket: Option<&_>| transport_socket(socket, verify_sni, context);
+    let socket = |socket: Option<&_>| transport_socket(socket, verify_sni);
     let matches = proto
         .transport_socket_matches
         .iter()
@@ -174,7 +149,7 @@ fn transport(
             let socket = socket(entry.transport_socket.as_ref());
             Ok(TransportMatch {
                 name: entry.name.as_str().into(),
-                criteria: entry.r#match.as_ref().map(Into::into).unwrap_or_default(),
+                criteria: entry.r#match.as_ref().map(fields).unwrap_or_default(),
                 socket: socket
                     .within("transport_socket")
                     .within(format_args!("transport_socket_matches[{n}]"))?,
@@ -189,7 +164,6 @@ fn transport(
 fn transport_socket(
     proto: Option<&xds::envoy::core::TransportSocket>,
     verify_sni: bool,
-    context: &ApplyContext<'_>,
 ) -> Result<TransportSocket, ConfigError> {
     use xds::envoy::core::transport_socket::ConfigType;
     let Some(proto) = proto else {
@@ -210,8 +184,8 @@ fn transport_socket(
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext" => {
             let mut tls: UpstreamTlsContext = unpack(any).within("typed_config")?;
             tls.auto_sni_san_validation |= verify_sni;
-            let tls = ClientTls::from_proto(&tls, context.secrets).within("typed_config")?;
-            Ok(TransportSocket::Tls(tls))
+            let tls = tls::client(&tls).within("typed_config")?;
+            Ok(TransportSocket::Tls(Arc::new(tls)))
         }
         other => Err(ConfigError::unsupported(
             "typed_config",

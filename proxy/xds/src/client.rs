@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mesh_runtime::backoff::Backoff;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 use xds::delta;
 use xds::envoy::core;
@@ -25,10 +26,9 @@ use xds::type_url::ResourceType;
 
 use super::apply::{Applier, Received};
 use super::status::XdsStatus;
-use super::transport;
-use crate::config::{ClusterId, ConfigHandle};
-use crate::tls::secret_store::SecretStore;
-use crate::upstream::resolve::{DnsAnswer, DnsResolvers};
+use crate::config::ClusterId;
+use crate::config::cluster::{DnsAnswer, DnsTarget};
+use crate::target::Target;
 
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -36,9 +36,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Requests that wait for the stream: one per resource type and then some.
 const REQUESTS_MAX: usize = 64;
-/// Answers of resolvers that wait to be applied.
-const ANSWERS_MAX: usize = 256;
-
 /// Where the control plane is and how we introduce ourselves.
 pub struct AdsOptions {
     /// The cluster of `ads_config`.
@@ -51,18 +48,30 @@ pub struct AdsOptions {
     pub required_listener: Option<Arc<str>>,
     /// How long the first stream may take to bring a response before another one is tried.
     pub first_response_timeout: Duration,
+    /// A channel over the cluster; connects when it is first used.
+    pub channel: Box<dyn Fn() -> Channel + Send + Sync>,
+}
+
+/// Looks up exactly these clusters' names from now on.
+pub type FollowNames = Box<dyn FnMut(&[DnsTarget]) + Send>;
+
+/// Looks up the names of clusters.
+pub struct NameLookup {
+    /// Called with every change of what is to be looked up.
+    pub follow: FollowNames,
+    /// What they stand for.
+    pub answers: mpsc::Receiver<DnsAnswer>,
 }
 
 /// The task that keeps the configuration up to date.
-pub struct XdsClient {
-    applier: Applier,
+pub struct XdsClient<T: Target> {
+    applier: Applier<T>,
     machine: delta::Client,
     ads: Option<AdsOptions>,
-    config: ConfigHandle,
-    secrets: SecretStore,
+    /// Changes whenever a secret is set or removed, or a new TLS context wants one.
+    secrets: watch::Receiver<u64>,
     status: Arc<XdsStatus>,
-    resolvers: DnsResolvers,
-    answers: mpsc::Receiver<DnsAnswer>,
+    names: NameLookup,
     received: BTreeSet<ResourceType>,
 }
 
@@ -89,26 +98,23 @@ enum Event {
     Ended(Status),
 }
 
-impl XdsClient {
+impl<T: Target> XdsClient<T> {
     /// A client over an applier that has the static resources already. Without `ads` only names and secrets
     /// are followed.
     pub fn new(
-        applier: Applier,
+        applier: Applier<T>,
         ads: Option<AdsOptions>,
-        config: ConfigHandle,
-        secrets: SecretStore,
+        secrets: watch::Receiver<u64>,
+        names: NameLookup,
         status: Arc<XdsStatus>,
     ) -> Self {
-        let (answer, answers) = mpsc::channel(ANSWERS_MAX);
         Self {
             applier,
             machine: delta::Client::default(),
             ads,
-            config,
             secrets,
             status,
-            resolvers: DnsResolvers::new(answer),
-            answers,
+            names,
             received: BTreeSet::new(),
         }
     }
@@ -116,7 +122,7 @@ impl XdsClient {
     /// Runs until `stop`. Never ends by itself: a control plane that is away is waited for.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_MAX);
-        let mut secrets = self.secrets.changes();
+        let mut secrets = self.secrets.clone();
         self.machine
             .subscribe(ResourceType::Cluster, delta::WILDCARD);
         self.settle();
@@ -151,7 +157,7 @@ impl XdsClient {
                     tracing::warn!(stream_accepted, "no response from the control plane in time, trying again");
                     stream = None;
                 }
-                Some(answer) = self.answers.recv() => {
+                Some(answer) = self.names.answers.recv() => {
                     self.applier.resolved(&answer.cluster, answer.addresses, Instant::now());
                 }
                 Ok(()) = secrets.changed() => self.applier.warm(Instant::now()),
@@ -175,13 +181,13 @@ impl XdsClient {
     /// without addresses; connecting before they are looked up would only fail and back off.
     fn can_connect(&self) -> bool {
         let ads = self.ads.as_ref();
-        ads.is_some_and(|ads| self.config.load().cluster(ads.cluster).is_some())
+        ads.is_some_and(|ads| self.applier.config().cluster(ads.cluster).is_some())
     }
 
     /// Publishes what is complete and follows its references.
     fn settle(&mut self) {
         let wanted = self.applier.wanted();
-        self.resolvers.follow(&self.applier.dns_targets());
+        (self.names.follow)(&self.applier.dns_targets());
         self.applier.flush();
         // As Envoy: listeners are asked for when the clusters they may need are there.
         let clusters_ready =
@@ -202,7 +208,7 @@ impl XdsClient {
         let complete = match &self.ads {
             None => true,
             Some(ads) => {
-                let config = self.config.load();
+                let config = self.applier.config();
                 let required = ads.required_listener.as_ref();
                 self.received.contains(&ResourceType::Listener)
                     && required.is_none_or(|name| config.listeners.contains_key(name))
@@ -261,8 +267,7 @@ impl XdsClient {
         let mut request = Request::new(ReceiverStream::new(outgoing));
         *request.metadata_mut() = (ads.metadata)();
         // A channel of its own for each stream: credentials may have been rotated since the last one.
-        let channel = transport::channel(&self.config, ads.cluster);
-        let mut client = AggregatedDiscoveryServiceClient::new(channel)
+        let mut client = AggregatedDiscoveryServiceClient::new((ads.channel)())
             .max_decoding_message_size(RESPONSE_BYTES_MAX);
         let opening = async move {
             let response = client.delta_aggregated_resources(request).await?;

@@ -5,26 +5,17 @@ use std::sync::Arc;
 use crate::config::listener::Listener;
 use crate::config::metadata::Struct;
 use crate::config::names::Names;
+use crate::config::peer::Peer;
 use crate::config::secret::ResourceSource;
-use crate::listener::socket::Sockets;
-use crate::telemetry::log_sink::LogSinks;
-use crate::telemetry::peer_metadata::Peer;
-use crate::tls::secret_store::SecretStore;
 
-/// Passed to every translation: slots for names, secrets, log files, who we are.
+/// Passed to every translation: slots for names, who we are.
 #[derive(Debug)]
 pub struct ApplyContext<'a> {
     /// Gives names their slots.
     pub names: &'a mut Names,
-    /// Secrets that TLS contexts are built from.
-    pub secrets: &'a SecretStore,
-    /// Where listeners bind.
-    pub sockets: &'a Sockets,
     /// The last good version of the listener that is being translated: filter chains that did not change are
     /// taken from it.
     pub previous_listener: Option<Arc<Listener>>,
-    /// Files that access logs are written to.
-    pub logs: &'a LogSinks,
     /// This proxy.
     pub node: &'a Arc<Node>,
     /// The resource that is being translated, as it came.
@@ -47,7 +38,11 @@ pub struct Node {
 impl Node {
     /// From the bootstrap's node.
     pub fn from_proto(proto: &xds::envoy::core::Node) -> Self {
-        let metadata: Struct = proto.metadata.as_ref().map(Into::into).unwrap_or_default();
+        let metadata: Struct = proto
+            .metadata
+            .as_ref()
+            .map(crate::metadata::fields)
+            .unwrap_or_default();
         Self {
             id: proto.id.as_str().into(),
             cluster: proto.cluster.as_str().into(),

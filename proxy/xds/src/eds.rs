@@ -1,7 +1,7 @@
 //! Endpoints: `envoy.config.endpoint.v3.ClusterLoadAssignment` to [`LoadAssignment`].
 //!
 //! The assignment of a DNS cluster names hosts; [`Addresses`] says what they resolved to. Endpoints that did
-//! not change keep their `Arc`, and those of the same address keep their passive health.
+//! not change keep their `Arc`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +16,10 @@ use crate::config::ClusterId;
 use crate::config::endpoint::{
     Endpoint, Health, LoadAssignment, Locality, LocalityEndpoints, OVERPROVISIONING_FACTOR,
 };
+use crate::config::error::{ConfigError, Within};
 use crate::config::metadata::{Metadata, Struct};
+use crate::config::peer::Peer;
 use crate::config::secret::ResourceSource;
-use crate::error::{ConfigError, Within};
-use crate::telemetry::peer_metadata::Peer;
 
 /// Envoy's limit of priorities.
 const PRIORITY_MAX: u32 = 128;
@@ -111,8 +111,8 @@ impl<'a> Known<'a> {
         )
     }
 
-    /// The known endpoint if it is the same, else the new one with the known one's passive health.
-    fn reuse(&self, mut new: Endpoint) -> Arc<Endpoint> {
+    /// The known endpoint if it is the same.
+    fn reuse(&self, new: Endpoint) -> Arc<Endpoint> {
         let Some(known) = self.0.get(&new.address) else {
             return Arc::new(new);
         };
@@ -123,7 +123,6 @@ impl<'a> Known<'a> {
         if same {
             return Arc::clone(known);
         }
-        new.monitor = known.monitor.clone();
         Arc::new(new)
     }
 }
@@ -166,7 +165,7 @@ fn translate(proto: &proto::LbEndpoint, address: SocketAddr) -> Result<Endpoint,
             "must be at least 1",
         ));
     }
-    let mut metadata = Metadata::from_proto(proto.metadata.as_ref());
+    let mut metadata = crate::metadata::metadata(proto.metadata.as_ref());
     share_empty(&mut metadata);
     let peer = metadata
         .filter("istio")
@@ -190,7 +189,6 @@ fn translate(proto: &proto::LbEndpoint, address: SocketAddr) -> Result<Endpoint,
         },
         metadata,
         peer: peer.map(Arc::new),
-        monitor: Arc::default(),
     })
 }
 

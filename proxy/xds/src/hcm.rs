@@ -15,12 +15,12 @@ use super::http_filters::filters;
 use super::matchers::refuse;
 use super::rbac::cidr;
 use super::rds::route_config;
+use crate::config::error::{ConfigError, Within};
 use crate::config::http::{
     Codec, EdgeOptions, EscapedSlashes, ForwardClientCert, ForwardClientCertMode, Http10,
     HttpConnectionManager, HttpLimits, PathNormalization, RequestIdOptions, RouteSource,
     ServerHeader, ServerHeaderMode, StripHostPort,
 };
-use crate::error::{ConfigError, Within};
 
 /// Envoy's `max_request_headers_kb`.
 const MAX_HEADERS_KB: u32 = 60;
@@ -51,7 +51,7 @@ pub fn connection_manager(
         routes: routes(proto, context)?,
         filters,
         router,
-        access_logs: access_logs(&proto.access_log, context)?,
+        access_logs: access_logs(&proto.access_log)?,
         server_header: server_header(proto)?,
         edge: edge(proto)?,
         forwarded_client_cert: forwarded_client_cert(proto)?,

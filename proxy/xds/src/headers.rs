@@ -5,11 +5,11 @@ use http::header::{HOST, HeaderValue};
 use xds::envoy::core::HeaderValueOption;
 use xds::envoy::core::header_value_option::HeaderAppendAction;
 
+use crate::config::error::{ConfigError, Within};
+use crate::config::format::Format;
 use crate::config::route::headers::{
     AddValue, AppendAction, HeaderAdd, HeaderEdits, HeaderOps, HeaderTarget,
 };
-use crate::error::{ConfigError, Within};
-use crate::http::format::Format;
 
 /// The four lists of one level.
 pub fn ops(

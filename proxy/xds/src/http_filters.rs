@@ -24,30 +24,30 @@ use super::headers::value;
 use super::istio;
 use super::matchers::{self, refuse};
 use super::rbac;
-use crate::config::http::{FilterSlot, RouterOptions};
+use crate::config::error::{ConfigError, Within};
+use crate::config::filter::cors::CorsPolicy;
+use crate::config::filter::fault::{Abort, AbortKind, Delay, FaultConfig};
+use crate::config::filter::{FilterConfig as Configured, HttpFilter as Filter};
+use crate::config::http::RouterOptions;
 use crate::config::matcher::Fraction;
 use crate::config::rbac::Rbac;
 use crate::config::route::overrides::{FilterOverride, FilterOverrides};
-use crate::error::{ConfigError, Within};
-use crate::http::filter::Filter;
-use crate::http::filter::cors::{CorsFilter, CorsPolicy};
-use crate::http::filter::fault::{Abort, AbortKind, Delay, FaultConfig, FaultFilter};
-use crate::http::filter::grpc_stats::GrpcStatsFilter;
-use crate::http::filter::rbac::RbacFilter;
 
 /// The filters of a connection manager, and the router at their end.
 pub fn filters(
     protos: &[HttpFilter],
     context: &ApplyContext<'_>,
-) -> Result<(Vec<FilterSlot>, RouterOptions), ConfigError> {
+) -> Result<(Vec<Filter>, RouterOptions), ConfigError> {
     let Some((last, others)) = protos.split_last() else {
         return Err(ConfigError::new("http_filters", "there is no router"));
     };
     let mut slots = Vec::with_capacity(others.len());
     for (n, proto) in others.iter().enumerate() {
         let filter = filter(proto, context).within(format_args!("http_filters[{n}]"))?;
-        slots.extend(filter.map(|filter| FilterSlot {
-            filter,
+        slots.extend(filter.map(|(kind, config)| Filter {
+            name: proto.name.as_str().into(),
+            kind,
+            config,
             disabled: proto.disabled,
         }));
     }
@@ -76,31 +76,23 @@ fn message(any: &Any) -> &str {
 fn filter(
     proto: &HttpFilter,
     context: &ApplyContext<'_>,
-) -> Result<Option<Arc<dyn Filter>>, ConfigError> {
+) -> Result<Option<(Box<str>, Configured)>, ConfigError> {
     let any = typed_config(proto)?;
     if istio::is_typed_struct(any) {
-        return istio::http_filter(&proto.name, any, context).map(Some);
+        return istio::http_filter(any, context).map(Some);
     }
-    let name: Box<str> = proto.name.as_str().into();
-    let filter: Arc<dyn Filter> = match message(any) {
+    let kind = message(any);
+    let config = match kind {
         "envoy.extensions.filters.http.rbac.v3.RBAC" => {
             let config = unpack(any).and_then(|proto| rbac::http(&proto));
-            Arc::new(RbacFilter {
-                name,
-                config: Arc::new(config.within("typed_config")?),
-            })
+            Configured::new(config.within("typed_config")?)
         }
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
             let config = unpack(any).and_then(|proto| fault(&proto));
-            Arc::new(FaultFilter {
-                name,
-                config: Arc::new(config.within("typed_config")?),
-            })
+            Configured::new(config.within("typed_config")?)
         }
-        "envoy.extensions.filters.http.cors.v3.Cors" => Arc::new(CorsFilter { name }),
-        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig" => {
-            Arc::new(GrpcStatsFilter { name })
-        }
+        "envoy.extensions.filters.http.cors.v3.Cors"
+        | "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig" => Configured::default(),
         _ if proto.is_optional => {
             tracing::info!(filter = &*proto.name, "optional HTTP filter left out");
             return Ok(None);
@@ -110,7 +102,7 @@ fn filter(
             return Err(ConfigError::unsupported("typed_config", what));
         }
     };
-    Ok(Some(filter))
+    Ok(Some((kind.into(), config)))
 }
 
 fn router(proto: &HttpFilter) -> Result<RouterOptions, ConfigError> {
@@ -162,7 +154,6 @@ fn fault(proto: &HttpFault) -> Result<FaultConfig, ConfigError> {
             .max_active_faults
             .as_ref()
             .map(|max| u64::from(max.value)),
-        active: Arc::default(),
     })
 }
 

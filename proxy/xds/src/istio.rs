@@ -1,19 +1,16 @@
 //! Istio's own filters, whose configuration travels as `xds.type.v3.TypedStruct` (or its older names): peer
 //! metadata and the standard metrics.
 
-use std::sync::Arc;
-
 use xds::pb::google::protobuf::Any;
 use xds::prost::Message;
 use xds::proto::xds_type_v3::TypedStruct;
 
 use super::context::ApplyContext;
+use crate::config::error::{ConfigError, Within};
+use crate::config::filter::FilterConfig;
+use crate::config::filter::peer_metadata::{PeerMetadataConfig, Ways};
+use crate::config::filter::stats::StatsConfig;
 use crate::config::metadata::{Struct, Value};
-use crate::error::{ConfigError, Within};
-use crate::http::filter::Filter;
-use crate::http::filter::istio_stats::IstioStats;
-use crate::http::filter::peer_metadata::{PeerMetadata, Ways};
-use crate::telemetry::request_metrics::StatsConfig;
 
 const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
 const STATS: &str = "stats.PluginConfig";
@@ -29,15 +26,14 @@ pub fn is_typed_struct(any: &Any) -> bool {
     TYPED_STRUCTS.contains(&message_name(&any.type_url))
 }
 
-/// Translates one of Istio's HTTP filters.
+/// Translates one of Istio's HTTP filters: the message that configures it, and what it says.
 ///
 /// # Errors
 /// When it is another filter, or asks for what is not implemented.
 pub fn http_filter(
-    name: &str,
     any: &Any,
     context: &ApplyContext<'_>,
-) -> Result<Arc<dyn Filter>, ConfigError> {
+) -> Result<(Box<str>, FilterConfig), ConfigError> {
     let (kind, fields) = decode(any)?;
     match message_name(&kind) {
         PEER_METADATA => {
@@ -47,12 +43,14 @@ pub fn http_filter(
                 upstream_discovery: way(&fields, "upstream_discovery")?,
                 upstream_propagation: way(&fields, "upstream_propagation")?,
             };
-            Ok(Arc::new(PeerMetadata::new(name, ways, &context.node.peer)))
+            let local = context.node.peer.clone();
+            let config = FilterConfig::new(PeerMetadataConfig { ways, local });
+            Ok((PEER_METADATA.into(), config))
         }
-        STATS => Ok(Arc::new(IstioStats::new(
-            name,
-            Arc::new(stats(&fields, context)?),
-        ))),
+        STATS => {
+            let config = FilterConfig::new(stats(&fields, context)?);
+            Ok((STATS.into(), config))
+        }
         other => Err(ConfigError::unsupported(
             "typed_config",
             format_args!("\"{other}\""),
@@ -84,7 +82,11 @@ fn decode(any: &Any) -> Result<(String, Struct), ConfigError> {
     let typed = typed.map_err(|error| ConfigError::new("typed_config", error.to_string()))?;
     Ok((
         typed.type_url,
-        typed.value.as_ref().map(Into::into).unwrap_or_default(),
+        typed
+            .value
+            .as_ref()
+            .map(crate::metadata::fields)
+            .unwrap_or_default(),
     ))
 }
 
@@ -146,13 +148,13 @@ fn stats(fields: &Struct, context: &ApplyContext<'_>) -> Result<StatsConfig, Con
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use xds::pb::google::protobuf as wire;
 
     use super::*;
     use crate::config::names::Names;
     use crate::config::secret::ResourceSource;
-    use crate::telemetry::log_sink::LogSinks;
-    use crate::tls::secret_store::SecretStore;
 
     fn translate(kind: &str, json: serde_json::Value) -> Result<(), String> {
         let typed = TypedStruct {
@@ -167,14 +169,11 @@ mod tests {
         };
         let context = ApplyContext {
             names: &mut Names::default(),
-            secrets: &SecretStore::new(),
-            sockets: &crate::listener::socket::Sockets::new(0),
-            logs: &LogSinks::new(),
             node: &Arc::default(),
             source: ResourceSource::default(),
             previous_listener: None,
         };
-        http_filter("f", &any, &context)
+        http_filter(&any, &context)
             .map(|_| ())
             .map_err(|error| error.to_string())
     }

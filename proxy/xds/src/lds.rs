@@ -13,18 +13,20 @@ use xds::prost::Message;
 
 use super::any;
 use super::context::ApplyContext;
+use crate::config::cluster::TcpKeepalive;
+use crate::config::error::{ConfigError, Within};
 use crate::config::filter_chain::{FilterChain, FilterChainMatch, SourceType, Transport};
-use crate::config::listener::{Direction, Listener};
-use crate::error::{ConfigError, Within};
-use crate::listener::inspect::TIMEOUT_DEFAULT;
-use crate::listener::match_chain::overlapping;
-use crate::listener::socket::{BindOptions, ListenSocket};
+use crate::config::listener::{BindOptions, Direction, Listener};
+use crate::config::match_chain::overlapping;
 
 mod listener_filters;
 mod network_filters;
 
 /// Envoy's default of `per_connection_buffer_limit_bytes`.
 const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
+
+/// Envoy's default `listener_filters_timeout`.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 
 /// Envoy's default is the system's, which is `net.core.somaxconn` everywhere.
 const BACKLOG: u32 = 4096;
@@ -63,7 +65,7 @@ pub fn listener(
     refuse_overlaps(&filter_chains)?;
     let use_original_dst = any::bool_or(proto.use_original_dst.as_ref(), false);
     let listener_filters = listener_filters::translate(&proto.listener_filters, use_original_dst)?;
-    let mut listener = Listener {
+    Ok(Listener {
         name: proto.name.as_str().into(),
         stat_name: match proto.stat_prefix.as_str() {
             "" => address.to_string().replace(':', "_").into(),
@@ -72,9 +74,12 @@ pub fn listener(
         address,
         additional_addresses,
         bind_to_port: binds(proto),
-        sockets: Vec::new(),
+        bind: BindOptions {
+            transparent: any::bool_or(proto.transparent.as_ref(), false),
+            freebind: any::bool_or(proto.freebind.as_ref(), false),
+            backlog: any::u32_or(proto.tcp_backlog_size.as_ref(), BACKLOG),
+        },
         use_original_dst,
-        transparent: any::bool_or(proto.transparent.as_ref(), false),
         direction: direction(proto.traffic_direction()),
         listener_filters,
         listener_filters_timeout: any::timeout_or(
@@ -89,18 +94,10 @@ pub fn listener(
             proto.per_connection_buffer_limit_bytes.as_ref(),
             BUFFER_LIMIT_BYTES,
         ),
-        access_logs: super::access_log::access_logs(&proto.access_log, ctx)?,
+        access_logs: super::access_log::access_logs(&proto.access_log)?,
         tcp_keepalive: proto.tcp_keepalive.as_ref().map(keepalive),
         source: ctx.source.clone(),
-    };
-    if listener.bind_to_port {
-        // Last: a listener that is refused for another reason must not occupy its address.
-        listener.sockets = bind(&listener, proto, ctx)?;
-        if let Some(bound) = listener.sockets.first() {
-            listener.address = bound.address();
-        }
-    }
-    Ok(listener)
+    })
 }
 
 /// The chains of the last good version, by their protobuf.
@@ -176,7 +173,7 @@ fn filter_chain(
     Ok(FilterChain {
         name: proto.name.as_str().into(),
         matches: matches.unwrap_or_default(),
-        tls: network_filters::transport_socket(proto.transport_socket.as_ref(), ctx)
+        tls: network_filters::transport_socket(proto.transport_socket.as_ref())
             .within("transport_socket")?,
         handshake_timeout: any::timeout_or(
             "transport_socket_connect_timeout",
@@ -286,27 +283,6 @@ fn binds(proto: &proto::Listener) -> bool {
     any::bool_or(proto.bind_to_port.as_ref().or(old.as_ref()), true)
 }
 
-fn bind(
-    listener: &Listener,
-    proto: &proto::Listener,
-    ctx: &ApplyContext<'_>,
-) -> Result<Vec<Arc<ListenSocket>>, ConfigError> {
-    let options = BindOptions {
-        transparent: listener.transparent,
-        freebind: any::bool_or(proto.freebind.as_ref(), false),
-        backlog: any::u32_or(proto.tcp_backlog_size.as_ref(), BACKLOG),
-    };
-    let additional = listener.additional_addresses.iter();
-    std::iter::once(&listener.address)
-        .chain(additional)
-        .map(|&address| {
-            ctx.sockets.bind(address, options).map_err(|error| {
-                ConfigError::new("address", format!("cannot bind '{address}': {error}"))
-            })
-        })
-        .collect()
-}
-
 fn direction(proto: TrafficDirection) -> Direction {
     match proto {
         TrafficDirection::Unspecified => Direction::Unspecified,
@@ -315,20 +291,14 @@ fn direction(proto: TrafficDirection) -> Direction {
     }
 }
 
-fn keepalive(proto: &xds::envoy::core::TcpKeepalive) -> socket2::TcpKeepalive {
+fn keepalive(proto: &xds::envoy::core::TcpKeepalive) -> TcpKeepalive {
     let seconds =
         |wrapped: xds::pb::google::protobuf::UInt32Value| Duration::from_secs(wrapped.value.into());
-    let mut keepalive = socket2::TcpKeepalive::new();
-    if let Some(time) = proto.keepalive_time {
-        keepalive = keepalive.with_time(seconds(time));
+    TcpKeepalive {
+        probes: proto.keepalive_probes.map(|probes| probes.value),
+        time: proto.keepalive_time.map(seconds),
+        interval: proto.keepalive_interval.map(seconds),
     }
-    if let Some(interval) = proto.keepalive_interval {
-        keepalive = keepalive.with_interval(seconds(interval));
-    }
-    if let Some(probes) = proto.keepalive_probes {
-        keepalive = keepalive.with_retries(probes.value);
-    }
-    keepalive
 }
 
 fn refuse_unsupported(proto: &proto::Listener) -> Result<(), ConfigError> {

@@ -9,9 +9,9 @@ use xds::envoy::route::{HeaderMatcher as WireHeader, QueryParameterMatcher as Wi
 use xds::envoy::types::FractionalPercent;
 use xds::envoy::types::fractional_percent::DenominatorType;
 
+use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::{Fraction, HeaderMatcher, HeaderRule, QueryMatcher, StringMatcher};
 use crate::config::route::RegexRewrite;
-use crate::error::{ConfigError, Within};
 
 /// Refuses a field that is known but not implemented, if it is set.
 pub fn refuse(set: bool, field: &str) -> Result<(), ConfigError> {

@@ -8,9 +8,9 @@ use xds::envoy::network::rbac as network_rbac;
 use xds::envoy::rbac as wire;
 
 use super::matchers::{self, refuse};
+use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::StringMatcher;
 use crate::config::rbac::{Action, Permission, Policies, Policy, Principal, Rbac};
-use crate::error::{ConfigError, Within};
 
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`.
 pub fn http(proto: &http_rbac::Rbac) -> Result<Rbac, ConfigError> {

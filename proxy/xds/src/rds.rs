@@ -10,12 +10,12 @@ use super::context::ApplyContext;
 use super::headers::{names, ops, value};
 use super::http_filters::overrides;
 use super::matchers::refuse;
+use crate::config::error::{ConfigError, Within};
 use crate::config::route::headers::HeaderOps;
 use crate::config::route::host_index::HostIndex;
 use crate::config::route::overrides::FilterOverrides;
 use crate::config::route::retry::RetryPolicy;
 use crate::config::route::{Decorator, RequireTls, Route, RouteConfig, VirtualHost};
-use crate::error::{ConfigError, Within};
 
 mod action;
 mod forward;

@@ -9,9 +9,9 @@ use xds::envoy::types::hash_policy::PolicySpecifier;
 
 use super::any;
 use super::context::ApplyContext;
-use crate::config::metadata::{Metadata as ConfigMetadata, Struct};
-use crate::error::ConfigError;
-use crate::tcp::proxy::{TcpProxy, WeightedCluster};
+use crate::config::error::ConfigError;
+use crate::config::metadata::Struct;
+use crate::config::tcp_proxy::{TcpProxy, WeightedCluster};
 
 /// Envoy's default.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -52,7 +52,7 @@ pub fn tcp_proxy(
         )?,
         connect_attempts: attempts,
         hash_source_ip: hash_source_ip(proto)?,
-        access_logs: super::access_log::access_logs(&proto.access_log, ctx)?,
+        access_logs: super::access_log::access_logs(&proto.access_log)?,
     })
 }
 
@@ -81,7 +81,7 @@ fn clusters(
 /// The fields that choose a subset: those of the cluster win over the common ones.
 fn subset(common: Option<&Metadata>, own: Option<&Metadata>) -> Option<Struct> {
     let fields = |metadata: Option<&Metadata>| {
-        ConfigMetadata::from_proto(metadata)
+        crate::metadata::metadata(metadata)
             .filter("envoy.lb")
             .clone()
     };

@@ -1,23 +1,19 @@
 //! A version of a resource that waits for what it depends on.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The next version of a resource, not in force yet.
 #[derive(Debug)]
 pub(super) struct Warming<T> {
     /// The version.
-    pub(super) next: Arc<T>,
+    pub(super) next: T,
     /// When it comes into force whatever is missing.
     pub(super) deadline: Instant,
 }
 
 impl<T> Warming<T> {
     pub(super) fn new(next: T, deadline: Instant) -> Self {
-        Self {
-            next: Arc::new(next),
-            deadline,
-        }
+        Self { next, deadline }
     }
 
     /// Whether it may come into force.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::agent::certificates::WorkloadCertificate;
-use crate::agent::control_plane::ControlPlane;
+use crate::certificates::WorkloadCertificate;
+use crate::control_plane::ControlPlane;
 
 /// Serves a unix socket: each connection is joined to a connection of its own to the control plane, made with the
 /// certificate of that moment. If the control plane is away the connection is closed, and Envoy comes again with

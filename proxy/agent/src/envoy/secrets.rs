@@ -21,7 +21,7 @@ use xds::pb::envoy::service::secret::v3::secret_discovery_service_server::{
 };
 use xds::pb::google::protobuf::Any;
 
-use crate::agent::certificates::{WorkloadCertificate, certificate_version};
+use crate::certificates::{WorkloadCertificate, certificate_version};
 
 /// Answers waiting for a slow Envoy: one for each secret and a renewal.
 const ANSWERS_WAITING_MAX: usize = 4;

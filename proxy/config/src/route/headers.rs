@@ -2,7 +2,7 @@
 
 use http::header::{HeaderName, HeaderValue};
 
-use crate::http::format::Format;
+use crate::format::Format;
 
 /// The operations of one level: route configuration, virtual host, route or weighted cluster.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::rbac::Rbac;
-use crate::http::filter::{cors::CorsPolicy, fault::FaultConfig};
+use crate::filter::{cors::CorsPolicy, fault::FaultConfig};
+use crate::rbac::Rbac;
 
 /// The overrides that hold for one route, by filter name. Mostly empty, hardly ever more than two.
 #[derive(Debug, Default, Clone)]

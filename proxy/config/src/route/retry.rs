@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::matcher::HeaderMatcher;
+use crate::matcher::HeaderMatcher;
 
 /// What is tried again, how often and when.
 #[derive(Debug, Clone)]

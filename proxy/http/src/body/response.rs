@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use super::BodyError;
 use super::grpc::MessageCounter;
-use crate::http::stream::Stream;
+use crate::stream::Stream;
 use crate::telemetry::stream_info::ResponseFlags;
 use crate::upstream::HttpSender;
 
@@ -231,13 +231,13 @@ impl Body for ResponseBody {
             }
             Some(Err(BodyError::Peer(error))) => {
                 if let Some(stream) = &mut self.stream {
-                    crate::http::client::note_response_cut(&mut stream.info, error);
+                    crate::client::note_response_cut(&mut stream.info, error);
                 }
                 self.complete();
             }
             Some(Err(BodyError::Cut)) => {
                 if let Some(stream) = &mut self.stream {
-                    crate::http::client::note_response_reset(&mut stream.info);
+                    crate::client::note_response_reset(&mut stream.info);
                 }
                 self.complete();
             }

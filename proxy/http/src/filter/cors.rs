@@ -14,10 +14,11 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::{Filter, Step};
-use crate::config::matcher::{Fraction, StringMatcher};
+use crate::config::filter::cors::CorsPolicy;
+use crate::config::matcher::Fraction;
 use crate::config::route::overrides::FilterOverride;
-use crate::http::local_reply::LocalReply;
-use crate::http::stream::{RequestHead, Stream};
+use crate::local_reply::LocalReply;
+use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::ResponseFlags;
 
 const REQUEST_PRIVATE_NETWORK: HeaderName =
@@ -26,80 +27,41 @@ const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// `CorsPolicy`; fields that are `None` are answered by the next outer level.
-#[derive(Debug, Clone, Default)]
-pub struct CorsPolicy {
-    /// Allowed origins.
-    pub allow_origins: Vec<StringMatcher>,
-    /// `access-control-allow-methods`; `*` echoes what was asked for.
-    pub allow_methods: Option<HeaderValue>,
-    /// `access-control-allow-headers`; `*` echoes what was asked for.
-    pub allow_headers: Option<HeaderValue>,
-    /// `access-control-expose-headers`.
-    pub expose_headers: Option<HeaderValue>,
-    /// `access-control-max-age`.
-    pub max_age: Option<HeaderValue>,
-    /// `access-control-allow-credentials`.
-    pub allow_credentials: Option<bool>,
-    /// Let preflights of other origins pass; they pass by default.
-    pub forward_unmatched_preflights: Option<bool>,
-    /// Answer private network preflights.
-    pub allow_private_network: Option<bool>,
-    /// For what share of the requests the filter works; all by default.
-    pub enabled: Option<Fraction>,
+fn allows(policy: &CorsPolicy, origin: &[u8]) -> bool {
+    policy
+        .allow_origins
+        .iter()
+        .any(|matcher| matcher.matches(b"*") || matcher.matches(origin))
 }
 
-impl CorsPolicy {
-    /// This policy, with what it leaves open taken from an outer level. Whether the filter works at all is
-    /// this level's own.
-    #[must_use]
-    pub fn or(mut self, outer: &Self) -> Self {
-        if self.allow_origins.is_empty() {
-            self.allow_origins.clone_from(&outer.allow_origins);
-        }
-        self.allow_methods = self.allow_methods.or_else(|| outer.allow_methods.clone());
-        self.allow_headers = self.allow_headers.or_else(|| outer.allow_headers.clone());
-        self.expose_headers = self.expose_headers.or_else(|| outer.expose_headers.clone());
-        self.max_age = self.max_age.or_else(|| outer.max_age.clone());
-        self.allow_credentials = self.allow_credentials.or(outer.allow_credentials);
-        self.forward_unmatched_preflights = self
-            .forward_unmatched_preflights
-            .or(outer.forward_unmatched_preflights);
-        self.allow_private_network = self.allow_private_network.or(outer.allow_private_network);
-        self
+fn preflight_headers(
+    policy: &CorsPolicy,
+    request: &HeaderMap,
+    origin: Option<HeaderValue>,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
-
-    fn allows(&self, origin: &[u8]) -> bool {
-        self.allow_origins
-            .iter()
-            .any(|matcher| matcher.matches(b"*") || matcher.matches(origin))
+    if policy.allow_credentials == Some(true) {
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
     }
-
-    fn preflight(&self, request: &HeaderMap, origin: Option<HeaderValue>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if let Some(origin) = origin {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        }
-        if self.allow_credentials == Some(true) {
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
-        }
-        let methods = ACCESS_CONTROL_REQUEST_METHOD;
-        if let Some(value) = echoed(self.allow_methods.as_ref(), request, methods) {
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value);
-        }
-        let names = ACCESS_CONTROL_REQUEST_HEADERS;
-        if let Some(value) = echoed(self.allow_headers.as_ref(), request, names) {
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
-        }
-        if let Some(max_age) = &self.max_age {
-            headers.insert(ACCESS_CONTROL_MAX_AGE, max_age.clone());
-        }
-        let asks_private = request.get(REQUEST_PRIVATE_NETWORK) == Some(&TRUE);
-        if self.allow_private_network == Some(true) && asks_private {
-            headers.insert(ALLOW_PRIVATE_NETWORK, TRUE);
-        }
-        headers
+    let methods = ACCESS_CONTROL_REQUEST_METHOD;
+    if let Some(value) = echoed(policy.allow_methods.as_ref(), request, methods) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value);
     }
+    let names = ACCESS_CONTROL_REQUEST_HEADERS;
+    if let Some(value) = echoed(policy.allow_headers.as_ref(), request, names) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
+    }
+    if let Some(max_age) = &policy.max_age {
+        headers.insert(ACCESS_CONTROL_MAX_AGE, max_age.clone());
+    }
+    let asks_private = request.get(REQUEST_PRIVATE_NETWORK) == Some(&TRUE);
+    if policy.allow_private_network == Some(true) && asks_private {
+        headers.insert(ALLOW_PRIVATE_NETWORK, TRUE);
+    }
+    headers
 }
 
 /// The configured list; what was asked for if the list is `*`.
@@ -150,14 +112,14 @@ impl Filter for CorsFilter {
         if !policy.enabled.is_none_or(Fraction::draw) {
             return Step::Continue;
         }
-        let origin = policy.allows(origin.as_bytes()).then(|| origin.clone());
+        let origin = allows(&policy, origin.as_bytes()).then(|| origin.clone());
         let asked = request.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
         let preflight = request.method == Method::OPTIONS && asked.is_some_and(|m| !m.is_empty());
         let forward = origin.is_none() && policy.forward_unmatched_preflights != Some(false);
         let reply = (preflight && !forward).then(|| {
             let flags = ResponseFlags::default();
             let mut reply = LocalReply::empty(StatusCode::OK, "cors_response", flags);
-            reply.headers = policy.preflight(&request.headers, origin.clone());
+            reply.headers = preflight_headers(&policy, &request.headers, origin.clone());
             reply.plain = true;
             Box::new(reply)
         });
@@ -183,6 +145,7 @@ impl Filter for CorsFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::matcher::StringMatcher;
 
     fn policy() -> CorsPolicy {
         CorsPolicy {
@@ -200,7 +163,7 @@ mod tests {
             HeaderValue::from_static("PUT"),
         );
         let origin = HeaderValue::from_static("https://a");
-        let headers = policy().preflight(&request, Some(origin));
+        let headers = preflight_headers(&policy(), &request, Some(origin));
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "PUT");
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a");
         assert_eq!(headers.len(), 2);
@@ -208,13 +171,13 @@ mod tests {
 
     #[test]
     fn origins_are_matched() {
-        assert!(policy().allows(b"https://a"));
-        assert!(!policy().allows(b"https://b"));
+        assert!(allows(&policy(), b"https://a"));
+        assert!(!allows(&policy(), b"https://b"));
         let any = CorsPolicy {
             allow_origins: vec![StringMatcher::exact("*", false)],
             ..policy()
         };
-        assert!(any.allows(b"https://b"));
+        assert!(allows(&any, b"https://b"));
     }
 
     #[test]

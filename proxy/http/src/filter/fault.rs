@@ -9,126 +9,68 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::{Filter, Step};
-use crate::config::matcher::{Fraction, HeaderMatcher};
+use crate::config::filter::fault::{AbortKind, FaultConfig};
+use crate::config::matcher::Fraction;
 use crate::config::route::overrides::FilterOverride;
-use crate::http::local_reply::LocalReply;
-use crate::http::stream::{RequestHead, Stream};
+use crate::local_reply::LocalReply;
+use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::ResponseFlags;
 
-/// `HTTPFault`.
-#[derive(Debug, Default)]
-pub struct FaultConfig {
-    /// Only requests to this cluster; empty for all.
-    pub upstream_cluster: Box<str>,
-    /// Only requests with these headers.
-    pub headers: Vec<HeaderMatcher>,
-    /// Only requests from these nodes (`x-envoy-downstream-service-node`); empty for all.
-    pub downstream_nodes: Vec<Box<str>>,
-    /// The delay.
-    pub delay: Option<Delay>,
-    /// The error.
-    pub abort: Option<Abort>,
-    /// How many requests may suffer at once.
-    pub max_active: Option<u64>,
-    /// How many do now. Touched only where `max_active` is set.
-    pub active: Arc<AtomicU64>,
+fn concerns(config: &FaultConfig, stream: &Stream, request: &RequestHead) -> bool {
+    if !config.upstream_cluster.is_empty() {
+        let cluster = stream.route.as_ref().and_then(|route| route.cluster_name());
+        if cluster != Some(&*config.upstream_cluster) {
+            return false;
+        }
+    }
+    if !config.downstream_nodes.is_empty() {
+        let node = request.headers.get("x-envoy-downstream-service-node");
+        let node = node.map_or(&b""[..], |node| node.as_bytes());
+        if !config.downstream_nodes.iter().any(|n| n.as_bytes() == node) {
+            return false;
+        }
+    }
+    config
+        .headers
+        .iter()
+        .all(|matcher| matcher.matches(request))
 }
 
-/// How long, and how often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delay {
-    /// The duration; `None` if the client says it (`x-envoy-fault-delay-request`).
-    pub duration: Option<Duration>,
-    /// The share of the requests; with a duration from the client, the most it may ask for.
-    pub fraction: Fraction,
+fn drawn_delay(config: &FaultConfig, headers: &HeaderMap) -> Option<Duration> {
+    let delay = config.delay?;
+    let (duration, fraction) = match delay.duration {
+        Some(duration) => (duration, delay.fraction),
+        None => {
+            let ms = number(headers, "x-envoy-fault-delay-request")?;
+            let share = "x-envoy-fault-delay-request-percentage";
+            let fraction = limited(headers, share, delay.fraction);
+            (Duration::from_millis(ms), fraction)
+        }
+    };
+    (!duration.is_zero() && fraction.draw()).then_some(duration)
 }
 
-/// Which error, and how often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abort {
-    /// What is answered.
-    pub kind: AbortKind,
-    /// The share of the requests; with an error from the client, the most it may ask for.
-    pub fraction: Fraction,
-}
-
-/// What is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AbortKind {
-    /// An HTTP status.
-    Http(StatusCode),
-    /// A gRPC status.
-    Grpc(u16),
-    /// What the client says (`x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`).
-    Header,
-}
-
-impl FaultConfig {
-    fn concerns(&self, stream: &Stream, request: &RequestHead) -> bool {
-        if !self.upstream_cluster.is_empty() {
-            let cluster = stream.route.as_ref().and_then(|route| route.cluster_name());
-            if cluster != Some(&*self.upstream_cluster) {
-                return false;
-            }
+fn drawn_abort(config: &FaultConfig, headers: &HeaderMap) -> Option<Box<LocalReply>> {
+    let abort = config.abort?;
+    let (status, grpc) = match abort.kind {
+        AbortKind::Http(status) => (status, None),
+        AbortKind::Grpc(grpc) => (StatusCode::OK, Some(grpc)),
+        AbortKind::Header => asked_abort(headers)?,
+    };
+    let fraction = match abort.kind {
+        AbortKind::Header => {
+            let share = "x-envoy-fault-abort-request-percentage";
+            limited(headers, share, abort.fraction)
         }
-        if !self.downstream_nodes.is_empty() {
-            let node = request.headers.get("x-envoy-downstream-service-node");
-            let node = node.map_or(&b""[..], |node| node.as_bytes());
-            if !self.downstream_nodes.iter().any(|n| n.as_bytes() == node) {
-                return false;
-            }
-        }
-        self.headers.iter().all(|matcher| matcher.matches(request))
+        _ => abort.fraction,
+    };
+    if !fraction.draw() {
+        return None;
     }
-
-    fn drawn_delay(&self, headers: &HeaderMap) -> Option<Duration> {
-        let delay = self.delay?;
-        let (duration, fraction) = match delay.duration {
-            Some(duration) => (duration, delay.fraction),
-            None => {
-                let ms = number(headers, "x-envoy-fault-delay-request")?;
-                let share = "x-envoy-fault-delay-request-percentage";
-                let fraction = limited(headers, share, delay.fraction);
-                (Duration::from_millis(ms), fraction)
-            }
-        };
-        (!duration.is_zero() && fraction.draw()).then_some(duration)
-    }
-
-    fn drawn_abort(&self, headers: &HeaderMap) -> Option<Box<LocalReply>> {
-        let abort = self.abort?;
-        let (status, grpc) = match abort.kind {
-            AbortKind::Http(status) => (status, None),
-            AbortKind::Grpc(grpc) => (StatusCode::OK, Some(grpc)),
-            AbortKind::Header => asked_abort(headers)?,
-        };
-        let fraction = match abort.kind {
-            AbortKind::Header => {
-                let share = "x-envoy-fault-abort-request-percentage";
-                limited(headers, share, abort.fraction)
-            }
-            _ => abort.fraction,
-        };
-        if !fraction.draw() {
-            return None;
-        }
-        let flag = ResponseFlags::FAULT_INJECTED;
-        let mut reply = LocalReply::new(status, "fault filter abort", "fault_filter_abort", flag);
-        reply.grpc_status = grpc;
-        Some(Box::new(reply))
-    }
-
-    /// A place among the active faults, if there is one.
-    fn enter(&self) -> Option<ActiveFault> {
-        let Some(max) = self.max_active else {
-            return Some(ActiveFault(None));
-        };
-        if self.active.load(Ordering::Relaxed) >= max {
-            return None;
-        }
-        self.active.fetch_add(1, Ordering::Relaxed);
-        Some(ActiveFault(Some(self.active.clone())))
-    }
+    let flag = ResponseFlags::FAULT_INJECTED;
+    let mut reply = LocalReply::new(status, "fault filter abort", "fault_filter_abort", flag);
+    reply.grpc_status = grpc;
+    Some(Box::new(reply))
 }
 
 fn asked_abort(headers: &HeaderMap) -> Option<(StatusCode, Option<u16>)> {
@@ -174,6 +116,31 @@ pub struct FaultFilter {
     pub name: Box<str>,
     /// What holds where routes say nothing.
     pub config: Arc<FaultConfig>,
+    /// How many requests suffer a fault now. Touched only where `max_active` is set.
+    active: Arc<AtomicU64>,
+}
+
+impl FaultFilter {
+    /// The filter under its name in `http_filters`.
+    pub fn new(name: Box<str>, config: Arc<FaultConfig>) -> Self {
+        Self {
+            name,
+            config,
+            active: Arc::default(),
+        }
+    }
+
+    /// A place among the active faults, if there is one.
+    fn enter(&self, max: Option<u64>) -> Option<ActiveFault> {
+        let Some(max) = max else {
+            return Some(ActiveFault(None));
+        };
+        if self.active.load(Ordering::Relaxed) >= max {
+            return None;
+        }
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Some(ActiveFault(Some(self.active.clone())))
+    }
 }
 
 impl Filter for FaultFilter {
@@ -187,22 +154,23 @@ impl Filter for FaultFilter {
             Some(FilterOverride::Fault(config)) => config,
             _ => &self.config,
         };
-        if (config.delay.is_none() && config.abort.is_none()) || !config.concerns(stream, request) {
+        if (config.delay.is_none() && config.abort.is_none()) || !concerns(config, stream, request)
+        {
             return Step::Continue;
         }
-        if let Some(delay) = config.drawn_delay(&request.headers)
-            && let Some(active) = config.enter()
+        if let Some(delay) = drawn_delay(config, &request.headers)
+            && let Some(active) = self.enter(config.max_active)
         {
             stream.info.flags.insert(ResponseFlags::DELAY_INJECTED);
-            let abort = config.drawn_abort(&request.headers);
+            let abort = drawn_abort(config, &request.headers);
             return Step::Wait(Box::pin(async move {
                 tokio::time::sleep(delay).await;
                 drop(active);
                 abort
             }));
         }
-        match config.drawn_abort(&request.headers) {
-            Some(reply) if config.enter().is_some() => Step::Reply(reply),
+        match drawn_abort(config, &request.headers) {
+            Some(reply) if self.enter(config.max_active).is_some() => Step::Reply(reply),
             _ => Step::Continue,
         }
     }

@@ -3,7 +3,7 @@
 //! The filter only switches the counting on; the body wrappers count as the bytes pass.
 
 use super::{Filter, Step};
-use crate::http::stream::{RequestHead, Stream};
+use crate::stream::{RequestHead, Stream};
 
 /// The filter.
 #[derive(Debug)]

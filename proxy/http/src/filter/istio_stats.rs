@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Filter;
-use crate::http::stream::Stream;
-use crate::telemetry::request_metrics::StatsConfig;
+use crate::config::filter::stats::StatsConfig;
+use crate::stream::Stream;
+use crate::telemetry::request_metrics;
 
 /// The filter.
 #[derive(Debug)]
@@ -29,6 +30,6 @@ impl Filter for IstioStats {
     }
 
     fn on_complete(&self, stream: &mut Stream) {
-        self.config.record(stream.worker(), &stream.info);
+        request_metrics::record(&self.config, &stream.worker().telemetry, &stream.info);
     }
 }

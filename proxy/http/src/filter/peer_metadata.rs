@@ -7,25 +7,13 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Filter, Step};
+use crate::config::filter::peer_metadata::{PeerMetadataConfig, Ways};
 use crate::config::metadata::Value;
-use crate::http::stream::{RequestHead, Stream};
-use crate::telemetry::peer_metadata::Peer;
+use crate::stream::{RequestHead, Stream};
+use crate::telemetry::peer_metadata::{to_header, to_id};
 
 const PEER_METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
-
-/// Which ways metadata goes (`io.istio.http.peer_metadata.Config`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ways {
-    /// `downstream_discovery`: read the client's from the request.
-    pub downstream_discovery: bool,
-    /// `downstream_propagation`: tell the client in the response.
-    pub downstream_propagation: bool,
-    /// `upstream_discovery`: read the server's from the response.
-    pub upstream_discovery: bool,
-    /// `upstream_propagation`: tell the server in the request.
-    pub upstream_propagation: bool,
-}
 
 /// The filter.
 #[derive(Debug)]
@@ -39,16 +27,16 @@ pub struct PeerMetadata {
 
 impl PeerMetadata {
     /// The filter of a workload, under its name in `http_filters`.
-    pub fn new(name: &str, ways: Ways, local: &Peer) -> Self {
+    pub fn new(name: &str, config: &PeerMetadataConfig) -> Self {
         let value = |text: String| {
             // Names of Kubernetes objects are always header values; anything else is not worth telling.
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         };
         Self {
             name: name.into(),
-            ways,
-            metadata: value(local.to_header()),
-            id: value(local.to_id()),
+            ways: config.ways,
+            metadata: value(to_header(&config.local)),
+            id: value(to_id(&config.local)),
         }
     }
 

@@ -7,8 +7,8 @@ use http::StatusCode;
 use super::{Filter, Step};
 use crate::config::rbac::{Input, Rbac};
 use crate::config::route::overrides::FilterOverride;
-use crate::http::local_reply::LocalReply;
-use crate::http::stream::{RequestHead, Stream};
+use crate::local_reply::LocalReply;
+use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::ResponseFlags;
 
 /// The filter. Routes may replace its rules (`RBACPerRoute`).

@@ -10,7 +10,7 @@ use xxhash_rust::xxh64::xxh64;
 use super::rewrite::substitute;
 use crate::config::matcher::query_parameter;
 use crate::config::route::{HashPolicy, HashSource};
-use crate::http::stream::{HeaderKey, RequestHead, Stream};
+use crate::stream::{HeaderKey, RequestHead, Stream};
 
 /// The hash of a request; `None` if no policy found anything. A cookie that had to be made up is put on the
 /// stream for the response.
@@ -123,7 +123,7 @@ fn made_up(remote: SocketAddr, local: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::stream::Scheme;
+    use crate::stream::Scheme;
     use http::{HeaderMap, Method, Version};
 
     fn request(cookies: &'static str) -> RequestHead {

@@ -10,10 +10,10 @@ use super::super::client;
 use crate::config::ClusterId;
 use crate::config::cluster::RoutingPriority;
 use crate::config::route::Mirror;
-use crate::http::stream::{RequestHead, Stream};
+use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::StreamInfo;
+use crate::upstream::worker::{View, Worker};
 use crate::upstream::{HttpConnectOptions, PickContext};
-use crate::worker::{View, Worker};
 
 /// The mirrors that were drawn for a request.
 pub fn drawn(mirrors: &[Mirror]) -> impl Iterator<Item = &Mirror> {

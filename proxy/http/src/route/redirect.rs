@@ -3,7 +3,7 @@
 use super::matcher::without_port;
 use super::rewrite::{replace_prefix, substitute};
 use crate::config::route::{Redirect, RedirectPath, RedirectScheme, RouteMatch};
-use crate::http::stream::RequestHead;
+use crate::stream::RequestHead;
 
 /// The `location`.
 pub fn location(redirect: &Redirect, matched: &RouteMatch, request: &RequestHead) -> String {

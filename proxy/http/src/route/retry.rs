@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
+use crate::body::response::grpc_status;
+use crate::client::Reset;
 use crate::config::matcher::HeaderMatcher;
 use crate::config::route::retry::{RetryOn, RetryPolicy};
-use crate::http::body::response::grpc_status;
-use crate::http::client::Reset;
-use crate::http::stream::{HeaderKey, RequestHead, joined};
+use crate::stream::{HeaderKey, RequestHead, joined};
 
 const RETRY_ON: HeaderName = HeaderName::from_static("x-envoy-retry-on");
 const RETRY_GRPC_ON: HeaderName = HeaderName::from_static("x-envoy-retry-grpc-on");

@@ -11,9 +11,9 @@ use crate::config::route::headers::{
     AddValue, AppendAction, HeaderAdd, HeaderEdits, HeaderOps, HeaderTarget,
 };
 use crate::config::route::{Forward, HostRewrite, PathMatch, PathRewrite, RegexRewrite};
-use crate::http::format::FormatContext;
-use crate::http::headers::append;
-use crate::http::stream::{RequestHead, Stream};
+use crate::format::{FormatContext, render};
+use crate::headers::append;
+use crate::stream::{RequestHead, Stream};
 
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
@@ -77,7 +77,7 @@ fn edit_request(edits: &HeaderEdits, stream: &Stream, request: &mut RequestHead)
                     request: Some(request),
                     response: None,
                 };
-                match format.render(&context) {
+                match render(format, &context) {
                     Some(value) => value,
                     None => continue,
                 }
@@ -115,7 +115,7 @@ fn edit_response(edits: &HeaderEdits, stream: &Stream, headers: &mut HeaderMap) 
                     request: stream.head_for_formats.as_deref(),
                     response: Some(headers),
                 };
-                match format.render(&context) {
+                match render(format, &context) {
                     Some(value) => value,
                     None => continue,
                 }

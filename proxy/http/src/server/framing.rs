@@ -7,7 +7,7 @@
 //! them. The scanner follows the body too, because the next head may stand right behind it. It must agree with
 //! hyper about every message that hyper accepts, and is the stricter of the two where they could disagree.
 
-use crate::http::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// How large a head may be.
 #[derive(Debug, Clone, Copy)]

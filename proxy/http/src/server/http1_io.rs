@@ -19,8 +19,9 @@ use tokio::time::Sleep;
 
 use super::framing::{Found, HeadLimits, Scanner};
 use super::sniff::Rewind;
-use crate::config::http::{HttpConnectionManager, ServerHeaderMode};
-use crate::http::refusal::Refusal;
+use crate::config::http::ServerHeaderMode;
+use crate::connection_manager::ConnectionManager;
+use crate::refusal::Refusal;
 
 /// What no head may contain, and the end of a head, without which hyper would wait for more.
 const UNACCEPTABLE: &[u8] = b"\0\r\n\r\n";
@@ -87,7 +88,7 @@ fn increment(count: &AtomicU32) {
 #[derive(Debug)]
 pub struct Http1Io<I> {
     inner: Rewind<I>,
-    hcm: Arc<HttpConnectionManager>,
+    hcm: Arc<ConnectionManager>,
     exchanges: Arc<Exchanges>,
     scanner: Scanner,
     input: Input,
@@ -125,11 +126,7 @@ struct Linger {
 
 impl<I> Http1Io<I> {
     /// A connection at its beginning.
-    pub fn new(
-        inner: Rewind<I>,
-        hcm: Arc<HttpConnectionManager>,
-        exchanges: Arc<Exchanges>,
-    ) -> Self {
+    pub fn new(inner: Rewind<I>, hcm: Arc<ConnectionManager>, exchanges: Arc<Exchanges>) -> Self {
         let limits = HeadLimits {
             bytes_max: hcm.limits.max_headers_bytes as usize,
             lines_max: hcm.limits.max_headers_count as usize,

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::http1_io::Exchanges;
 use super::http2_scan::Scanner;
 use super::sniff::Rewind;
-use crate::http::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// Frames with headers after which a connection waits for its next turn. A page of a browser asks for fewer at once.
 const HEADER_FRAMES_PER_TURN: usize = 16;

@@ -2,96 +2,39 @@
 
 use std::time::Instant;
 
-use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
+use crate::config::access_log::{Comparison, ComparisonOp, LogFilter};
+use crate::stream_info::StreamInfo;
 
-/// A compiled filter.
-#[derive(Debug)]
-pub enum LogFilter {
-    /// `status_code_filter`.
-    StatusCode(Comparison),
-    /// `duration_filter`, in milliseconds.
-    Duration(Comparison),
-    /// `response_flag_filter`: one of these flags is set; with none named, any.
-    ResponseFlags(ResponseFlags),
-    /// `grpc_status_filter`.
-    GrpcStatus {
-        /// The statuses.
-        statuses: Vec<u16>,
-        /// Log what is not among them.
-        exclude: bool,
-    },
-    /// `header_filter`, by the position of its decision.
-    Header(usize),
-    /// `runtime_filter` without runtime: a share of the requests, in millionths.
-    Sample(u32),
-    /// `and_filter`.
-    And(Vec<LogFilter>),
-    /// `or_filter`.
-    Or(Vec<LogFilter>),
-    /// `not_health_check_filter`: nothing here marks a request as a health check.
-    Always,
-}
-
-/// `ComparisonFilter`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Comparison {
-    /// The operator.
-    pub op: ComparisonOp,
-    /// What is compared with.
-    pub value: u64,
-}
-
-/// Operators of [`Comparison`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ComparisonOp {
-    /// Equal.
-    Equal,
-    /// Greater or equal.
-    GreaterOrEqual,
-    /// Less or equal.
-    LessOrEqual,
-    /// Not equal.
-    NotEqual,
-}
-
-impl Comparison {
-    fn holds(self, value: u64) -> bool {
-        match self.op {
-            ComparisonOp::Equal => value == self.value,
-            ComparisonOp::GreaterOrEqual => value >= self.value,
-            ComparisonOp::LessOrEqual => value <= self.value,
-            ComparisonOp::NotEqual => value != self.value,
-        }
+fn holds(comparison: &Comparison, value: u64) -> bool {
+    match comparison.op {
+        ComparisonOp::Equal => value == comparison.value,
+        ComparisonOp::GreaterOrEqual => value >= comparison.value,
+        ComparisonOp::LessOrEqual => value <= comparison.value,
+        ComparisonOp::NotEqual => value != comparison.value,
     }
 }
 
-impl LogFilter {
-    /// Whether the request is logged. Decisions of header filters begin at `offset` of the captured values.
-    pub(super) fn passes(&self, info: &StreamInfo, offset: usize) -> bool {
-        match self {
-            Self::StatusCode(comparison) => comparison.holds(info.response_code.into()),
-            Self::Duration(comparison) => {
-                let elapsed = Instant::now().duration_since(info.start);
-                comparison.holds(elapsed.as_millis() as u64)
-            }
-            Self::ResponseFlags(flags) if flags.0 == 0 => info.flags.0 != 0,
-            Self::ResponseFlags(flags) => info.flags.contains(*flags),
-            Self::GrpcStatus { statuses, exclude } => {
-                // Envoy derives a status from the response code where there is none.
-                let status = info
-                    .grpc_status
-                    .unwrap_or_else(|| grpc_status_of(info.response_code));
-                statuses.contains(&status) != *exclude
-            }
-            Self::Header(position) => info
-                .logged_request_headers
-                .get(offset + position)
-                .is_some_and(Option::is_some),
-            Self::Sample(millionths) => fastrand::u32(..1_000_000) < *millionths,
-            Self::And(filters) => filters.iter().all(|filter| filter.passes(info, offset)),
-            Self::Or(filters) => filters.iter().any(|filter| filter.passes(info, offset)),
-            Self::Always => true,
+/// Whether the request is logged.
+pub(super) fn passes(filter: &LogFilter, info: &StreamInfo) -> bool {
+    match filter {
+        LogFilter::StatusCode(comparison) => holds(comparison, info.response_code.into()),
+        LogFilter::Duration(comparison) => {
+            let elapsed = Instant::now().duration_since(info.start);
+            holds(comparison, elapsed.as_millis() as u64)
         }
+        LogFilter::ResponseFlags(flags) if flags.0 == 0 => info.flags.0 != 0,
+        LogFilter::ResponseFlags(flags) => info.flags.contains(*flags),
+        LogFilter::GrpcStatus { statuses, exclude } => {
+            // Envoy derives a status from the response code where there is none.
+            let status = info
+                .grpc_status
+                .unwrap_or_else(|| grpc_status_of(info.response_code));
+            statuses.contains(&status) != *exclude
+        }
+        LogFilter::Sample(millionths) => fastrand::u32(..1_000_000) < *millionths,
+        LogFilter::And(filters) => filters.iter().all(|filter| passes(filter, info)),
+        LogFilter::Or(filters) => filters.iter().any(|filter| passes(filter, info)),
+        LogFilter::Always => true,
     }
 }
 

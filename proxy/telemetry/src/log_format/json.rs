@@ -5,9 +5,9 @@
 
 use super::operator::Scalar;
 use super::{FormatError, Operator, Piece, parse, put, write_pieces};
+use crate::access_log::Captures;
 use crate::config::metadata::{Struct, Value};
-use crate::telemetry::access_log::Captures;
-use crate::telemetry::stream_info::StreamInfo;
+use crate::stream_info::StreamInfo;
 
 /// A compiled `json_format`.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::put;
 use super::time_format::TimeFormat;
-use crate::telemetry::stream_info::{PeerCertificate, StreamInfo, TlsInfo};
+use crate::stream_info::{PeerCertificate, StreamInfo, TlsInfo};
 
 /// A command operator, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]

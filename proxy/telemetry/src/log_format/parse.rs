@@ -3,8 +3,8 @@
 use super::operator::{AddressForm, AddressOf, Field, TlsField};
 use super::time_format::TimeFormat;
 use super::{Operator, Piece};
-use crate::http::stream::HeaderKey;
-use crate::telemetry::access_log::Captures;
+use crate::access_log::Captures;
+use crate::config::request::HeaderKey;
 
 /// A format that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

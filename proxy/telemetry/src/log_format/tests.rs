@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 
 use super::*;
+use crate::access_log::{AccessLogs, Captures};
 use crate::config::listener::Direction;
 use crate::config::metadata::{Struct, Value};
-use crate::http::stream::{RequestHead, Scheme};
-use crate::telemetry::access_log::{AccessLogs, Captures};
-use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
+use crate::config::request::{RequestHead, Scheme};
+use crate::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -88,7 +88,7 @@ fn head() -> RequestHead {
 /// The line of a format for the request above.
 fn line(format: LogFormat, captures: Captures) -> String {
     let mut info = info();
-    let logs = AccessLogs::new(
+    let logs = AccessLogs::compiled(
         vec![never_written(LogFormat::Text {
             pieces: vec![],
             omit_empty: false,
@@ -108,12 +108,12 @@ fn line(format: LogFormat, captures: Captures) -> String {
 }
 
 /// Captures only happen where there is a log.
-fn never_written(format: LogFormat) -> crate::telemetry::access_log::AccessLog {
-    let sinks = crate::telemetry::log_sink::LogSinks::new();
+fn never_written(format: LogFormat) -> crate::access_log::AccessLog {
+    let sinks = crate::log_sink::LogSinks::new();
     let sink = sinks
-        .open(crate::telemetry::log_sink::SinkPath::Stdout)
+        .open(crate::config::access_log::SinkPath::Stdout)
         .unwrap();
-    crate::telemetry::access_log::AccessLog {
+    crate::access_log::AccessLog {
         filter: None,
         format,
         sink,
@@ -135,7 +135,7 @@ fn text(format: &str) -> String {
 #[test]
 fn envoys_default_line() {
     assert_eq!(
-        text(DEFAULT_FORMAT),
+        text(crate::config::access_log::DEFAULT_FORMAT),
         "[2016-12-15T16:24:43.814Z] \"GET /reviews/0?a=b HTTP/2\" 503 UF 11 22 0 5 \"-\" \
          \"curl/8 \"x\"\" \"id-1\" \"reviews:9080\" \"10.1.0.2:9080\"\n"
     );

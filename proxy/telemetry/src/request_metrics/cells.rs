@@ -1,6 +1,6 @@
 //! Cells of one label set of Istio's metrics.
 
-use crate::telemetry::stats::{Cell, Cells, Kind};
+use crate::stats::{Cell, Cells, Kind};
 
 /// Upper bounds of Istio's histogram buckets. The first one, half a unit, takes the zeros.
 pub const BUCKETS: [f64; 19] = [

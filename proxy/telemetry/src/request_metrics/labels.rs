@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Facts;
-use crate::telemetry::peer_metadata::Peer;
+use crate::config::peer::Peer;
 
 /// Who reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,7 +145,7 @@ impl LabelWriter {
         }
         // Writing to a string cannot fail.
         let _ = write!(self.text, "{name}=\"");
-        crate::telemetry::prometheus::escape(value, &mut self.text);
+        crate::prometheus::escape(value, &mut self.text);
         self.text.push('"');
     }
 }

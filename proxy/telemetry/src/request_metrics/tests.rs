@@ -7,11 +7,8 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::*;
-use crate::config::{Config, ConfigHandle};
-use crate::telemetry::stream_info::{
-    ConnectionInfo, PeerCertificate, ResponseFlags, StreamInfo, TlsInfo,
-};
-use crate::telemetry::{Registry, WorkerTelemetry, prometheus};
+use crate::stream_info::{ConnectionInfo, PeerCertificate, ResponseFlags, StreamInfo, TlsInfo};
+use crate::{Registry, WorkerTelemetry, prometheus};
 
 fn peer(name: &str) -> Arc<Peer> {
     Arc::new(Peer {
@@ -73,11 +70,9 @@ fn info(direction: Direction, tls: Option<TlsInfo>) -> StreamInfo {
     }
 }
 
-fn worker(registry: &Arc<Registry>) -> std::rc::Rc<Worker> {
-    let handle = ConfigHandle::default();
-    handle.publish(Config::default());
-    let sinks = crate::telemetry::log_sink::LogSinks::new();
-    Worker::new(0, &handle, WorkerTelemetry::new(registry, &sinks))
+fn worker(registry: &Arc<Registry>) -> WorkerTelemetry {
+    let sinks = crate::log_sink::LogSinks::new();
+    WorkerTelemetry::new(registry, &sinks)
 }
 
 fn stats() -> StatsConfig {
@@ -113,8 +108,8 @@ fn a_server_reports_its_client_by_metadata_and_certificate() {
     info.peer = Some(peer("productpage"));
     info.cluster_name = Some("inbound|9080||".into());
     let stats = stats();
-    stats.record(&worker, &info);
-    stats.record(&worker, &info);
+    record(&stats, &worker, &info);
+    record(&stats, &worker, &info);
     assert_eq!(
         lines(&registry, "istio_requests_total"),
         [concat!(
@@ -141,7 +136,7 @@ fn a_server_reports_its_client_by_metadata_and_certificate() {
 fn unknown_destinations_are_called_by_cluster_and_host() {
     let registry = Arc::default();
     let worker = worker(&registry);
-    stats().record(&worker, &info(Direction::Outbound, None));
+    record(&stats(), &worker, &info(Direction::Outbound, None));
     let line = lines(&registry, "istio_requests_total").remove(0);
     for expected in [
         "reporter=\"source\",source_workload=\"reviews-v1\"",
@@ -157,7 +152,7 @@ fn unknown_destinations_are_called_by_cluster_and_host() {
 fn histograms_are_cumulative_with_istios_bounds() {
     let registry = Arc::default();
     let worker = worker(&registry);
-    stats().record(&worker, &info(Direction::Outbound, None));
+    record(&stats(), &worker, &info(Direction::Outbound, None));
     let ends = |name: &str| -> Vec<String> {
         let lines = lines(&registry, name);
         lines
@@ -190,7 +185,7 @@ fn grpc_messages_and_status_are_told() {
         grpc_messages: (3, 5),
         ..info(Direction::Outbound, None)
     };
-    stats().record(&worker, &grpc);
+    record(&stats(), &worker, &grpc);
     let request = lines(&registry, "istio_request_messages_total").remove(0);
     assert!(request.contains("request_protocol=\"grpc\"") && request.ends_with("} 3"));
     assert!(request.contains("grpc_response_status=\"14\""));
@@ -206,7 +201,7 @@ fn tcp_connections_count_once_and_bytes_by_their_growth() {
         authority: None,
         ..info(Direction::Outbound, None)
     };
-    let mut report = stats().tcp_opened(&worker, &tcp);
+    let mut report = tcp_opened(&stats(), &worker, &tcp);
     report.progress(10, 20);
     report.progress(15, 20);
     let value = |name: &str| {
@@ -235,10 +230,10 @@ fn workers_add_up_and_forgotten_series_keep_their_counts() {
     let (first, second) = (worker(&registry), worker(&registry));
     let info = info(Direction::Outbound, None);
     let stats = stats();
-    stats.record(&first, &info);
-    stats.record(&second, &info);
+    record(&stats, &first, &info);
+    record(&stats, &second, &info);
     assert!(lines(&registry, "istio_requests_total")[0].ends_with("} 2"));
     drop(first);
-    stats.record(&second, &info);
+    record(&stats, &second, &info);
     assert!(lines(&registry, "istio_requests_total")[0].ends_with("} 3"));
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -8,11 +9,10 @@ use xds::envoy::core::HealthStatus;
 use xds::envoy::endpoint::{LbEndpoint, LocalityLbEndpoints};
 
 use super::*;
+use crate::Outcome;
 use crate::config::metadata::{Struct, Value};
-use crate::upstream::Outcome;
-use crate::upstream::test_util::{
-    assignment, hosts, lb_endpoint, locality, static_cluster, translate,
-};
+use crate::shared::SharedAssignment;
+use crate::test_util::{assignment, hosts, lb_endpoint, locality, static_cluster, translate};
 
 fn cluster(policy: Policy) -> proto::Cluster {
     proto::Cluster {
@@ -32,10 +32,10 @@ fn balancer(
 ) -> (LoadBalancer, Vec<Rc<Host>>) {
     let config = translate(proto).unwrap();
     let balancing = config.balancing.clone();
-    let assignment = assignment(localities);
+    let assignment = SharedAssignment::new(Arc::new(assignment(localities)), None);
     let hosts = hosts(config, &assignment);
     (
-        LoadBalancer::new(&balancing, Some(&assignment), &hosts).seeded(7),
+        LoadBalancer::new(&balancing, Some(&assignment.config), &hosts).seeded(7),
         hosts,
     )
 }
@@ -252,19 +252,21 @@ fn an_ejected_host_is_passed_over() {
     let config = translate(&detecting).unwrap();
     let balancing = config.balancing.clone();
     let assignment = assignment(flat(vec![endpoint(1, 1), endpoint(2, 1)]));
-    let detection = config.outlier_detection.clone().unwrap();
-    detection.set_hosts(assignment.endpoints().map(|(_, _, e)| e.monitor.clone()));
+    let assignment = SharedAssignment::new(Arc::new(assignment), None);
     let hosts = hosts(config, &assignment);
+    let cluster = hosts[0].core.config.clone();
+    let detection = cluster.outlier_detection.as_ref().unwrap();
+    detection.set_hosts(assignment.endpoints.iter().map(|e| e.monitor.clone()));
     for _ in 0..5 {
         hosts[0].record(Outcome::Response(500));
     }
-    let mut balancer = LoadBalancer::new(&balancing, Some(&assignment), &hosts);
+    let mut balancer = LoadBalancer::new(&balancing, Some(&assignment.config), &hosts);
     assert_eq!(
         ports(&mut balancer, 4, &PickContext::default()),
         BTreeMap::from([(2, 4)])
     );
     detection.sweep(Instant::now() + detection.settings.base_ejection_time);
-    let mut balancer = LoadBalancer::new(&balancing, Some(&assignment), &hosts);
+    let mut balancer = LoadBalancer::new(&balancing, Some(&assignment.config), &hosts);
     assert_eq!(ports(&mut balancer, 4, &PickContext::default()).len(), 2);
 }
 

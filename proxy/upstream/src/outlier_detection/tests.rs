@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::cluster::outlier_detection::{FailurePercentage, SuccessRate};
 
 const BASE: Duration = Duration::from_secs(30);
 

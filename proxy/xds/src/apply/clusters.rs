@@ -7,11 +7,12 @@ use xds::envoy::cluster as proto;
 use xds::type_url::ResourceType;
 
 use super::{Applier, ClusterState, INITIAL_FETCH_TIMEOUT, Received, Warming, eds, slot};
-use crate::config::cluster::{Cluster, Discovery, DnsOptions, TransportSocket};
-use crate::error::{ConfigError, Within};
-use crate::xds::cds;
+use crate::cds;
+use crate::config::cluster::{Cluster, Discovery};
+use crate::config::error::{ConfigError, Within};
+use crate::target::{Built, Target};
 
-impl Applier {
+impl<T: Target> Applier<T> {
     pub(super) fn apply_cluster(
         &mut self,
         resource: &Received,
@@ -25,14 +26,17 @@ impl Applier {
                 return Ok(());
             }
             let same = |cluster: &Cluster| cluster.source.bytes == resource.bytes;
-            if state.newest().is_some_and(|newest| same(newest)) {
+            if state.newest().is_some_and(|newest| same(&newest.config)) {
                 return Ok(());
             }
         }
         let proto: proto::Cluster = resource.decode()?;
         let previous = state.and_then(|state| state.newest().cloned());
-        let cluster = cds::cluster(&proto, &mut self.context(resource), previous.as_deref())?;
-        check_inline(&cluster, &proto)?;
+        let config = Arc::new(cds::cluster(&proto, &mut self.context(resource))?);
+        check_inline(&config, &proto)?;
+        let previous = previous.as_ref().map(|previous| &*previous.live);
+        let live = Arc::new(self.target.build_cluster(&config, previous)?);
+        let cluster = Built { config, live };
         let state = self.clusters.entry(resource.name.clone()).or_default();
         state.is_static = is_static;
         // Other names have to be looked up first; the same ones will not be reported again.
@@ -45,7 +49,7 @@ impl Applier {
         Ok(())
     }
 
-    pub(super) fn remove_cluster(&mut self, name: &str) {
+    pub(super) fn remove_cluster(&mut self, name: &str, now: Instant) {
         if self.clusters.get(name).is_none_or(|state| state.is_static) {
             return;
         }
@@ -56,14 +60,14 @@ impl Applier {
         else {
             return;
         };
-        self.outlier_sweeps.remove(name);
         *slot(&mut self.config.clusters, id.0) = None;
         *slot(&mut self.config.endpoints, id.0) = None;
+        self.target.set_cluster(id, None, now);
         self.dirty = true;
     }
 
     pub(super) fn warm_clusters(&mut self, now: Instant) {
-        let ready: Vec<Arc<Cluster>> = self
+        let ready: Vec<Built<Cluster, T::Cluster>> = self
             .clusters
             .values()
             .filter_map(|state| {
@@ -73,53 +77,24 @@ impl Applier {
             })
             .collect();
         for cluster in ready {
-            if let Some(state) = self.clusters.get_mut(&cluster.name) {
+            if let Some(state) = self.clusters.get_mut(&cluster.config.name) {
                 state.warming = None;
                 state.active = Some(cluster.clone());
             }
-            *slot(&mut self.config.clusters, cluster.id.0) = Some(cluster.clone());
+            let id = cluster.config.id;
+            self.target.set_cluster(id, Some(&cluster.live), now);
+            *slot(&mut self.config.clusters, id.0) = Some(cluster.config.clone());
             self.dirty = true;
-            self.plan_sweep(&cluster, now);
-            self.refresh_endpoints(&cluster);
+            self.refresh_endpoints(&cluster.config);
         }
     }
 
-    /// Lets ejected hosts return and judges success rates, where it is time.
-    pub(super) fn sweep_outliers(&mut self, now: Instant) {
-        let due: Vec<Arc<str>> = self
-            .outlier_sweeps
-            .iter()
-            .filter(|(_, due)| **due <= now)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in due {
-            let Some(cluster) = self
-                .clusters
-                .get(&name)
-                .and_then(|state| state.active.clone())
-            else {
-                self.outlier_sweeps.remove(&name);
-                continue;
-            };
-            if let Some(detection) = &cluster.outlier_detection {
-                detection.sweep(now);
-            }
-            self.plan_sweep(&cluster, now);
-        }
-    }
-
-    fn plan_sweep(&mut self, cluster: &Cluster, now: Instant) {
-        match &cluster.outlier_detection {
-            Some(detection) => {
-                let due = now + detection.settings.interval;
-                self.outlier_sweeps.insert(cluster.name.clone(), due);
-            }
-            None => _ = self.outlier_sweeps.remove(&cluster.name),
-        }
-    }
-
-    fn is_complete(&self, state: &ClusterState, cluster: &Cluster) -> bool {
-        let has_endpoints = match &cluster.discovery {
+    fn is_complete(
+        &self,
+        state: &ClusterState<T::Cluster>,
+        cluster: &Built<Cluster, T::Cluster>,
+    ) -> bool {
+        let has_endpoints = match &cluster.config.discovery {
             Discovery::Static | Discovery::OriginalDst(_) => true,
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => state.resolved.is_some(),
             Discovery::Eds { service_name } => {
@@ -127,14 +102,7 @@ impl Applier {
                 self.assignments.contains_key(service_name) || self.absent.contains(&absent)
             }
         };
-        let transport = &cluster.transport;
-        let sockets = transport.matches.iter().map(|entry| &entry.socket);
-        let mut sockets = sockets.chain([&transport.default]);
-        has_endpoints
-            && sockets.all(|socket| match socket {
-                TransportSocket::Raw => true,
-                TransportSocket::Tls(tls) => tls.ready(),
-            })
+        has_endpoints && self.target.is_cluster_ready(&cluster.live)
     }
 }
 
@@ -158,22 +126,12 @@ static NO_ADDRESSES: std::sync::LazyLock<
     std::collections::HashMap<Box<str>, Vec<std::net::IpAddr>>,
 > = std::sync::LazyLock::new(Default::default);
 
-impl ClusterState {
+impl<L> ClusterState<L> {
     /// The version that was received last.
-    pub(super) fn newest(&self) -> Option<&Arc<Cluster>> {
+    pub(super) fn newest(&self) -> Option<&Built<Cluster, L>> {
         self.warming
             .as_ref()
             .map(|warming| &warming.next)
             .or(self.active.as_ref())
-    }
-}
-
-impl Cluster {
-    /// How its names are looked up, if it has names.
-    pub(super) fn dns_options(&self) -> Option<&DnsOptions> {
-        match &self.discovery {
-            Discovery::StrictDns(options) | Discovery::LogicalDns(options) => Some(options),
-            _ => None,
-        }
     }
 }

@@ -9,10 +9,11 @@ use xds::type_url::ResourceType;
 
 use super::{Addresses, Applier, ClusterId, LoadAssignment, Received, Wanted, eds, slot};
 use crate::config::cluster::{Cluster, Discovery};
+use crate::config::error::ConfigError;
 use crate::config::secret::ResourceSource;
-use crate::error::ConfigError;
+use crate::target::Target;
 
-impl Applier {
+impl<T: Target> Applier<T> {
     pub(super) fn apply_endpoints(&mut self, resource: &Received) -> Result<(), ConfigError> {
         let known = self.assignments.get(&resource.name);
         if known.is_some_and(|known| known.bytes == resource.bytes) {
@@ -46,7 +47,7 @@ impl Applier {
             state.active.iter().chain(warming)
         });
         clusters
-            .filter_map(|cluster| cluster.eds_name().cloned())
+            .filter_map(|cluster| cluster.config.eds_name().cloned())
             .collect()
     }
 
@@ -102,10 +103,9 @@ impl Applier {
             }),
         };
         let translated = translated.unwrap_or_else(|| LoadAssignment::empty(cluster.id));
-        if let Some(detection) = &cluster.outlier_detection {
-            detection.set_hosts(translated.endpoints().map(|(_, _, e)| e.monitor.clone()));
-        }
-        *place = Some(Arc::new(translated));
+        let translated = Arc::new(translated);
+        self.target.set_endpoints(cluster.id, &translated);
+        *place = Some(translated);
         self.dirty = true;
     }
 
@@ -113,23 +113,13 @@ impl Applier {
         let active = self
             .clusters
             .values()
-            .filter_map(|state| state.active.as_ref());
+            .filter_map(|state| state.active.as_ref().map(|active| &active.config));
         let users: Vec<Arc<Cluster>> = active
             .filter(|cluster| cluster.eds_name().is_some_and(|eds| **eds == *name))
             .cloned()
             .collect();
         for cluster in users {
             self.refresh_endpoints(&cluster);
-        }
-    }
-}
-
-impl Cluster {
-    /// The name of its load assignment.
-    fn eds_name(&self) -> Option<&Arc<str>> {
-        match &self.discovery {
-            Discovery::Eds { service_name } => Some(service_name),
-            _ => None,
         }
     }
 }

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use xds::type_url::ResourceType;
 
-use super::{Applier, INITIAL_FETCH_TIMEOUT, Received, Warming};
+use super::{Applier, INITIAL_FETCH_TIMEOUT, ListenerState, Received, Warming};
 use crate::config::RouteTableId;
+use crate::config::error::ConfigError;
 use crate::config::filter_chain::{FilterChain, Terminal};
 use crate::config::http::RouteSource;
 use crate::config::listener::Listener;
-use crate::error::ConfigError;
+use crate::target::{Built, Target};
 
-impl Applier {
+impl<T: Target> Applier<T> {
     pub(super) fn apply_listener(
         &mut self,
         resource: &Received,
@@ -24,23 +25,26 @@ impl Applier {
         if state.is_some_and(|state| state.is_static) && !is_static {
             return Ok(());
         }
-        let warming = state
-            .and_then(|state| state.warming.as_ref())
-            .map(|warming| &warming.next);
-        let newest = warming.or_else(|| self.config.listeners.get(&resource.name));
-        if newest.is_some_and(|newest| newest.source.bytes == resource.bytes) {
+        let newest = state.and_then(ListenerState::newest);
+        if newest.is_some_and(|newest| newest.config.source.bytes == resource.bytes) {
             return Ok(());
         }
-        let previous_listener = newest.cloned();
+        let previous = newest.cloned();
         let proto = resource.decode()?;
         let translate = self.translators.listener;
         let mut context = self.context(resource);
-        context.previous_listener = previous_listener;
+        context.previous_listener = previous.as_ref().map(|previous| previous.config.clone());
         let mut listener = translate(&proto, &mut context)?;
         listener.name = resource.name.clone();
+        let config = Arc::new(listener);
+        let previous = previous.as_ref().map(|previous| &*previous.live);
+        let live = Arc::new(self.target.build_listener(&config, previous)?);
         let state = self.listeners.entry(resource.name.clone()).or_default();
         state.is_static = is_static;
-        state.warming = Some(Warming::new(listener, now + INITIAL_FETCH_TIMEOUT));
+        state.warming = Some(Warming::new(
+            Built { config, live },
+            now + INITIAL_FETCH_TIMEOUT,
+        ));
         Ok(())
     }
 
@@ -50,11 +54,14 @@ impl Applier {
         }
         self.listeners.remove(name);
         // The order of the others is the order in which they were added.
-        self.dirty |= self.config.listeners.shift_remove(name).is_some();
+        if let Some((name, _)) = self.config.listeners.shift_remove_entry(name) {
+            self.target.set_listener(&name, None);
+            self.dirty = true;
+        }
     }
 
     pub(super) fn warm_listeners(&mut self, now: Instant) {
-        let ready: Vec<Arc<Listener>> = self
+        let ready: Vec<Built<Listener, T::Listener>> = self
             .listeners
             .values()
             .filter_map(|state| {
@@ -64,21 +71,22 @@ impl Applier {
             })
             .collect();
         for listener in ready {
-            if let Some(state) = self.listeners.get_mut(&listener.name) {
-                state.warming = None;
-            }
+            let name = listener.config.name.clone();
+            self.target.set_listener(&name, Some(&listener.live));
             self.config
                 .listeners
-                .insert(listener.name.clone(), listener);
+                .insert(name.clone(), listener.config.clone());
+            if let Some(state) = self.listeners.get_mut(&name) {
+                state.warming = None;
+                state.active = Some(listener);
+            }
             self.dirty = true;
         }
     }
 
-    fn is_listener_complete(&self, listener: &Listener) -> bool {
-        let has_secrets =
-            chains(listener).all(|chain| chain.tls.as_ref().is_none_or(|tls| tls.ready()));
-        has_secrets
-            && route_tables(listener).all(|id| {
+    fn is_listener_complete(&self, listener: &Built<Listener, T::Listener>) -> bool {
+        self.target.is_listener_ready(&listener.live)
+            && route_tables(&listener.config).all(|id| {
                 let absent = self
                     .names
                     .route_table_name(id)
@@ -96,11 +104,19 @@ impl Applier {
             .config
             .listeners
             .values()
-            .chain(warming.map(|warming| &warming.next));
+            .chain(warming.map(|warming| &warming.next.config));
         listeners
             .flat_map(|listener| route_tables(listener))
             .filter_map(|id| self.names.route_table_name(id).cloned())
             .collect()
+    }
+}
+
+impl<L> ListenerState<L> {
+    /// The version that was received last.
+    fn newest(&self) -> Option<&Built<Listener, L>> {
+        let warming = self.warming.as_ref().map(|warming| &warming.next);
+        warming.or(self.active.as_ref())
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use xds::type_url::ResourceType;
 
 use super::{Applier, Received, slot};
-use crate::error::ConfigError;
+use crate::config::error::ConfigError;
+use crate::target::Target;
 
-impl Applier {
+impl<T: Target> Applier<T> {
     pub(super) fn apply_route(&mut self, resource: &Received) -> Result<(), ConfigError> {
         let id = self.names.route_table(&resource.name);
         let known = self.route_sources.get(&resource.name);
@@ -18,7 +19,9 @@ impl Applier {
         let proto = resource.decode()?;
         let translate = self.translators.route;
         let routes = translate(&proto, &mut self.context(resource))?;
-        *slot(&mut self.config.routes, id.0) = Some(Arc::new(routes));
+        let routes = Arc::new(routes);
+        self.target.set_routes(id, Some(&routes));
+        *slot(&mut self.config.routes, id.0) = Some(routes);
         self.route_sources
             .insert(resource.name.clone(), resource.bytes.clone());
         self.dirty = true;
@@ -45,6 +48,7 @@ impl Applier {
     fn drop_route(&mut self, name: &Arc<str>) {
         if self.route_sources.remove(name).is_some() {
             let id = self.names.route_table(name);
+            self.target.set_routes(id, None);
             *slot(&mut self.config.routes, id.0) = None;
             self.dirty = true;
         }

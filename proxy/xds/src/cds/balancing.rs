@@ -11,7 +11,7 @@ use xds::envoy::cluster::cluster::{
 };
 
 use crate::config::cluster::{Balancing, LbPolicy, RingHashOptions, SubsetFallback, SubsetOptions};
-use crate::error::{ConfigError, Within};
+use crate::config::error::{ConfigError, Within};
 
 /// Envoy's default `healthy_panic_threshold`.
 const PANIC_THRESHOLD: f64 = 50.0;
@@ -229,7 +229,7 @@ fn subsets(config: &LbSubsetConfig) -> Result<SubsetOptions, ConfigError> {
         config
             .default_subset
             .as_ref()
-            .map(Into::into)
+            .map(crate::metadata::fields)
             .unwrap_or_default()
     };
     Ok(SubsetOptions {

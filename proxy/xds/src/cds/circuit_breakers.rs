@@ -5,14 +5,16 @@ use xds::envoy::cluster::circuit_breakers::Thresholds;
 use xds::envoy::core::RoutingPriority;
 use xds::pb::google::protobuf::UInt32Value;
 
-use crate::error::{ConfigError, Within};
-use crate::upstream::circuit_breaker::{Limits, RetryBudget};
+use crate::config::cluster::circuit_breaker::{self, Limits, RetryBudget};
+use crate::config::error::{ConfigError, Within};
 
 /// Limits of the default and of the high priority.
-pub(super) fn limits(proto: Option<&CircuitBreakers>) -> Result<(Limits, Limits), ConfigError> {
-    let (mut default, mut high) = (Limits::default(), Limits::default());
+pub(super) fn limits(
+    proto: Option<&CircuitBreakers>,
+) -> Result<circuit_breaker::CircuitBreakers, ConfigError> {
+    let mut limits = circuit_breaker::CircuitBreakers::default();
     let Some(proto) = proto else {
-        return Ok((default, high));
+        return Ok(limits);
     };
     if !proto.per_host_thresholds.is_empty() {
         return Err(ConfigError::unsupported(
@@ -21,13 +23,13 @@ pub(super) fn limits(proto: Option<&CircuitBreakers>) -> Result<(Limits, Limits)
         ));
     }
     for (n, entry) in proto.thresholds.iter().enumerate() {
-        let limits = thresholds(entry).within(format_args!("thresholds[{n}]"))?;
+        let thresholds = thresholds(entry).within(format_args!("thresholds[{n}]"))?;
         match entry.priority() {
-            RoutingPriority::Default => default = limits,
-            RoutingPriority::High => high = limits,
+            RoutingPriority::Default => limits.default = thresholds,
+            RoutingPriority::High => limits.high = thresholds,
         }
     }
-    Ok((default, high))
+    Ok(limits)
 }
 
 fn thresholds(proto: &Thresholds) -> Result<Limits, ConfigError> {

@@ -11,9 +11,9 @@ use xds::envoy::cluster::cluster::{
 };
 use xds::pb::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
 
+use crate::any::{duration_or, socket_address, unpack};
 use crate::config::cluster::{Discovery, DnsFamily, DnsOptions, OriginalDstOptions};
-use crate::error::{ConfigError, Within};
-use crate::xds::any::{duration_or, socket_address, unpack};
+use crate::config::error::{ConfigError, Within};
 
 const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);

@@ -13,11 +13,11 @@ use xds::envoy::upstream_http::HttpProtocolOptions;
 use xds::envoy::upstream_http::http_protocol_options::UpstreamProtocolOptions;
 use xds::envoy::upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
 
+use crate::any::{duration_or, timeout_or, u32_or, unpack};
 use crate::config::cluster::{
     HeaderCase, Http1Options, Http2Options, HttpOptions, UpstreamProtocol,
 };
-use crate::error::{ConfigError, Within};
-use crate::xds::any::{duration_or, timeout_or, u32_or, unpack};
+use crate::config::error::{ConfigError, Within};
 
 const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

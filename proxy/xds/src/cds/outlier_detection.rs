@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use xds::envoy::cluster::OutlierDetection;
 
-use crate::error::ConfigError;
-use crate::upstream::outlier_detection::{
+use crate::any::{bool_or, duration_or, u32_or};
+use crate::config::cluster::outlier_detection::{
     FailurePercentage, OutlierSettings, SuccessRate, Trigger,
 };
-use crate::xds::any::{bool_or, duration_or, u32_or};
+use crate::config::error::ConfigError;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const BASE_EJECTION_TIME: Duration = Duration::from_secs(30);

@@ -14,9 +14,9 @@ use xds::envoy::upstream_http::http_protocol_options::{
 use xds::pb::google::protobuf as wire;
 
 use super::*;
-use crate::config::cluster::{LbPolicy, RoutingPriority, UpstreamProtocol};
-use crate::upstream::circuit_breaker::{Limits, Resource};
-use crate::upstream::test_util::{IntoValue, address, static_cluster, translate};
+use crate::config::cluster::circuit_breaker::Limits;
+use crate::config::cluster::{LbPolicy, UpstreamProtocol};
+use crate::test_util::{IntoValue, address, static_cluster, translate};
 
 fn error(change: impl FnOnce(&mut Proto)) -> String {
     let mut proto = static_cluster();
@@ -38,10 +38,7 @@ fn defaults_are_envoys() {
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     assert_eq!(cluster.balancing.policy, LbPolicy::RoundRobin);
     assert_eq!(cluster.balancing.panic_threshold, 50);
-    assert_eq!(
-        *cluster.circuit_breakers.limits(RoutingPriority::Default),
-        Limits::default()
-    );
+    assert_eq!(cluster.circuit_breakers.default, Limits::default());
     assert_eq!(cluster.http.protocol, UpstreamProtocol::Http1);
     assert_eq!(cluster.http.idle_timeout, Some(Duration::from_secs(3600)));
     assert!(matches!(cluster.transport.default, TransportSocket::Raw));
@@ -132,14 +129,13 @@ fn istios_largest_number_is_no_limit() {
             ..Default::default()
         });
     });
-    let usage = |resource| {
-        cluster
-            .circuit_breakers
-            .usage(resource, RoutingPriority::Default)
+    let expected = Limits {
+        connections: None,
+        requests: Some(10),
+        ..Limits::default()
     };
-    assert_eq!(usage(Resource::Connections), None);
-    assert_eq!(usage(Resource::Requests), Some((0, 10)));
-    assert_eq!(usage(Resource::Retries), Some((0, 3)));
+    assert_eq!(cluster.circuit_breakers.default, expected);
+    assert_eq!(cluster.circuit_breakers.high, Limits::default());
 }
 
 #[test]

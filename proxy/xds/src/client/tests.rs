@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_stream::Stream as TokioStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Response;
+use tonic::transport::Endpoint;
 use xds::envoy::cluster as cds;
 use xds::envoy::discovery::DiscoveryRequest;
 use xds::envoy::endpoint::ClusterLoadAssignment;
@@ -18,11 +19,10 @@ use xds::proto::ads::aggregated_discovery_service_server::{
 use xds::resource::{Any, DiscoveryResponse, Resource};
 
 use super::*;
+use crate::apply::Translators;
 use crate::config::route::RouteConfig;
-use crate::telemetry::log_sink::LogSinks;
-use crate::upstream::test_util::{lb_endpoint, locality, static_cluster};
-use crate::xds::apply::Translators;
-use crate::xds::context::Node;
+use crate::context::Node;
+use crate::test_util::{PlainTarget, lb_endpoint, locality, static_cluster};
 
 type Responses<T> = Pin<Box<dyn TokioStream<Item = Result<T, Status>> + Send>>;
 
@@ -136,7 +136,7 @@ async fn serve_with(headers: Headers) -> (SocketAddr, mpsc::Receiver<Session>) {
 }
 
 /// A running client of the server at an address.
-fn start(address: SocketAddr) -> (ConfigHandle, Arc<XdsStatus>, CancellationToken) {
+fn start(address: SocketAddr) -> (PlainTarget, Arc<XdsStatus>, CancellationToken) {
     start_with(address, None, Duration::from_secs(60))
 }
 
@@ -144,17 +144,15 @@ fn start_with(
     address: SocketAddr,
     required_listener: Option<&str>,
     first_response_timeout: Duration,
-) -> (ConfigHandle, Arc<XdsStatus>, CancellationToken) {
-    let (config, secrets) = (ConfigHandle::default(), SecretStore::new());
+) -> (PlainTarget, Arc<XdsStatus>, CancellationToken) {
+    let config = PlainTarget::default();
     let status = Arc::new(XdsStatus::default());
     let translators = Translators {
-        listener: crate::xds::lds::listener,
+        listener: crate::lds::listener,
         route: |_, _| Ok(RouteConfig::default()),
     };
     let mut applier = Applier::new(
         config.clone(),
-        secrets.clone(),
-        LogSinks::new(),
         Arc::new(Node::default()),
         translators,
         status.clone(),
@@ -179,8 +177,18 @@ fn start_with(
         metadata: Box::new(MetadataMap::new),
         required_listener: required_listener.map(Into::into),
         first_response_timeout,
+        channel: Box::new(move || {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"));
+            endpoint.expect("an address is a URI").connect_lazy()
+        }),
     };
-    let client = XdsClient::new(applier, Some(ads), config.clone(), secrets, status.clone());
+    let (_, answers) = mpsc::channel(1);
+    let names = NameLookup {
+        follow: Box::new(|_| {}),
+        answers,
+    };
+    let (_, secrets) = watch::channel(0);
+    let client = XdsClient::new(applier, Some(ads), secrets, names, status.clone());
     let stop = CancellationToken::new();
     tokio::spawn(client.run(stop.clone()));
     (config, status, stop)

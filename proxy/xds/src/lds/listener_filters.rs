@@ -5,9 +5,9 @@ use xds::envoy::listener::listener_filter_chain_match_predicate::Rule;
 use xds::envoy::listener_filter::{http_inspector, original_dst, proxy_protocol, tls_inspector};
 use xds::prost::Name;
 
+use crate::any;
+use crate::config::error::{ConfigError, Within};
 use crate::config::listener::{ListenerFilter, ListenerFilterKind, Predicate};
-use crate::error::{ConfigError, Within};
-use crate::xds::any;
 
 /// The filters in order. `use_original_dst` implies `original_dst` behind them, as in Envoy.
 pub(super) fn translate(

@@ -16,9 +16,10 @@ use xds::prost::Name;
 
 use super::super::context::ApplyContext;
 use super::super::{any, hcm, istio, rbac, tcp_proxy};
+use crate::config::error::{ConfigError, Within};
 use crate::config::filter_chain::{NetworkFilter, Terminal};
-use crate::error::{ConfigError, Within};
-use crate::tls::server::ServerTls;
+use crate::config::tls::ServerTls;
+use crate::tls;
 
 /// The filters of a chain: those that look on, and the terminal one.
 pub(super) fn translate(
@@ -44,7 +45,6 @@ pub(super) fn translate(
 /// TLS termination; `None` for plaintext.
 pub(super) fn transport_socket(
     proto: Option<&TransportSocket>,
-    ctx: &ApplyContext<'_>,
 ) -> Result<Option<Arc<ServerTls>>, ConfigError> {
     let Some(TransportConfig::TypedConfig(config)) = proto.and_then(|p| p.config_type.as_ref())
     else {
@@ -58,9 +58,8 @@ pub(super) fn transport_socket(
     }
     if config.type_url == DownstreamTlsContext::type_url() {
         let context: DownstreamTlsContext = any::unpack(config).within("typed_config")?;
-        return ServerTls::from_proto(&context, ctx.secrets)
-            .map(Some)
-            .within("typed_config");
+        let context = tls::server(&context).within("typed_config")?;
+        return Ok(Some(Arc::new(context)));
     }
     Err(ConfigError::unsupported(
         "typed_config",

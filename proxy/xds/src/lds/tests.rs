@@ -10,19 +10,13 @@ use super::*;
 use crate::config::listener::{ListenerFilterKind, Predicate};
 use crate::config::names::Names;
 use crate::config::secret::ResourceSource;
-use crate::listener::socket::Sockets;
-use crate::telemetry::log_sink::LogSinks;
-use crate::tls::secret_store::SecretStore;
-use crate::xds::context::Node;
+use crate::context::Node;
 
 fn translate(json: &Value, previous: Option<Arc<Listener>>) -> Result<Listener, ConfigError> {
     let proto: proto::Listener = xds::json::Json::load().decode(json).unwrap();
     let mut context = ApplyContext {
         names: &mut Names::default(),
-        secrets: &SecretStore::new(),
-        sockets: &Sockets::new(0),
         previous_listener: previous,
-        logs: &LogSinks::new(),
         node: &Arc::new(Node::default()),
         source: ResourceSource {
             version: "1".into(),

@@ -10,11 +10,11 @@ use xds::envoy::route::redirect_action::{
 use xds::envoy::route::route::Action as WireAction;
 
 use super::{Outer, forward};
+use crate::config::error::{ConfigError, Within};
 use crate::config::route::{Action, DirectResponse, Redirect, RedirectPath, RedirectScheme};
-use crate::error::{ConfigError, Within};
-use crate::xds::context::ApplyContext;
-use crate::xds::http_filters::status_code;
-use crate::xds::matchers::{refuse, substitution};
+use crate::context::ApplyContext;
+use crate::http_filters::status_code;
+use crate::matchers::{refuse, substitution};
 
 /// Translates a route's action.
 pub(super) fn action(

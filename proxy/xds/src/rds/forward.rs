@@ -12,18 +12,18 @@ use xds::envoy::route::weighted_cluster::ClusterWeight;
 use xds::envoy::route::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHost;
 
 use super::{Outer, retry};
+use crate::any::{bool_or, duration, duration_or, timeout_or, u32_or};
 use crate::config::cluster::RoutingPriority;
+use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::Fraction;
-use crate::config::metadata::{Metadata, Struct};
+use crate::config::metadata::Struct;
 use crate::config::route::{
     ClusterRef, ClusterSpecifier, Forward, HashPolicy, HashSource, HostRewrite, MaxStreamDuration,
     Mirror, PathRewrite, WeightedCluster, WeightedClusters,
 };
-use crate::error::{ConfigError, Within};
-use crate::xds::any::{bool_or, duration, duration_or, timeout_or, u32_or};
-use crate::xds::context::ApplyContext;
-use crate::xds::headers::{name, ops, value};
-use crate::xds::matchers::{refuse, runtime_fraction, substitution};
+use crate::context::ApplyContext;
+use crate::headers::{name, ops, value};
+use crate::matchers::{refuse, runtime_fraction, substitution};
 
 /// Envoy's timeout of routes that say nothing.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -185,7 +185,7 @@ fn alternative(
 
 fn subset(proto: Option<&WireMetadata>) -> Option<Arc<Struct>> {
     proto?;
-    let fields = Metadata::from_proto(proto).filter("envoy.lb").clone();
+    let fields = crate::metadata::metadata(proto).filter("envoy.lb").clone();
     (!fields.is_empty()).then(|| Arc::new(fields))
 }
 

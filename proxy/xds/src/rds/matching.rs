@@ -4,11 +4,11 @@ use mesh_api::regex::Regex;
 use xds::envoy::route as wire;
 use xds::envoy::route::route_match::PathSpecifier;
 
+use crate::any::bool_or;
+use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::StringMatcher;
 use crate::config::route::{PathMatch, RouteMatch};
-use crate::error::{ConfigError, Within};
-use crate::xds::any::bool_or;
-use crate::xds::matchers::{headers, invalid_regex, query, refuse, runtime_fraction};
+use crate::matchers::{headers, invalid_regex, query, refuse, runtime_fraction};
 
 /// What a request must look like.
 pub(super) fn route_match(proto: &wire::RouteMatch) -> Result<RouteMatch, ConfigError> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use xds::envoy::route as wire;
 use xds::envoy::route::retry_policy::ResetHeaderFormat;
 
+use crate::any::{duration, duration_or, timeout_or, u32_or};
+use crate::config::error::{ConfigError, Within};
 use crate::config::route::retry::{ResetHeader, RetryOn, RetryPolicy};
-use crate::error::{ConfigError, Within};
-use crate::xds::any::{duration, duration_or, timeout_or, u32_or};
-use crate::xds::headers::name;
-use crate::xds::matchers::{headers, refuse};
+use crate::headers::name;
+use crate::matchers::{headers, refuse};
 
 const BASE_INTERVAL: Duration = Duration::from_millis(25);
 const MAX_RESET_INTERVAL: Duration = Duration::from_secs(300);

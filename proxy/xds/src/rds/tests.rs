@@ -8,17 +8,11 @@ use crate::config::ClusterId;
 use crate::config::names::Names;
 use crate::config::route::{Action, ClusterSpecifier};
 use crate::config::secret::ResourceSource;
-use crate::listener::socket::Sockets;
-use crate::telemetry::log_sink::LogSinks;
-use crate::tls::secret_store::SecretStore;
 
 fn translate(proto: &wire::RouteConfiguration) -> Result<RouteConfig, String> {
     let mut context = ApplyContext {
         names: &mut Names::default(),
-        secrets: &SecretStore::new(),
-        sockets: &Sockets::new(0),
         previous_listener: None,
-        logs: &LogSinks::new(),
         node: &Arc::default(),
         source: ResourceSource::default(),
     };

@@ -5,10 +5,10 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::super::{Action, Input, Permission, Policies, Policy, Principal};
-use crate::config::listener::Direction;
-use crate::config::matcher::{HeaderMatcher, HeaderRule, StringMatcher};
-use crate::http::stream::{RequestHead, Scheme};
-use crate::telemetry::stream_info::{ConnectionInfo, PeerCertificate, TlsInfo};
+use crate::connection::{ConnectionInfo, PeerCertificate, TlsInfo};
+use crate::listener::Direction;
+use crate::matcher::{HeaderMatcher, HeaderRule, StringMatcher};
+use crate::request::{RequestHead, Scheme};
 
 const ID: &str = "spiffe://cluster.local/ns/default/sa/sleep";
 

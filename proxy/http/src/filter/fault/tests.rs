@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::config::filter::fault::{Abort, Delay};
 
 const ALWAYS: Fraction = Fraction::ALL;
 const NEVER: Fraction = Fraction {
@@ -25,27 +26,27 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
 fn aborts_by_share() {
     let headers = HeaderMap::new();
     let kind = AbortKind::Http(StatusCode::IM_A_TEAPOT);
-    let reply = abort(kind, ALWAYS).drawn_abort(&headers).unwrap();
+    let reply = drawn_abort(&abort(kind, ALWAYS), &headers).unwrap();
     assert_eq!(reply.status, 418);
     assert_eq!(&reply.body[..], b"fault filter abort");
     assert_eq!(reply.details, "fault_filter_abort");
     assert_eq!(reply.flags, ResponseFlags::FAULT_INJECTED);
-    assert!(abort(kind, NEVER).drawn_abort(&headers).is_none());
+    assert!(drawn_abort(&abort(kind, NEVER), &headers).is_none());
 }
 
 #[test]
 fn the_client_may_ask_if_it_is_allowed_to() {
     let mut headers = HeaderMap::new();
     let config = abort(AbortKind::Header, ALWAYS);
-    assert!(config.drawn_abort(&headers).is_none());
+    assert!(drawn_abort(&config, &headers).is_none());
     set(&mut headers, "x-envoy-fault-abort-grpc-request", "5");
-    let reply = config.drawn_abort(&headers).unwrap();
+    let reply = drawn_abort(&config, &headers).unwrap();
     assert_eq!((reply.status.as_u16(), reply.grpc_status), (200, Some(5)));
     set(&mut headers, "x-envoy-fault-abort-request", "503");
-    let reply = config.drawn_abort(&headers).unwrap();
+    let reply = drawn_abort(&config, &headers).unwrap();
     assert_eq!((reply.status.as_u16(), reply.grpc_status), (503, None));
     set(&mut headers, "x-envoy-fault-abort-request-percentage", "0");
-    assert!(config.drawn_abort(&headers).is_none());
+    assert!(drawn_abort(&config, &headers).is_none());
 }
 
 #[test]
@@ -59,23 +60,20 @@ fn delays_need_a_duration() {
         ..FaultConfig::default()
     };
     let fixed = Duration::from_secs(2);
-    assert_eq!(config(Some(fixed)).drawn_delay(&headers), Some(fixed));
-    assert_eq!(config(Some(Duration::ZERO)).drawn_delay(&headers), None);
-    assert_eq!(config(None).drawn_delay(&headers), None);
+    assert_eq!(drawn_delay(&config(Some(fixed)), &headers), Some(fixed));
+    assert_eq!(drawn_delay(&config(Some(Duration::ZERO)), &headers), None);
+    assert_eq!(drawn_delay(&config(None), &headers), None);
     set(&mut headers, "x-envoy-fault-delay-request", "30");
     let asked = Duration::from_millis(30);
-    assert_eq!(config(None).drawn_delay(&headers), Some(asked));
+    assert_eq!(drawn_delay(&config(None), &headers), Some(asked));
 }
 
 #[test]
 fn active_faults_are_bounded() {
-    let config = FaultConfig {
-        max_active: Some(1),
-        ..FaultConfig::default()
-    };
-    let first = config.enter();
+    let filter = FaultFilter::new("fault".into(), Arc::default());
+    let first = filter.enter(Some(1));
     assert!(first.is_some());
-    assert!(config.enter().is_none());
+    assert!(filter.enter(Some(1)).is_none());
     drop(first);
-    assert!(config.enter().is_some());
+    assert!(filter.enter(Some(1)).is_some());
 }

@@ -4,7 +4,7 @@ use http::{HeaderValue, Method, Version};
 
 use super::*;
 use crate::config::matcher::{HeaderRule, StringMatcher};
-use crate::http::stream::Scheme;
+use crate::stream::Scheme;
 
 fn request(pairs: &[(&'static str, &'static str)]) -> RequestHead {
     let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
 use http::uri::PathAndQuery;
 
 use super::*;
-use crate::http::stream::Scheme;
+use crate::config::request::Scheme;
 
 fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::tls::MaybeTls;
+use crate::MaybeTls;
 
 /// A downstream connection after the listener's work: bytes of the application protocol. What is plain may be encrypted
 /// for someone behind us.

@@ -8,24 +8,24 @@
 //! scanning a list costs less than walking a tree of nine maps.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::config::filter_chain::{ConnectionFacts, FilterChain, FilterChainMatch, SourceType};
+use crate::filter_chain::{ConnectionFacts, FilterChainMatch, SourceType};
 
 /// The chain for a connection, the default chain aside.
-pub fn find<'a>(
-    chains: &'a [Arc<FilterChain>],
+pub fn find<'a, C>(
+    chains: &'a [C],
+    matches: impl Fn(&C) -> &FilterChainMatch,
     facts: &ConnectionFacts<'_>,
-) -> Option<&'a Arc<FilterChain>> {
+) -> Option<&'a C> {
     if let [only] = chains
-        && only.matches == FilterChainMatch::default()
+        && *matches(only) == FilterChainMatch::default()
     {
         return Some(only);
     }
-    let mut left: SmallVec<[&Arc<FilterChain>; 16]> = chains.iter().collect();
+    let mut left: Left<'_, C> = chains.iter().map(|chain| (chain, matches(chain))).collect();
     let local = source_is_local(facts.destination, facts.source);
     narrow(&mut left, |m| {
         by_value(m.destination_port.as_slice(), facts.destination.port())
@@ -52,15 +52,18 @@ pub fn find<'a>(
     narrow(&mut left, |m| {
         by_value(&m.source_ports, facts.source.port())
     });
-    left.first().copied()
+    left.first().map(|(chain, _)| *chain)
 }
 
 /// How specific a match is; `None` is no match, 0 is a chain that does not mind.
 type Rank = Option<usize>;
 
-fn narrow(left: &mut SmallVec<[&Arc<FilterChain>; 16]>, rank: impl Fn(&FilterChainMatch) -> Rank) {
-    let best = left.iter().filter_map(|chain| rank(&chain.matches)).max();
-    left.retain(|chain| best.is_some() && rank(&chain.matches) == best);
+/// Chains that are still in question.
+type Left<'a, C> = SmallVec<[(&'a C, &'a FilterChainMatch); 16]>;
+
+fn narrow<C>(left: &mut Left<'_, C>, rank: impl Fn(&FilterChainMatch) -> Rank) {
+    let best = left.iter().filter_map(|(_, matches)| rank(matches)).max();
+    left.retain(|(_, matches)| best.is_some() && rank(matches) == best);
 }
 
 fn by_value<T: PartialEq>(wanted: &[T], value: T) -> Rank {

@@ -11,7 +11,7 @@ use http::header::{
 use http::{Method, StatusCode, Version};
 use http_body::Body;
 
-use super::stream::{RequestHead, joined};
+use crate::config::request::{RequestHead, joined};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

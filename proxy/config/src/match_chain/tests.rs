@@ -3,7 +3,9 @@
 use rstest::rstest;
 
 use super::*;
-use crate::config::filter_chain::{Terminal, Transport};
+use std::sync::Arc;
+
+use crate::filter_chain::{FilterChain, Terminal, Transport};
 
 fn chain(name: &str, matches: FilterChainMatch) -> Arc<FilterChain> {
     Arc::new(FilterChain {
@@ -59,7 +61,7 @@ fn found(chains: &[Arc<FilterChain>], connection: &Connection) -> Option<String>
         transport: connection.transport,
         application_protocols: &alpn,
     };
-    find(chains, &facts).map(|chain| chain.name.to_string())
+    find(chains, |chain| &chain.matches, &facts).map(|chain| chain.name.to_string())
 }
 
 #[rstest]

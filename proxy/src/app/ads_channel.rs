@@ -14,8 +14,10 @@ use tonic::codegen::Service;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::config::{ClusterId, ConfigHandle};
-use crate::upstream::connect::{TlsWishes, UpstreamIo, connect};
+use crate::config::ClusterId;
+use crate::upstream::UpstreamIo;
+use crate::upstream::connect::{TlsWishes, connect};
+use crate::upstream::runtime::RuntimeHandle;
 
 /// A quiet connection is probed, so that a control plane that vanished without a word is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// A channel over the cluster in a slot; connects when it is first used.
-pub(super) fn channel(config: &ConfigHandle, cluster: ClusterId) -> Channel {
+pub(super) fn channel(runtime: &RuntimeHandle, cluster: ClusterId) -> Channel {
     Endpoint::from_static("http://ads")
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -32,7 +34,7 @@ pub(super) fn channel(config: &ConfigHandle, cluster: ClusterId) -> Channel {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .connect_with_connector_lazy(ClusterConnector {
-            config: config.clone(),
+            runtime: runtime.clone(),
             cluster,
             next: Arc::default(),
         })
@@ -40,7 +42,7 @@ pub(super) fn channel(config: &ConfigHandle, cluster: ClusterId) -> Channel {
 
 #[derive(Clone)]
 struct ClusterConnector {
-    config: ConfigHandle,
+    runtime: RuntimeHandle,
     cluster: ClusterId,
     next: Arc<AtomicUsize>,
 }
@@ -63,22 +65,22 @@ impl Service<Uri> for ClusterConnector {
 impl ClusterConnector {
     /// The control plane's endpoints by turns.
     async fn connect(&self) -> io::Result<UpstreamIo> {
-        let config = self.config.load();
-        let cluster = config.cluster(self.cluster);
+        let runtime = self.runtime.load();
+        let cluster = runtime.cluster(self.cluster);
         let cluster =
             cluster.ok_or_else(|| io::Error::other("no cluster for the control plane"))?;
-        let endpoints = config.endpoints(self.cluster);
-        let endpoints: Vec<_> = endpoints.iter().flat_map(|all| all.endpoints()).collect();
+        let endpoints = runtime.endpoints(self.cluster);
+        let endpoints: Vec<_> = endpoints.iter().flat_map(|all| &all.endpoints).collect();
         if endpoints.is_empty() {
             return Err(io::Error::other("no address of the control plane"));
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % endpoints.len();
-        let (_, _, endpoint) = endpoints[turn];
+        let endpoint = endpoints[turn];
         let wishes = TlsWishes {
             server_name: None,
             alpn_fallback: &[b"h2"],
         };
-        let socket = cluster.transport.of(&endpoint.metadata);
+        let socket = cluster.socket_for(&endpoint.metadata);
         let connected = connect(cluster, endpoint.address, socket, &wishes).await;
         let (io, _, _) =
             connected.map_err(|error| io::Error::other(error.transport_failure_reason()))?;

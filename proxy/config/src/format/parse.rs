@@ -1,7 +1,5 @@
 //! Compiles `%OPERATOR(argument):length%` to what [`super::Format`] executes.
 
-use std::sync::OnceLock;
-
 use super::{Field, Format, HeaderSource, Op};
 
 /// A value that cannot be compiled.
@@ -64,7 +62,8 @@ fn operator_end(text: &str) -> Option<usize> {
 fn operator(text: &str) -> Result<Op, FormatError> {
     let malformed = || FormatError::Malformed(text.into());
     let Some((name, rest)) = text.split_once('(') else {
-        return field(text).map(Op::Field);
+        let field = Field::of(text).ok_or_else(|| FormatError::Unknown(text.into()));
+        return field.map(Op::Field);
     };
     let (argument, tail) = rest.rsplit_once(')').ok_or_else(malformed)?;
     let max_len = match tail.strip_prefix(':') {
@@ -93,51 +92,6 @@ fn operator(text: &str) -> Result<Op, FormatError> {
             None => None,
         },
         max_len,
-    })
-}
-
-fn field(name: &str) -> Result<Field, FormatError> {
-    Ok(match name {
-        "DOWNSTREAM_REMOTE_ADDRESS" => Field::DownstreamRemoteAddress,
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Field::DownstreamRemoteAddressWithoutPort,
-        "DOWNSTREAM_REMOTE_PORT" => Field::DownstreamRemotePort,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Field::DownstreamDirectRemoteAddress,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
-            Field::DownstreamDirectRemoteAddressWithoutPort
-        }
-        "DOWNSTREAM_LOCAL_ADDRESS" => Field::DownstreamLocalAddress,
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Field::DownstreamLocalAddressWithoutPort,
-        "DOWNSTREAM_LOCAL_PORT" => Field::DownstreamLocalPort,
-        "DOWNSTREAM_PEER_URI_SAN" => Field::DownstreamPeerUriSan,
-        "DOWNSTREAM_LOCAL_URI_SAN" => Field::DownstreamLocalUriSan,
-        "DOWNSTREAM_PEER_SUBJECT" => Field::DownstreamPeerSubject,
-        "DOWNSTREAM_PEER_FINGERPRINT_256" => Field::DownstreamPeerFingerprint256,
-        "DOWNSTREAM_TLS_VERSION" => Field::DownstreamTlsVersion,
-        "DOWNSTREAM_TLS_CIPHER" => Field::DownstreamTlsCipher,
-        "REQUESTED_SERVER_NAME" => Field::RequestedServerName,
-        "PROTOCOL" => Field::Protocol,
-        "CONNECTION_ID" => Field::ConnectionId,
-        "HOSTNAME" => Field::Hostname,
-        "ROUTE_NAME" => Field::RouteName,
-        "VIRTUAL_CLUSTER_NAME" | "VIRTUAL_HOST_NAME" => Field::VirtualHostName,
-        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Field::UpstreamHost,
-        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Field::UpstreamHostWithoutPort,
-        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Field::UpstreamCluster,
-        "RESPONSE_CODE" => Field::ResponseCode,
-        "RESPONSE_CODE_DETAILS" => Field::ResponseCodeDetails,
-        "RESPONSE_FLAGS" => Field::ResponseFlags,
-        "BYTES_RECEIVED" => Field::BytesReceived,
-        "STREAM_ID" => Field::RequestId,
-        _ => return Err(FormatError::Unknown(name.into())),
-    })
-}
-
-/// The machine's name, looked up once.
-pub(super) fn hostname() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        name.trim_end().to_owned()
     })
 }
 

@@ -68,6 +68,8 @@ pub fn normalize(path: &str) -> Result<Option<String>, Invalid> {
     let bare = strip_dot_parameters(path);
     let bytes = bare.as_bytes();
     let mut out = Vec::with_capacity(bytes.len() + 8);
+    // Where the last `%` that begins no escape sequence was written.
+    let mut stray = None;
     let mut at = 0;
     if !matches!(bytes.first(), Some(b'/' | b'\\')) {
         out.push(b'/');
@@ -82,7 +84,7 @@ pub fn normalize(path: &str) -> Result<Option<String>, Invalid> {
             }
             continue;
         }
-        at += push_byte(&bytes[at..], &mut out)?;
+        at += push_byte(&bytes[at..], &mut out, &mut stray)?;
     }
     let normal = String::from_utf8(out).expect("only ASCII was written");
     Ok((normal != path).then_some(normal))
@@ -117,7 +119,7 @@ fn class(byte: u8) -> Class {
 }
 
 /// Writes the byte or escape sequence at the start of `rest`; tells how long it was.
-fn push_byte(rest: &[u8], out: &mut Vec<u8>) -> Result<usize, Invalid> {
+fn push_byte(rest: &[u8], out: &mut Vec<u8>, stray: &mut Option<usize>) -> Result<usize, Invalid> {
     let byte = rest[0];
     match class(byte) {
         Class::Slash => out.push(b'/'),
@@ -127,6 +129,9 @@ fn push_byte(rest: &[u8], out: &mut Vec<u8>) -> Result<usize, Invalid> {
                 Some(0) => Err(Invalid),
                 Some(value) if is_unreserved(value) => {
                     out.push(value);
+                    if let Some(stray) = *stray {
+                        escape_stray(stray, rest.get(3).copied(), out);
+                    }
                     Ok(3)
                 }
                 Some(_) => {
@@ -134,6 +139,7 @@ fn push_byte(rest: &[u8], out: &mut Vec<u8>) -> Result<usize, Invalid> {
                     Ok(3)
                 }
                 None => {
+                    *stray = Some(out.len());
                     out.push(b'%');
                     Ok(1)
                 }
@@ -142,6 +148,20 @@ fn push_byte(rest: &[u8], out: &mut Vec<u8>) -> Result<usize, Invalid> {
         Class::Keep => out.push(byte),
     }
     Ok(1)
+}
+
+/// Writes a stray `%` as `%25` if the byte that was just unescaped makes an escape sequence of it, alone or with the
+/// byte that comes `next`: `/%5%61` is not `/%5a`, which would be another path for whoever unescapes it.
+fn escape_stray(stray: usize, next: Option<u8>, out: &mut Vec<u8>) {
+    let sequence = match out.get(stray..) {
+        Some(&[percent, high]) => next.map(|low| [percent, high, low]),
+        Some(&[percent, high, low]) => Some([percent, high, low]),
+        // Too far away, or in a segment that `..` has removed.
+        _ => None,
+    };
+    if sequence.is_some_and(|sequence| escape_sequence(&sequence).is_some()) {
+        out.splice(stray..=stray, *b"%25");
+    }
 }
 
 fn push_escaped(byte: u8, out: &mut Vec<u8>) {

@@ -9,6 +9,24 @@ fn normal(path: &str) -> String {
     }
 }
 
+/// A `%` that begins no escape sequence does not begin one either when what follows it is unescaped.
+#[test]
+fn stray_percent_signs() {
+    for (path, expected) in [
+        ("/%5%61", "/%255a"),
+        ("/%%361", "/%2561"),
+        ("/%%35%61", "/%255a"),
+        ("/a%5%61b", "/a%255ab"),
+        ("/%%41", "/%A"),
+        ("/%%41g", "/%Ag"),
+        ("/%5%2561", "/%5%2561"),
+        ("/%%%36%31", "/%%2561"),
+    ] {
+        assert_eq!(normal(path), expected, "{path}");
+        assert_eq!(normal(expected), expected);
+    }
+}
+
 #[test]
 fn normal_form() {
     for (path, expected) in [

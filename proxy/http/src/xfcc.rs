@@ -60,7 +60,8 @@ fn element(options: &ForwardClientCert, tls: &TlsInfo, peer: &PeerCertificate) -
         pairs.push(format!("Cert=\"{}\"", url_encoded_pem(&peer.der)));
     }
     if options.subject {
-        pairs.push(format!("Subject=\"{}\"", escaped(&peer.subject)));
+        // RFC 2253 has escaped quotes and backslashes already: a further one would end the value here.
+        pairs.push(format!("Subject=\"{}\"", peer.subject));
     }
     if options.uri {
         let none = [Box::from("")];
@@ -74,10 +75,6 @@ fn element(options: &ForwardClientCert, tls: &TlsInfo, peer: &PeerCertificate) -
         pairs.extend(peer.dns_sans.iter().map(|dns| format!("DNS={dns}")));
     }
     pairs.join(";")
-}
-
-fn escaped(subject: &str) -> String {
-    subject.replace('"', "\\\"")
 }
 
 fn url_encoded_pem(der: &[u8]) -> String {
@@ -101,9 +98,13 @@ mod tests {
     const OURS: &str = "By=spiffe://c/ns/b/sa/b;Hash=ab;Subject=\"CN=a\";URI=spiffe://c/ns/a/sa/a";
 
     fn connection(mutual: bool) -> ConnectionInfo {
+        connection_of("CN=a", mutual)
+    }
+
+    fn connection_of(subject: &str, mutual: bool) -> ConnectionInfo {
         let peer = PeerCertificate {
             uri_sans: vec!["spiffe://c/ns/a/sa/a".into()],
-            subject: "CN=a".into(),
+            subject: subject.into(),
             sha256_hex: "ab".into(),
             ..PeerCertificate::default()
         };
@@ -145,6 +146,26 @@ mod tests {
         forward(&options, &connection(mutual), &mut headers);
         assert!(headers.get_all(XFCC).iter().count() < 2);
         headers.get(XFCC).map(|v| v.to_str().unwrap().to_owned())
+    }
+
+    /// Escaped twice, the quote would end the subject, and what follows it would be read as pairs of ours.
+    #[test]
+    fn a_subject_with_quotes_stays_within_its_own() {
+        let options = ForwardClientCert {
+            mode: ForwardClientCertMode::SanitizeSet,
+            subject: true,
+            cert: false,
+            chain: false,
+            dns: false,
+            uri: false,
+        };
+        let mut headers = HeaderMap::new();
+        let subject = r#"CN=a\"\;URI=spiffe://c/ns/admin/sa/admin"#;
+        forward(&options, &connection_of(subject, true), &mut headers);
+        assert_eq!(
+            headers[XFCC],
+            format!(r#"By=spiffe://c/ns/b/sa/b;Hash=ab;Subject="{subject}""#)
+        );
     }
 
     #[test]

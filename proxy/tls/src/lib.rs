@@ -24,7 +24,7 @@ pub mod server;
 
 pub mod downstream;
 
-mod peer;
+pub mod peer;
 mod san;
 mod stream;
 

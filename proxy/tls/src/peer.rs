@@ -37,7 +37,8 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-fn peer_certificate(der: &CertificateDer<'_>) -> PeerCertificate {
+/// What is needed of a peer's certificate. One that cannot be read has no names.
+pub fn peer_certificate(der: &CertificateDer<'_>) -> PeerCertificate {
     let mut peer = PeerCertificate {
         sha256_hex: hex(digest::digest(&digest::SHA256, der).as_ref()).into(),
         der: der.as_ref().into(),

@@ -131,11 +131,20 @@ impl Scanner {
 
     /// Takes some of the bytes, or changes the state.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        match self.state {
+            State::Foreign => Ok(bytes.len()),
+            State::Body(left) => Ok(self.body(left, bytes.len())),
+            State::Chunk(chunk) => self.chunk(chunk, bytes),
+            _ => self.head_bytes(bytes),
+        }
+    }
+
+    /// Takes some bytes of a head, none beyond the first that is too many: what is wrong does not depend on how many
+    /// have arrived.
+    fn head_bytes(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        let room = self.limits.bytes_max.saturating_sub(self.head.bytes) + 1;
+        let bytes = &bytes[..bytes.len().min(room)];
         let used = match self.state {
-            State::Foreign => return Ok(bytes.len()),
-            State::Body(left) => return Ok(self.body(left, bytes.len())),
-            State::Chunk(chunk) => return self.chunk(chunk, bytes),
-            State::Lead => self.lead(bytes[0]),
             State::RequestLine => self.request_line(bytes),
             State::LineStart => self.line_start(bytes[0])?,
             State::Name => self.name(bytes)?,
@@ -145,7 +154,7 @@ impl Scanner {
                 1
             }
             State::LastLf => return Err(Refusal::Codec),
-            State::Complete => unreachable!("left below"),
+            _ => self.lead(bytes[0]),
         };
         self.head.bytes += used;
         if self.head.bytes > self.limits.bytes_max {

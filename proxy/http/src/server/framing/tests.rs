@@ -193,3 +193,15 @@ fn other_protocols_are_not_looked_at() {
         assert_eq!(scan(format!("{head}{NEXT}").as_bytes()), None, "{head}");
     }
 }
+
+/// A head that is too large is that, whatever stands behind the limit and however much of it has arrived.
+#[test]
+fn nothing_beyond_the_limit_is_looked_at() {
+    for line in ["a: ", "a"] {
+        let long = format!("GET / HTTP/1.1\r\n{line}{}", "b".repeat(200));
+        for behind in ["\0", " : x\r\n", "\r\ncontent-length: x\r\n\r\n"] {
+            let head = scan(format!("{long}{behind}").as_bytes());
+            assert_eq!(head, Some((Refusal::HeadTooLarge, false)), "{behind:?}");
+        }
+    }
+}

@@ -19,7 +19,7 @@ use super::stream::{HttpConnection, RequestHead, Scheme, joined};
 use crate::config::http::HttpLimits;
 use crate::telemetry::stream_info::ResponseFlags;
 
-mod authority;
+pub mod authority;
 
 use authority::{is_host, is_http2_authority, is_target_authority};
 

@@ -5,18 +5,18 @@
 //! requests (RFC 9110 section 4.2.4), and hides which host is meant.
 
 /// A `host` header over HTTP/1, which may be empty (RFC 9112 section 3.2). Differs from Envoy, which takes user info.
-pub(super) fn is_host(host: &[u8]) -> bool {
+pub fn is_host(host: &[u8]) -> bool {
     host.iter().all(|byte| HOST[usize::from(*byte)])
 }
 
 /// `:authority`, or `host` over HTTP/2.
-pub(super) fn is_http2_authority(authority: &[u8]) -> bool {
+pub fn is_http2_authority(authority: &[u8]) -> bool {
     !authority.is_empty() && is_host(authority)
 }
 
 /// The authority of an absolute target, or of CONNECT: checked to the port. Differs from Envoy, which removes user
 /// info.
-pub(super) fn is_target_authority(authority: &str) -> bool {
+pub fn is_target_authority(authority: &str) -> bool {
     let (host, port) = match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => {
             (&authority[..colon], Some(&authority[colon + 1..]))

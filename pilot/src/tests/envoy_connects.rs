@@ -32,8 +32,7 @@ impl Drop for Process {
 
 #[tokio::test]
 async fn and_acknowledges_all_types() {
-    let Some(envoy) = std::env::var_os("WEFT_ENVOY") else {
-        eprintln!("WEFT_ENVOY is not set: no Envoy was connected");
+    let Some(envoy) = super::accepted_by_envoy::envoy("delta ADS") else {
         return;
     };
     let (_snapshots, receiver) = watch::channel(without_mtls().snapshot());

@@ -36,6 +36,7 @@ impl Proxy {
             readiness: Readiness::new(),
             secrets: secrets.clone(),
             stream_metadata: None,
+            required_listener: None,
             quit: CancellationToken::new(),
         };
         let bootstrap = proxy::bootstrap::parse(bootstrap).unwrap();

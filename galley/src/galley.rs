@@ -35,6 +35,9 @@ pub enum StartError {
     /// A directory is not there or cannot be watched.
     #[error("cannot watch the configuration directories: {0}")]
     Watch(#[from] notify::Error),
+    /// The system gives no threads to watch the cluster on.
+    #[error("cannot start threads to watch the cluster: {0}")]
+    Threads(#[from] std::io::Error),
     /// The process was told to stop before the cluster had been read.
     #[error("stopped before the cluster was read completely")]
     Stopped,

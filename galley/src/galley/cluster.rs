@@ -46,7 +46,7 @@ pub(super) async fn start(
     let revision = options.revision.clone();
     let mut cluster = Cluster::new();
     let (sender, mut changes) = KubeSource::channel();
-    let watching = tokio::spawn(source.run(sender, shutdown.clone()));
+    let watching = source.start(sender, shutdown.clone())?;
     let whole = shutdown.run_until_cancelled(read(&mut cluster, &mut changes));
     if whole.await != Some(true) {
         return Err(StartError::Stopped);
@@ -63,10 +63,8 @@ pub(super) async fn start(
     Ok(publisher.feed(|publisher| async move {
         let work = following.follow(changes, publisher);
         shutdown.run_until_cancelled(work).await;
-        if let Err(error) = watching.await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
+        if let Err(panic) = on_thread(|| watching.join()).await {
+            std::panic::resume_unwind(panic);
         }
     }))
 }

@@ -20,10 +20,13 @@ pub(crate) use self::cluster::{Change, Cluster, Seen};
 pub(crate) use self::item::Observed;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::{self, JoinHandle};
 
 use ::kube::Client;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,10 @@ use crate::kind::Kind;
 /// Changes that wait for the pipeline: enough for a burst of endpoints; a first list
 /// that is longer is read as fast as the pipeline takes it.
 const CHANGES_MAX: usize = 4096;
+
+/// Threads that decode what the API server sends.
+const THREADS: usize = 2;
+const THREAD_NAME: &str = "galley-watch";
 
 /// What is read from the cluster.
 #[derive(Debug, Clone)]
@@ -89,8 +96,23 @@ impl KubeSource {
         mpsc::channel(CHANGES_MAX)
     }
 
-    /// Follows all kinds until `shutdown` is cancelled or nobody listens any more.
-    pub(crate) async fn run(self, changes: mpsc::Sender<Change>, shutdown: CancellationToken) {
+    /// Follows all kinds on threads of its own until `shutdown` is cancelled or nobody listens any more. A list of
+    /// thousands of objects is decoded in one go, which would hold an async worker that others wait for.
+    pub(crate) fn start(
+        self,
+        changes: mpsc::Sender<Change>,
+        shutdown: CancellationToken,
+    ) -> io::Result<JoinHandle<()>> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name(THREAD_NAME)
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned());
+        thread.spawn(move || runtime.block_on(self.run(changes, shutdown)))
+    }
+
+    async fn run(self, changes: mpsc::Sender<Change>, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let definitions = Definitions::default();
         let follower = Follower {
@@ -104,8 +126,15 @@ impl KubeSource {
         for kind in Kind::watched() {
             tasks.spawn(follower.clone().follow(kind));
         }
+        let closed = follower.changes.clone();
         drop(follower);
-        let ended = shutdown.run_until_cancelled(tasks.join_next()).await;
+        let ended = shutdown.run_until_cancelled(async {
+            tokio::select! {
+                ended = tasks.join_next() => ended,
+                () = closed.closed() => None,
+            }
+        });
+        let ended = ended.await;
         if let Some(Some(Err(error))) = ended
             && error.is_panic()
         {

@@ -161,3 +161,6 @@ fn each(
     diagnostics.extend(found.flat_map(|document| store.read(document).diagnostics));
     (store, diagnostics)
 }
+
+#[cfg(test)]
+mod tests;

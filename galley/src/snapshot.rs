@@ -129,7 +129,7 @@ impl Builder {
                 "RequestAuthentication" => {
                     let policy = model!(store, key, RequestAuthentication);
                     place(&mut next.request_authentications, key, policy);
-                    self.stand_in(next, key, store);
+                    objects.extend(self.stand_in(next, key, store));
                 }
                 "AuthorizationPolicy" => {
                     let policy = model!(store, key, AuthorizationPolicy);
@@ -171,17 +171,25 @@ impl Builder {
         }
     }
 
-    /// A refused RequestAuthentication is stood in for by a policy that denies.
-    fn stand_in(&mut self, next: &mut Snapshot, key: &ResourceKey, store: &Store) {
+    /// A refused RequestAuthentication is stood in for by a policy that denies. The policies that came, went or changed.
+    fn stand_in(
+        &mut self,
+        next: &mut Snapshot,
+        key: &ResourceKey,
+        store: &Store,
+    ) -> BTreeSet<ResourceKey> {
         let before = self.stand_ins.remove(key);
         let after = model!(store, key, AuthorizationPolicy);
-        if let Some(before) = before {
-            place(&mut next.authorization_policies, &before, None);
+        if let Some(before) = &before {
+            place(&mut next.authorization_policies, before, None);
         }
-        if let Some(policy) = after {
-            place(&mut next.authorization_policies, &policy.meta.key, after);
-            self.stand_ins.insert(key.clone(), policy.meta.key.clone());
-        }
+        let after = after.map(|policy| {
+            let name = policy.meta.key.clone();
+            place(&mut next.authorization_policies, &name, Some(policy));
+            self.stand_ins.insert(key.clone(), name.clone());
+            name
+        });
+        before.into_iter().chain(after).collect()
     }
 
     /// Sets a credential; its Secret, if it changed.

@@ -118,3 +118,6 @@ impl Following {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,20 @@ pub(super) enum Event {
     Absent,
 }
 
+#[cfg(test)]
+impl Change {
+    /// An object as the API server sends it.
+    pub(crate) fn applied(kind: Kind, object: serde_json::Value) -> Self {
+        let api_version = kind.resource(kind.versions()[0]).api_version;
+        let object = serde_json::from_value(object).expect("an object");
+        let item = Item::new(kind, &api_version, "default", object);
+        Self {
+            kind,
+            event: Event::Applied(Box::new(item)),
+        }
+    }
+}
+
 /// All objects by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {

@@ -357,25 +357,91 @@ async fn the_leader_writes_status_once_and_announces_quarantine() {
 }
 
 #[tokio::test]
+async fn statuses_are_written_side_by_side_and_the_newest_first() {
+    const MANY: usize = 200;
+    let server = cluster();
+    for number in 0..MANY {
+        let mut rule = good_rule();
+        rule["metadata"]["name"] = json!(format!("rule-{number}"));
+        server.put("virtualservices", rule);
+    }
+    server.hold_statuses("virtualservices");
+    let mut running = start(server).await;
+    let (_lead, writing) = running.write_status(true);
+    running.server.statuses_waiting(16).await;
+    let mut rule = good_rule();
+    rule["metadata"]["name"] = json!("newest");
+    running.server.put("virtualservices", rule);
+    let has_newest = |snapshot: &Snapshot| {
+        let rules = &snapshot.virtual_services;
+        rules.object("shop", "newest").is_some()
+    };
+    running.until(has_newest).await;
+    // The reports that go with the snapshot before are out when the next one is.
+    running.server.put("services", service(9081));
+    let has_port = |snapshot: &Snapshot| {
+        let mut services = snapshot.services.values();
+        services.any(|service| service.port(9081).is_some())
+    };
+    running.until(has_port).await;
+    let held = running.server.release_statuses();
+    let written = running.server.all_written(MANY + 2).await;
+    let place = written.iter().position(|name| name == "newest").unwrap();
+    assert!(
+        place <= held + 8,
+        "{held} were held, then {:?}",
+        &written[held..]
+    );
+    let names: BTreeSet<&String> = written.iter().collect();
+    assert_eq!(names.len(), MANY + 2, "each is written once");
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}
+
+fn gateway() -> Value {
+    json!({
+        "metadata": {"name": "edge", "namespace": "shop", "annotations": {
+            "networking.istio.io/service-type": "ClusterIP",
+            "gateway.istio.io/service-account": "entrance",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        }},
+        "spec": {
+            "gatewayClassName": "istio",
+            "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_proxy_is_made_while_statuses_wait() {
+    let server = cluster();
+    for plural in ["gatewayclasses", "gateways"] {
+        server.install(plural, "gateway.networking.k8s.io", &["v1"]);
+    }
+    for number in 0..100 {
+        let mut rule = good_rule();
+        rule["metadata"]["name"] = json!(format!("rule-{number}"));
+        server.put("virtualservices", rule);
+    }
+    server.hold_statuses("virtualservices");
+    let running = start(server).await;
+    let (_lead, writing) = running.write_status(true);
+    running.server.statuses_waiting(16).await;
+    running.server.put("gateways", gateway());
+    let deployment = running.server.object("deployments", "shop", "edge-istio");
+    assert_eq!(deployment.await["kind"], "Deployment");
+    assert_eq!(running.server.writes(), 0);
+    running.stop().await;
+    writing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_gateway_gets_its_proxy_and_its_status() {
     let server = cluster();
     for plural in ["gatewayclasses", "gateways"] {
         server.install(plural, "gateway.networking.k8s.io", &["v1"]);
     }
-    server.put(
-        "gateways",
-        json!({
-            "metadata": {"name": "edge", "namespace": "shop", "annotations": {
-                "networking.istio.io/service-type": "ClusterIP",
-                "gateway.istio.io/service-account": "entrance",
-                "kubectl.kubernetes.io/last-applied-configuration": "{}",
-            }},
-            "spec": {
-                "gatewayClassName": "istio",
-                "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
-            },
-        }),
-    );
+    server.put("gateways", gateway());
     let running = start(server).await;
     let (_lead, writing) = running.write_status(true);
     let class = running.server.object("gatewayclasses", "", "istio").await;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -40,6 +41,9 @@ struct State {
     /// Resources of which nothing may be made.
     forbidden: BTreeSet<String>,
     waiting: Vec<(String, Answer)>,
+    /// Resources whose statuses are not written yet, and who waits for that.
+    held_statuses: BTreeSet<String>,
+    waiting_statuses: Vec<(Asked, Bytes, Answer)>,
     no_streaming: bool,
     written: Vec<(String, String, Value)>,
     seen: usize,
@@ -96,6 +100,40 @@ impl Server {
     pub(crate) fn hold(&self, resource: &str) {
         self.shared
             .change(|state| state.held.insert(resource.to_owned()));
+    }
+
+    /// Leaves statuses of a resource unwritten.
+    pub(crate) fn hold_statuses(&self, resource: &str) {
+        self.shared
+            .change(|state| state.held_statuses.insert(resource.to_owned()));
+    }
+
+    /// Waits until so many statuses wait to be written.
+    pub(crate) async fn statuses_waiting(&self, count: usize) {
+        self.until(|state| (state.waiting_statuses.len() >= count).then_some(()))
+            .await;
+    }
+
+    /// Writes all statuses that were held, and holds none any more. How many there were.
+    pub(crate) fn release_statuses(&self) -> usize {
+        self.shared.change(|state| {
+            state.held_statuses.clear();
+            let waiting = std::mem::take(&mut state.waiting_statuses);
+            let count = waiting.len();
+            for (asked, body, answer) in waiting {
+                answer.send_response(state.patch(&asked, &body));
+            }
+            count
+        })
+    }
+
+    /// The objects whose statuses were written, in order, once there are so many.
+    pub(crate) async fn all_written(&self, count: usize) -> Vec<String> {
+        self.until(|state| {
+            let names = state.written.iter().map(|(_, name, _)| name.clone());
+            (state.written.len() >= count).then(|| names.collect())
+        })
+        .await
     }
 
     /// Refuses to make objects of a resource.
@@ -222,6 +260,11 @@ impl Shared {
         self.change(|state| {
             if state.held.contains(&asked.resource) {
                 state.waiting.push((asked.resource, answer));
+                return;
+            }
+            let is_status = parts.method == Method::PATCH && parts.uri.path().ends_with("/status");
+            if is_status && state.held_statuses.contains(&asked.resource) {
+                state.waiting_statuses.push((asked, body, answer));
                 return;
             }
             let response = match parts.method {

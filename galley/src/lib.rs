@@ -11,13 +11,11 @@ pub mod manifest;
 pub mod permission;
 pub mod source;
 
-pub mod crd;
 pub mod decode;
 pub mod kind;
 pub mod kinds;
 pub mod object;
 
-pub mod normalize;
 pub mod store;
 
 pub mod snapshot;
@@ -37,7 +35,6 @@ mod findings;
 mod galley;
 mod metrics;
 mod pipeline;
-mod validate;
 
 pub use self::check::{analyze, check_documents, check_files, load};
 pub use self::findings::Findings;

@@ -2,26 +2,17 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1 as networking;
-use k8s_openapi::api::rbac::v1 as rbac;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::resource::{Meta, ResourceKey};
-use serde::de::DeserializeOwned;
 
 use crate::decode::decode;
-use crate::decode::finding::{FINDINGS_MAX, Finding, code, quoted};
-use crate::decode::suggest::did_you_mean;
+use crate::decode::finding::{Finding, code};
 use crate::kind::{Handling, Kind, handling};
+use crate::kinds::{Context, Model};
 use crate::manifest::Document;
-use crate::manifest::node::Value;
 use crate::manifest::path::FieldPath;
-use crate::normalize::{Context, Model, normalize};
-use crate::validate::{Findings, validate};
 use crate::work::Budget;
-use crate::{crd, kinds};
 
 /// A decoded object of a kind that is part of the model.
 #[derive(Debug, Clone)]
@@ -32,37 +23,6 @@ pub struct Object {
     pub model: Model,
     /// The text, for positions of later findings.
     pub document: Arc<Document>,
-}
-
-/// The wire struct of an object, while it is read.
-#[derive(Debug, Clone)]
-#[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
-pub(crate) enum Spec {
-    ConfigMap(Arc<core::ConfigMap>),
-    Namespace(Arc<core::Namespace>),
-    Node(Arc<core::Node>),
-    Secret(Arc<core::Secret>),
-    ServiceAccount(Arc<core::ServiceAccount>),
-    Pod(Arc<core::Pod>),
-    Service(Arc<core::Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Role(Arc<rbac::Role>),
-    ClusterRole(Arc<rbac::ClusterRole>),
-    RoleBinding(Arc<rbac::RoleBinding>),
-    ClusterRoleBinding(Arc<rbac::ClusterRoleBinding>),
-    Ingress(Arc<networking::Ingress>),
-    IngressClass(Arc<networking::IngressClass>),
-    GatewayClass(Arc<crd::gateway_api::GatewayClass>),
-    KubernetesGateway(Arc<crd::gateway_api::Gateway>),
-    HttpRoute(Arc<crd::gateway_api::HttpRoute>),
-    GrpcRoute(Arc<crd::gateway_api::GrpcRoute>),
-    TlsRoute(Arc<crd::gateway_api::TlsRoute>),
-    TcpRoute(Arc<crd::gateway_api::TcpRoute>),
-    ReferenceGrant(Arc<crd::gateway_api::ReferenceGrant>),
-    Gateway(Arc<crd::gateway::Gateway>),
-    VirtualService(Arc<crd::virtual_service::VirtualService>),
-    DestinationRule(Arc<crd::destination_rule::DestinationRule>),
-    Sidecar(Arc<crd::sidecar::Sidecar>),
 }
 
 /// What reading one document gave.
@@ -106,37 +66,26 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
     };
     let (meta, mut findings) = metadata(document, kind, context.budget);
     let key = meta.as_ref().map(|meta| meta.key.clone());
-    let object = match kinds::read(kind, document, meta.as_ref(), context, &mut findings) {
-        Some(model) => meta.clone().zip(model).map(|(meta, model)| Object {
-            meta,
-            model,
-            document: document.clone(),
-        }),
-        None => {
-            let (spec, faults) = decode_spec(document, kind, context.budget);
-            findings.extend(faults);
-            match (&meta, spec) {
-                (Some(meta), Some(spec)) => {
-                    check(meta.clone(), spec, document, context, &mut findings)
-                }
-                _ => None,
-            }
-        }
-    };
+    let model = kind.read(document, meta.as_ref(), context, &mut findings);
     // Rules that found no steps left have judged nothing.
     if let Err(exhausted) = context.budget.check() {
         let finding = Finding::error(code::SCHEMA, String::new(), exhausted.to_string());
         findings.push(finding.at(document.node.position));
     }
-    let object = object.filter(|_| !findings.iter().any(Finding::is_error));
-    let stand_in = match (&object, &meta) {
-        (None, Some(meta)) => kinds::stand_in(kind, meta, document).map(|model| Object {
-            meta: meta.clone(),
-            model,
-            document: document.clone(),
-        }),
+    let model = model.filter(|_| !findings.iter().any(Finding::is_error));
+    let stand_in = match (&model, &meta) {
+        (None, Some(meta)) => kind.stand_in(meta, document),
         _ => None,
     };
+    let object = |model| {
+        let (meta, document) = (meta.clone()?, document.clone());
+        Some(Object {
+            meta,
+            model,
+            document,
+        })
+    };
+    let (object, stand_in) = (model.and_then(object), stand_in.and_then(object));
     findings.sort_by_key(|finding| finding.position);
     let diagnostics = findings
         .into_iter()
@@ -149,35 +98,6 @@ pub fn read(document: &Arc<Document>, context: &Context<'_>) -> Reading {
         diagnostics,
         steps: context.budget.spent(),
         program_states: context.budget.program_states(),
-    }
-}
-
-/// Validates, and normalises what is valid.
-fn check(
-    meta: Meta,
-    spec: Spec,
-    document: &Arc<Document>,
-    context: &Context<'_>,
-    findings: &mut Vec<Finding>,
-) -> Option<Object> {
-    let mut checked = Findings::new(&document.node, context.budget);
-    validate(&meta, &spec, context, &mut checked);
-    let valid = !checked.has_errors();
-    findings.extend(checked.into_vec());
-    if !valid {
-        return None;
-    }
-    match normalize(&meta, &spec, document, context) {
-        Ok(model) => Some(Object {
-            meta,
-            model,
-            document: document.clone(),
-        }),
-        Err(fault) => {
-            findings
-                .push(Finding::error(code::SCHEMA, fault.path, fault.message).at(fault.position));
-            None
-        }
     }
 }
 
@@ -230,89 +150,6 @@ fn missing_name(document: &Document) -> Finding {
         "an object needs a name",
     )
     .at(position)
-}
-
-fn decode_spec(document: &Document, kind: Kind, budget: &Budget) -> (Option<Spec>, Vec<Finding>) {
-    match kind {
-        Kind::ConfigMap => kubernetes(document, budget, Spec::ConfigMap),
-        Kind::Namespace => kubernetes(document, budget, Spec::Namespace),
-        Kind::Node => kubernetes(document, budget, Spec::Node),
-        Kind::Secret => kubernetes(document, budget, Spec::Secret),
-        Kind::ServiceAccount => kubernetes(document, budget, Spec::ServiceAccount),
-        Kind::Pod => kubernetes(document, budget, Spec::Pod),
-        Kind::Service => kubernetes(document, budget, Spec::Service),
-        Kind::EndpointSlice => kubernetes(document, budget, Spec::EndpointSlice),
-        Kind::Role => kubernetes(document, budget, Spec::Role),
-        Kind::ClusterRole => kubernetes(document, budget, Spec::ClusterRole),
-        Kind::RoleBinding => kubernetes(document, budget, Spec::RoleBinding),
-        Kind::ClusterRoleBinding => kubernetes(document, budget, Spec::ClusterRoleBinding),
-        Kind::Ingress => kubernetes(document, budget, Spec::Ingress),
-        Kind::IngressClass => kubernetes(document, budget, Spec::IngressClass),
-        Kind::GatewayClass => custom(document, budget, Spec::GatewayClass),
-        Kind::KubernetesGateway => custom(document, budget, Spec::KubernetesGateway),
-        Kind::HttpRoute => custom(document, budget, Spec::HttpRoute),
-        Kind::GrpcRoute => custom(document, budget, Spec::GrpcRoute),
-        Kind::TlsRoute => custom(document, budget, Spec::TlsRoute),
-        Kind::TcpRoute => custom(document, budget, Spec::TcpRoute),
-        Kind::ReferenceGrant => custom(document, budget, Spec::ReferenceGrant),
-        Kind::Gateway => custom(document, budget, Spec::Gateway),
-        Kind::VirtualService => custom(document, budget, Spec::VirtualService),
-        Kind::DestinationRule => custom(document, budget, Spec::DestinationRule),
-        Kind::Sidecar => custom(document, budget, Spec::Sidecar),
-        _ => (None, Vec::new()),
-    }
-}
-
-/// Kubernetes kinds have their fields at the top, and metadata was read before.
-fn kubernetes<T: DeserializeOwned>(
-    document: &Document,
-    budget: &Budget,
-    wrap: fn(Arc<T>) -> Spec,
-) -> (Option<Spec>, Vec<Finding>) {
-    let (value, mut findings) = decode::<T>(&document.node, &FieldPath::ROOT, budget);
-    let valid = findings.is_empty();
-    findings.retain(|finding| !finding.path.starts_with("metadata."));
-    (
-        value.filter(|_| valid).map(|value| wrap(Arc::new(value))),
-        findings,
-    )
-}
-
-/// Custom resources are `metadata`, `spec` and a `status` that is not ours to read.
-fn custom<T: DeserializeOwned + Default>(
-    document: &Document,
-    budget: &Budget,
-    wrap: fn(Arc<T>) -> Spec,
-) -> (Option<Spec>, Vec<Finding>) {
-    const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-    let mut findings = Vec::new();
-    if let Value::Map(entries) = &document.node.value {
-        let unknown = entries
-            .iter()
-            .filter(|entry| !FIELDS.contains(&entry.key.as_str()));
-        for entry in unknown.clone().take(FINDINGS_MAX) {
-            let message = format!("unknown field {}", quoted(&entry.key));
-            let path = FieldPath::ROOT.field(&entry.key).to_string();
-            let mut finding = Finding::error(code::SCHEMA, path, message).at(entry.key_position);
-            finding.suggestion = did_you_mean(&entry.key, &FIELDS)
-                .or_else(|| Some("fields of the kind belong under \"spec\"".to_owned()));
-            findings.push(finding);
-        }
-        let more = unknown.skip(FINDINGS_MAX).count();
-        if let Some(last) = findings.last().filter(|_| more > 0) {
-            findings.push(last.more(more));
-        }
-    }
-    let path = FieldPath::ROOT.field("spec");
-    let value = match document.node.get("spec") {
-        Some(node) if node.value != Value::Null => {
-            let (value, faults) = decode::<T>(node, &path, budget);
-            findings.extend(faults);
-            value
-        }
-        _ => Some(T::default()),
-    };
-    (value.map(|value| wrap(Arc::new(value))), findings)
 }
 
 fn refuse(document: &Document, handling: Handling) -> Reading {

@@ -17,7 +17,7 @@ use mesh_api::snapshot::{ByNamespace, Credential, CredentialKey, Snapshot};
 use self::derived::{Derived, Rederived};
 pub(crate) use self::derived::{Feedback, Feedbacks, Infrastructure};
 use self::endpoints::Endpoints;
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::store::{Changed, Store};
 
 /// Kinds that only feed workloads and endpoints; they are not listed as changed

@@ -11,8 +11,8 @@ use mesh_api::diagnostic::{Diagnostic, Severity};
 use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::ResourceKey;
 
+use crate::kinds::{Context, Model, mesh_config};
 use crate::manifest::Document;
-use crate::normalize::{Context, MESH_CONFIG_NAME, Model};
 use crate::object::{self, Object, Reading};
 use crate::work::Budget;
 
@@ -91,7 +91,7 @@ impl Store {
         Self {
             mesh: Arc::new(base.clone()),
             base,
-            config_map: MESH_CONFIG_NAME.into(),
+            config_map: mesh_config::NAME.into(),
             entries: BTreeMap::new(),
             objects: BTreeMap::new(),
             changed: Changed {

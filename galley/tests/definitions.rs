@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use galley::kinds::definition::{Definition, definitions};
+use galley::kinds::definition::Definition;
+use galley::kinds::definitions;
 
 const HEADER: &str = "\
 # Generated from galley/src/kinds; after a change there: WEFT_UPDATE_GOLDEN=1 cargo test -p galley --test definitions

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use galley::kinds::Context;
 use galley::manifest;
-use galley::normalize::Context;
 use galley::object;
 use mesh_api::mesh_config::MeshConfig;
 

@@ -10,8 +10,8 @@ use mesh_api::route::VirtualService;
 use super::Report;
 use super::fact::{Roster, Seen, first_of};
 use super::reader::Reader;
+use crate::kinds::Model;
 use crate::manifest::path::FieldPath;
-use crate::normalize::Model;
 use crate::object::Object;
 
 const CONFLICT: (&str, Severity) = ("IST0109", Severity::Error);

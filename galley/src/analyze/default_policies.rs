@@ -8,8 +8,8 @@ use super::Report;
 use super::fact::Roster;
 use super::reader::Reader;
 use super::selection::Query;
+use crate::kinds::Model;
 use crate::manifest::path::FieldPath;
-use crate::normalize::Model;
 use crate::object::Object;
 
 const SAME_PODS: (&str, Severity) = ("IST0110", Severity::Error);

@@ -13,7 +13,7 @@ use super::fact::{Fact, Roster, Rosters, Seen, Touched, ends};
 use super::near::Names;
 use super::selection::{Query, Selections};
 use super::served::Served;
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::object::Object;
 
 /// What there is to know.

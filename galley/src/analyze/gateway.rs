@@ -10,8 +10,8 @@ use super::Report;
 use super::fact::Roster;
 use super::reader::Reader;
 use super::selection::Query;
+use crate::kinds::Model;
 use crate::manifest::path::FieldPath;
-use crate::normalize::Model;
 use crate::object::Object;
 
 const NOT_FOUND: (&str, Severity) = ("IST0101", Severity::Error);

@@ -4,8 +4,8 @@ use mesh_api::diagnostic::Severity;
 use mesh_api::port::Protocol;
 
 use super::Report;
+use crate::kinds::Model;
 use crate::manifest::path::FieldPath;
-use crate::normalize::Model;
 use crate::object::Object;
 
 const NAMING: (&str, Severity) = ("IST0118", Severity::Info);

@@ -9,8 +9,8 @@ use mesh_api::traffic_policy::DestinationRule;
 
 use super::reader::Reader;
 use super::{Report, hosts};
+use crate::kinds::Model;
 use crate::manifest::path::FieldPath;
-use crate::normalize::Model;
 use crate::object::Object;
 
 const NOT_FOUND: (&str, Severity) = ("IST0101", Severity::Error);

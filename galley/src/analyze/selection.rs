@@ -8,7 +8,7 @@ use mesh_api::labels::Labels;
 use mesh_api::resource::ResourceKey;
 
 use super::fact::{Fact, Touched, first_of};
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::object::Object;
 
 /// A selector of pods: a Sidecar's of its namespace, or a Gateway's of all.

@@ -9,7 +9,6 @@ mod text;
 use std::sync::Arc;
 
 use mesh_api::authz::{AuthorizationPolicy, AuthzAction, AuthzRule};
-use mesh_api::labels::Selector;
 use mesh_api::resource::Meta;
 
 use self::condition::WireCondition;
@@ -22,7 +21,7 @@ use super::findings::Findings;
 use super::read::Read;
 use super::rules::{self, each};
 use super::scope::Scope;
-use super::stand_in::{StandIn, deny_all};
+use super::stand_in::{self, deny_all};
 use super::wire::{LabelSelector, TargetRef, wire};
 use crate::decode::jsonpb::wire_enum;
 use crate::manifest::path::FieldPath;
@@ -96,7 +95,7 @@ impl Read for AuthorizationPolicySpec {
         ..Definition::security::<Self>("AuthorizationPolicy", "authorizationpolicies")
     });
 
-    const STAND_IN: Option<fn(&Meta, Option<Selector>) -> StandIn> =
+    const STAND_IN: Option<stand_in::Make> =
         Some(|meta, selector| deny_all(meta.clone(), selector));
 
     type Model = Arc<AuthorizationPolicy>;
@@ -136,6 +135,11 @@ impl Read for AuthorizationPolicySpec {
             rules: rules?,
             dry_run,
         }))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({"rules": [{"when": [{"key": "source.namespace", "values": ["a"]}]}]})
     }
 }
 

@@ -7,8 +7,6 @@
 
 pub(crate) mod constraint;
 mod schema;
-mod table;
-mod unread;
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -16,10 +14,10 @@ use serde_json::{Value, json};
 /// The label by which our definitions are told from others of the same name.
 pub const PART_OF_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "weft");
 
-const NETWORKING: &str = "networking.istio.io";
+pub(super) const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 
-const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+pub(super) const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 
 /// A kind in a cluster.
@@ -48,13 +46,6 @@ pub(crate) struct Column {
     path: &'static str,
     kind: &'static str,
     description: &'static str,
-}
-
-/// The definitions that a cluster gets: of the kinds that are read, and of those that are only known.
-pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-    super::defined()
-        .chain(table::DEFINITIONS)
-        .chain(unread::DEFINITIONS)
 }
 
 /// The schema of a wire struct, or of a kind of Kubernetes.

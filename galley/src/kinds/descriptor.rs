@@ -3,23 +3,37 @@
 use super::definition::Definition;
 
 /// A kind's names in a cluster, and how its objects are laid out there.
-#[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Descriptor {
     /// The API group; empty for Kubernetes' own.
     pub(crate) group: &'static str,
     /// The kind.
     pub(crate) name: &'static str,
+    /// The kind in names of objects of the model: two groups have a Gateway.
+    pub(crate) model_name: &'static str,
     /// The versions that are read, the newest first.
     pub(crate) versions: &'static [&'static str],
     /// Objects have no namespace.
     pub(crate) cluster_wide: bool,
     /// Objects are followed in a cluster.
     pub(crate) watched: bool,
+    /// The status says what this mesh made of an object.
+    pub(crate) has_status: bool,
+    /// How objects may be called.
+    pub(crate) names: Names,
     /// Where the wire struct's fields are.
     pub(crate) layout: Layout,
     /// The definition that a cluster gets with the mesh, for kinds that come with it.
     pub(crate) definition: Option<Definition>,
+}
+
+/// Names of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Lower-case letters, digits, `-` and `.`.
+    Dns,
+    /// Whatever can stand in a path, such as `system:gateway`.
+    PathSegment,
 }
 
 /// Where the fields of a kind are.
@@ -37,9 +51,12 @@ impl Descriptor {
         Self {
             group,
             name,
+            model_name: name,
             versions: &["v1"],
             cluster_wide: false,
             watched: true,
+            has_status: false,
+            names: Names::Dns,
             layout: Layout::Whole,
             definition: None,
         }
@@ -53,6 +70,7 @@ impl Descriptor {
     ) -> Self {
         Self {
             versions,
+            has_status: true,
             layout: Layout::Spec,
             ..Self::kubernetes(group, name)
         }

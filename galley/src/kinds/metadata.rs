@@ -1,19 +1,20 @@
-//! Names and labels, by Kubernetes' rules.
+//! Names of objects, by Kubernetes' rules.
 
 use mesh_api::resource::Meta;
 
+use super::descriptor::Names;
 use super::findings::Findings;
 use super::rules::is_dns_label;
 use crate::manifest::path::FieldPath;
 
-pub(crate) fn check(meta: &Meta, findings: &mut Findings<'_>) {
+/// Checks how the object is called.
+pub(super) fn check(meta: &Meta, names: Names, findings: &mut Findings<'_>) {
     let root = FieldPath::ROOT;
     let path = root.field("metadata");
     let name = meta.name();
-    let legal = match &*meta.key.kind {
-        // Such as "system:gateway".
-        "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => is_path_segment(name),
-        _ => name.len() <= 253 && name.split('.').all(is_dns_segment),
+    let legal = match names {
+        Names::PathSegment => is_path_segment(name),
+        Names::Dns => name.len() <= 253 && name.split('.').all(is_dns_segment),
     };
     if !legal {
         findings

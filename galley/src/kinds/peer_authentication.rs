@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_api::authn::{MtlsMode, PeerAuthentication};
-use mesh_api::labels::Selector;
-use mesh_api::resource::Meta;
 
 use super::definition::constraint::rule;
 use super::definition::{Column, Definition};
@@ -15,7 +13,7 @@ use super::findings::Findings;
 use super::read::Read;
 use super::rules;
 use super::scope::Scope;
-use super::stand_in::StandIn;
+use super::stand_in::{self, StandIn};
 use super::wire::{LabelSelector, wire};
 use crate::decode::jsonpb::wire_enum;
 use crate::manifest::path::FieldPath;
@@ -64,7 +62,7 @@ impl Read for PeerAuthenticationSpec {
     });
 
     /// Plain text is refused.
-    const STAND_IN: Option<fn(&Meta, Option<Selector>) -> StandIn> = Some(|meta, selector| {
+    const STAND_IN: Option<stand_in::Make> = Some(|meta, selector| {
         StandIn::PeerAuthentication(PeerAuthentication {
             meta: meta.clone(),
             selector,
@@ -103,6 +101,11 @@ impl Read for PeerAuthenticationSpec {
             mode: self.mtls.as_ref().and_then(mode),
             port_modes,
         }))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({"selector": {"matchLabels": {"app": "a"}}})
     }
 }
 

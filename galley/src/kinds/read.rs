@@ -1,6 +1,5 @@
 //! Reading an object: decoded to its kind's wire struct, then parsed and checked in one step.
 
-use mesh_api::labels::Selector;
 use mesh_api::resource::Meta;
 use serde::de::DeserializeOwned;
 
@@ -8,7 +7,7 @@ use super::descriptor::{Descriptor, Layout};
 use super::findings::Findings;
 use super::metadata;
 use super::scope::{Context, Scope};
-use super::stand_in::StandIn;
+use super::stand_in;
 use crate::decode::decode;
 use crate::decode::finding::{FINDINGS_MAX, Finding, code, quoted};
 use crate::decode::suggest::did_you_mean;
@@ -23,7 +22,7 @@ pub(crate) trait Read: DeserializeOwned + Default {
     const KIND: Descriptor;
 
     /// What stands in for a refused object of which no good version is known; for kinds that close something.
-    const STAND_IN: Option<fn(&Meta, Option<Selector>) -> StandIn> = None;
+    const STAND_IN: Option<stand_in::Make> = None;
 
     /// What the object means; optional for kinds some of whose objects mean nothing to the mesh.
     type Model;
@@ -31,6 +30,12 @@ pub(crate) trait Read: DeserializeOwned + Default {
     /// Parses the object and reports what is wrong with it. Nothing is returned without an error in `findings`; a
     /// model beside an error is not used.
     fn read(&self, scope: &Scope<'_>, findings: &mut Findings<'_>) -> Option<Self::Model>;
+
+    /// A small legal value. Tests grow each of its fields in turn, with items that look like the first one here.
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({})
+    }
 }
 
 /// Reads a document whose metadata has been read before.
@@ -48,7 +53,7 @@ pub(super) fn read<T: Read>(
     let (meta, wire) = (meta?, wire?);
     let scope = Scope::new(meta, document, context);
     let mut found = Findings::new(&document.node, context.budget);
-    metadata::check(meta, &mut found);
+    metadata::check(meta, T::KIND.names, &mut found);
     let model = wire.read(&scope, &mut found);
     let valid = !found.has_errors();
     debug_assert!(model.is_some() || !valid, "refused without a reason");

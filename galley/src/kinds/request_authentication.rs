@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_api::authn::{JwtHeader, JwtKeys, JwtRule, RequestAuthentication};
-use mesh_api::labels::Selector;
-use mesh_api::resource::{Meta, ResourceKey};
+use mesh_api::resource::ResourceKey;
 
 use super::definition::Definition;
 use super::definition::constraint::{at_most_one, one_target};
@@ -16,7 +15,7 @@ use super::findings::Findings;
 use super::read::Read;
 use super::rules::{self, each, shared, some};
 use super::scope::Scope;
-use super::stand_in::{StandIn, deny_all};
+use super::stand_in::{self, deny_all};
 use super::wire::{LabelSelector, TargetRef, wire};
 use crate::decode::jsonpb::GoDuration;
 use crate::manifest::path::FieldPath;
@@ -93,7 +92,7 @@ impl Read for RequestAuthenticationSpec {
     });
 
     /// Policies are told apart by name, so the stand-in gets one that no AuthorizationPolicy can have.
-    const STAND_IN: Option<fn(&Meta, Option<Selector>) -> StandIn> = Some(|meta, selector| {
+    const STAND_IN: Option<stand_in::Make> = Some(|meta, selector| {
         let mut meta = meta.clone();
         let name = format!("{}@{NAME}", meta.key.name);
         meta.key = ResourceKey::new(NAME, &meta.key.namespace, &name);
@@ -131,6 +130,11 @@ impl Read for RequestAuthenticationSpec {
             selector,
             rules: rules?,
         }))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({"jwtRules": [{"issuer": "a"}]})
     }
 }
 

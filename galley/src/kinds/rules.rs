@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
+use mesh_api::regex::RegexError;
 use mesh_api::resource::Meta;
 
 use super::findings::Findings;
@@ -78,7 +79,6 @@ pub(crate) fn port(number: u32, path: &FieldPath<'_>, findings: &mut Findings<'_
 }
 
 /// The same where 0 is an unset port.
-#[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
 pub(crate) fn port_or_unset(
     number: u32,
     path: &FieldPath<'_>,
@@ -121,6 +121,13 @@ pub(crate) fn percent(value: f64, path: &FieldPath<'_>, findings: &mut Findings<
             path,
             format!("{value} is not a percentage between 0 and 100"),
         );
+    }
+}
+
+/// 0 or more.
+pub(crate) fn not_negative(value: i32, path: &FieldPath<'_>, findings: &mut Findings<'_>) {
+    if value < 0 {
+        findings.error(path, format!("{value} must not be negative"));
     }
 }
 
@@ -168,6 +175,38 @@ pub(crate) fn regex(pattern: &str, path: &FieldPath<'_>, findings: &mut Findings
             .error(path, message)
             .suggest("RE2 syntax, see https://github.com/google/re2/wiki/Syntax");
     }
+}
+
+/// An expression as it stands in a field.
+pub(crate) fn written_regex(
+    text: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<str>> {
+    judged(findings.budget().written(text), text, path, findings)
+}
+
+/// An expression that is made of a field.
+pub(crate) fn composed_regex(
+    text: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<str>> {
+    judged(findings.budget().expression(text), text, path, findings)
+}
+
+fn judged(
+    judged: Result<(), RegexError>,
+    text: &str,
+    path: &FieldPath<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<str>> {
+    if let Err(error) = judged {
+        let message = format!("{} is not a regular expression: {error}", quoted(text));
+        findings.error(path, message);
+        return None;
+    }
+    Some(text.into())
 }
 
 /// `exportTo`: `.`, `*`, `~` or namespaces.

@@ -59,7 +59,6 @@ impl<'a> Scope<'a> {
 
     /// A host that the object names. A short name is one of the object's own namespace,
     /// never of the namespace that the service is in.
-    #[allow(dead_code, reason = "read once every kind is registered in `kinds`")]
     pub(crate) fn host(
         &self,
         text: &str,
@@ -67,6 +66,17 @@ impl<'a> Scope<'a> {
         findings: &mut Findings<'_>,
     ) -> Option<Hostname> {
         let host = rules::host(text, path, findings)?;
+        self.full_name(text, host, path, findings)
+    }
+
+    /// The full name of a host that has been read.
+    pub(crate) fn full_name(
+        &self,
+        text: &str,
+        host: Hostname,
+        path: &FieldPath<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Hostname> {
         if text.contains(['.', '*']) {
             return Some(host);
         }

@@ -1,16 +1,16 @@
 //! `ServiceEntry`, networking.istio.io. Source: Istio `validation.ValidateServiceEntry`
 //! and `serviceentry.convertServices`.
 
+mod ports;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::endpoint::{EndpointAddress, ServiceEndpoints};
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::Selector;
-use mesh_api::port::{Port as TargetNumber, Protocol, TargetPort};
 use mesh_api::service::{
-    Registry, Resolution as ServiceResolution, Service, ServiceAddress, ServicePort,
-    TrafficDistribution,
+    Registry, Resolution as ServiceResolution, Service, ServiceAddress, TrafficDistribution,
 };
 
 use super::definition::constraint::rule;
@@ -120,7 +120,8 @@ impl Read for ServiceEntrySpec {
         let path = root.field("spec");
         let hosts = hosts(self, &path.field("hosts"), findings);
         let addresses = addresses(self, &path.field("addresses"), findings);
-        let ports = ports(self, &path.field("ports"), findings);
+        let told_apart = !self.addresses.is_empty() || self.hosts.len() <= 1;
+        let ports = ports::read(&self.ports, told_apart, &path.field("ports"), findings);
         rules::export_to(
             &self.export_to,
             scope.meta,
@@ -159,6 +160,16 @@ impl Read for ServiceEntrySpec {
             endpoints: endpoints?,
             selector,
         }))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({
+            "hosts": ["a.example.com"],
+            "resolution": "STATIC",
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "endpoints": [{"address": "10.0.0.1"}],
+        })
     }
 }
 
@@ -239,67 +250,6 @@ fn addresses(
             false => ServiceAddress::Cidr(range),
         })
     })
-}
-
-fn ports(
-    spec: &ServiceEntrySpec,
-    path: &FieldPath<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<Vec<ServicePort>> {
-    if spec.ports.is_empty() {
-        findings.warn(path, "without ports the entry matches no traffic");
-    }
-    let mut numbers = BTreeSet::new();
-    let mut names = BTreeSet::new();
-    let ports = each(&spec.ports, path, findings, |wire, at, findings| {
-        let number = rules::port(wire.number, &at.field("number"), findings);
-        if !numbers.insert(wire.number) {
-            let message = format!("duplicate port {}", wire.number);
-            findings.error(&at.field("number"), message);
-        }
-        if wire.name.is_empty() {
-            findings.error(&at.field("name"), "the port needs a name");
-        } else if !names.insert(&wire.name) {
-            let message = format!("duplicate port name \"{}\"", wire.name);
-            findings.error(&at.field("name"), message);
-        }
-        let target = match wire.target_port {
-            0 => number,
-            target => rules::port(target, &at.field("targetPort"), findings),
-        };
-        let protocol = protocol(wire, at, findings);
-        Some(ServicePort {
-            number: number?,
-            name: wire.name.as_str().into(),
-            protocol,
-            target: TargetPort::Number(TargetNumber::new(target?)?),
-        })
-    });
-    let is_plain_tcp = |port: &Port| {
-        Protocol::from_text(&port.protocol)
-            .is_none_or(|protocol| protocol.is_tcp() && !protocol.is_tls())
-    };
-    let tcp = spec.ports.iter().position(is_plain_tcp);
-    if let Some(index) = tcp.filter(|_| spec.addresses.is_empty() && spec.hosts.len() > 1) {
-        findings
-            .warn(
-                &path.index(index),
-                "hosts that share a TCP port without addresses cannot be told apart",
-            )
-            .suggest("add addresses, or make one entry for each host");
-    }
-    ports
-}
-
-fn protocol(wire: &Port, path: &FieldPath<'_>, findings: &mut Findings<'_>) -> Protocol {
-    let protocol = Protocol::from_text(&wire.protocol);
-    if protocol.is_none() && !wire.protocol.is_empty() {
-        let message = format!("protocol \"{}\" is not known", wire.protocol);
-        findings
-            .error(&path.field("protocol"), message)
-            .suggest("write one of HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS");
-    }
-    protocol.unwrap_or(Protocol::Auto)
 }
 
 fn selector(

@@ -12,7 +12,6 @@ use mesh_api::authz::{AuthorizationPolicy, AuthzAction, AuthzRule};
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::resource::Meta;
 
-use super::read::Read;
 use crate::manifest::Document;
 use crate::manifest::node::{Node, Value};
 
@@ -25,10 +24,13 @@ pub(crate) enum StandIn {
     PeerAuthentication(PeerAuthentication),
 }
 
+/// Makes the stand-in of a kind for the workloads that the refused object selects.
+pub(crate) type Make = fn(&Meta, Option<Selector>) -> StandIn;
+
 /// The stand-in for a refused object; nothing for kinds that close nothing, and for
 /// policies that are attached to something else than workloads.
-pub(super) fn stand_in<T: Read>(meta: &Meta, document: &Document) -> Option<StandIn> {
-    let of_kind = T::STAND_IN?;
+pub(super) fn stand_in(of_kind: Option<Make>, meta: &Meta, document: &Document) -> Option<StandIn> {
+    let of_kind = of_kind?;
     let spec = document.node.get("spec");
     let attached = |field| spec.is_some_and(|spec| spec.get(field).is_some());
     if attached("targetRef") || attached("targetRefs") {

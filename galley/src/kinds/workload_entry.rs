@@ -15,12 +15,12 @@ use mesh_api::service::ServicePort;
 use super::definition::{Column, Definition};
 use super::descriptor::Descriptor;
 use super::findings::Findings;
+use super::pod::{CANONICAL_NAME, CANONICAL_REVISION};
 use super::read::Read;
 use super::rules;
 use super::scope::Scope;
 use super::wire::wire;
 use crate::manifest::path::FieldPath;
-use crate::normalize::{CANONICAL_NAME, CANONICAL_REVISION};
 
 wire! {
     #[schemars(extend("anyOf" = [{"required": ["address"]}, {"required": ["network"]}]))]
@@ -87,6 +87,11 @@ impl Read for WorkloadEntrySpec {
             name: scope.meta.key.name.clone(),
             ..machine
         }))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({"address": "10.0.0.1"})
     }
 }
 

@@ -24,7 +24,7 @@ use self::gateway_api::{Attached, Attachments, Route};
 use self::place::{Contribution, Contributions, Place};
 use self::world::{Input, World};
 use crate::depend::Dependencies;
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::object::Object;
 use crate::store::{Changed, Store};
 

@@ -22,7 +22,7 @@ use self::members::Members;
 use self::registry::Registry;
 use self::slices::SliceIndex;
 use self::workloads::Workloads;
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::object::Object;
 use crate::store::{Changed, Store};
 

@@ -2,8 +2,9 @@
 
 use mesh_api::secret_readers::{SecretReaders, Subject};
 
-use crate::normalize::Model;
-use crate::normalize::rbac::Binding;
+use crate::kinds::Model;
+use crate::kinds::role::Role;
+use crate::kinds::role_binding::Binding;
 use crate::store::Store;
 
 /// The kinds that say who may list Secrets.
@@ -35,9 +36,9 @@ fn subjects<'a>(binding: &'a Model, store: &Store) -> &'a [Subject] {
     let Binding { role, subjects } = &**binding;
     let role = role.as_ref().and_then(|key| store.get(key));
     match role.map(|role| &role.model) {
-        Some(Model::Role {
+        Some(Model::Role(Role {
             lists_secrets: true,
-        }) => subjects,
+        })) => subjects,
         _ => &[],
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::report::Report;
 use crate::kind::Kind;
-use crate::normalize::gateway_api::CONTROLLER;
+use crate::kinds::gateway_api::CONTROLLER;
 
 /// Whether the newest version is in force.
 const RECONCILED: &str = "Reconciled";

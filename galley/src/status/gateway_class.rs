@@ -6,7 +6,7 @@ use ::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams}
 use serde_json::json;
 
 use super::FIELD_MANAGER;
-use crate::normalize::gateway_api::{CONTROLLER, GROUP};
+use crate::kinds::gateway_api::{CONTROLLER, GROUP};
 
 /// Its name.
 pub(super) const NAME: &str = "istio";

@@ -82,6 +82,7 @@ fn make_structural(schema: &mut Value) {
     for name in ["$schema", "title", "default", "nullable"] {
         fields.remove(name);
     }
+    one_line(fields);
     unwrap_optional(fields);
     bound_unsigned(fields);
     // Maps with numbers as keys.
@@ -106,6 +107,13 @@ fn make_structural(schema: &mut Value) {
     // Values that are kept as they are.
     if !fields.contains_key("type") {
         fields.extend(anything_fields());
+    }
+}
+
+/// Whoever prints a description breaks its lines.
+fn one_line(fields: &mut Map<String, Value>) {
+    if let Some(Value::String(text)) = fields.get_mut("description") {
+        *text = text.replace('\n', " ");
     }
 }
 

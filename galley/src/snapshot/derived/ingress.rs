@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use super::place::{Contribution, Place, Rank, Ranked, host_name, named};
 use super::world::World;
 use super::{Feedback, Made};
-use crate::normalize::{
-    Ingress, IngressBackend, IngressPath, IngressPort, IngressTls, Model, load_balancer_addresses,
-};
+use crate::kinds::Model;
+use crate::kinds::ingress::{Ingress, IngressBackend, IngressPath, IngressPort, IngressTls};
+use crate::kinds::service::load_balancer_addresses;
 
 /// The class, and the label of the gateway pods, unless `meshConfig` says otherwise,
 /// which is not supported yet.

@@ -8,8 +8,8 @@ use mesh_api::mesh_config::MeshConfig;
 use mesh_api::resource::ResourceKey;
 use mesh_api::service::Service;
 
-use crate::normalize::Model;
-use crate::normalize::gateway_api::{GROUP, Reference};
+use crate::kinds::Model;
+use crate::kinds::gateway_api::{GROUP, Reference};
 use crate::object::Object;
 use crate::store::Store;
 

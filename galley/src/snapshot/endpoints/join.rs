@@ -14,7 +14,12 @@ use mesh_api::workload::Workload;
 
 use super::members::Members;
 use super::slices::SliceIndex;
-use crate::normalize::{Machine, Model, Pod, ServiceEntry, Slice, SliceEndpoint, external_name};
+use crate::kinds::Model;
+use crate::kinds::endpoint_slice::{Slice, SliceEndpoint};
+use crate::kinds::pod::Pod;
+use crate::kinds::service::external_name;
+use crate::kinds::service_entry::ServiceEntry;
+use crate::kinds::workload_entry::Machine;
 use crate::object::Object;
 use crate::store::Store;
 

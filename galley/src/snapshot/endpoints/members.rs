@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::resource::ResourceKey;
 
-use crate::normalize::Model;
+use crate::kinds::Model;
 use crate::object::Object;
 use crate::store::Store;
 

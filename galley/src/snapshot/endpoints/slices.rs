@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mesh_api::resource::ResourceKey;
 
-use crate::normalize::{Model, Slice};
+use crate::kinds::Model;
+use crate::kinds::endpoint_slice::Slice;
 use crate::object::Object;
 
 /// All slices, by service, by pod and by node.

@@ -7,37 +7,6 @@ use ::kube::runtime::watcher;
 use super::KubeOptions;
 use crate::kind::Kind;
 
-/// Every kind of the model but those that add nothing to it, and roles: the API server itself is
-/// asked what they permit.
-const WATCHED: [Kind; 26] = [
-    Kind::ConfigMap,
-    Kind::Namespace,
-    Kind::Node,
-    Kind::Secret,
-    Kind::Pod,
-    Kind::Service,
-    Kind::EndpointSlice,
-    Kind::Ingress,
-    Kind::IngressClass,
-    Kind::GatewayClass,
-    Kind::KubernetesGateway,
-    Kind::HttpRoute,
-    Kind::GrpcRoute,
-    Kind::TlsRoute,
-    Kind::TcpRoute,
-    Kind::ReferenceGrant,
-    Kind::ServiceEntry,
-    Kind::WorkloadEntry,
-    Kind::Gateway,
-    Kind::VirtualService,
-    Kind::DestinationRule,
-    Kind::Sidecar,
-    Kind::PeerAuthentication,
-    Kind::RequestAuthentication,
-    Kind::AuthorizationPolicy,
-    Kind::Telemetry,
-];
-
 /// Pods that have ended take no requests any more.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
@@ -51,9 +20,11 @@ const NO_CREDENTIAL: [&str; 5] = [
 ];
 
 impl Kind {
-    /// The kinds that are watched.
+    /// The kinds that are watched: all but those that add nothing to the model, and roles, since the
+    /// API server itself is asked what they permit.
     pub(crate) fn watched() -> impl Iterator<Item = Self> {
-        WATCHED.into_iter()
+        let kinds = Self::ALL.iter().copied();
+        kinds.filter(|kind| kind.descriptor().watched)
     }
 
     /// The resource's name in URLs.

@@ -13,10 +13,8 @@ use super::is_ours;
 use super::l4::L4Rule;
 use super::listener::{At, Reason, is_shadowed};
 use super::precedence::ranked;
-use crate::normalize::Model;
-use crate::normalize::gateway_api::{
-    GROUP, HttpRouteObject, L4RouteObject, ListenerProtocol, Parent,
-};
+use crate::kinds::Model;
+use crate::kinds::gateway_api::{GROUP, HttpRouteObject, L4RouteObject, ListenerProtocol, Parent};
 use crate::snapshot::derived::Made;
 use crate::snapshot::derived::place::{Contribution, Place};
 use crate::snapshot::derived::world::World;

@@ -4,7 +4,7 @@ use mesh_api::resource::{Meta, ResourceKey};
 use mesh_api::route::{Destination, WeightedDestination};
 
 use super::listener::Reason;
-use crate::normalize::gateway_api::Backend;
+use crate::kinds::gateway_api::Backend;
 use crate::snapshot::derived::world::World;
 
 /// Whether all references of a route lead somewhere.

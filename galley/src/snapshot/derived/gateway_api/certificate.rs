@@ -7,8 +7,8 @@ use mesh_api::resource::ResourceKey;
 use mesh_api::snapshot::{Credential, CredentialKey};
 
 use super::listener::Reason;
-use crate::normalize::Model;
-use crate::normalize::gateway_api::{KubernetesGateway, Listener, Reference};
+use crate::kinds::Model;
+use crate::kinds::gateway_api::{KubernetesGateway, Listener, Reference};
 use crate::snapshot::derived::world::World;
 
 /// Whether all certificates of a listener are there and may be used.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh_api::labels::Labels;
 use mesh_api::resource::ResourceKey;
 
-use crate::normalize::gateway_api::{KubernetesGateway, ListenerProtocol};
+use crate::kinds::gateway_api::{KubernetesGateway, ListenerProtocol};
 
 /// Where the proxy says that it is ready.
 const HEALTH_PORT: u16 = 15021;

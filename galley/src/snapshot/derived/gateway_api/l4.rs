@@ -4,7 +4,7 @@ use mesh_api::hostname::Hostname;
 use mesh_api::route::{Destination, L4Match, TcpRoute, TlsMatch, TlsRoute, WeightedDestination};
 
 use super::backend::weighted;
-use crate::normalize::gateway_api::L4RouteObject;
+use crate::kinds::gateway_api::L4RouteObject;
 use crate::snapshot::derived::place::Contribution;
 use crate::snapshot::derived::world::World;
 

@@ -12,7 +12,7 @@ use mesh_api::snapshot::{Credential, CredentialKey};
 
 use super::attach::Attachments;
 use super::{GENERATED, certificate, infrastructure};
-use crate::normalize::gateway_api::{KubernetesGateway, Listener, ListenerProtocol, RoutesFrom};
+use crate::kinds::gateway_api::{KubernetesGateway, Listener, ListenerProtocol, RoutesFrom};
 use crate::snapshot::derived::place::host_name;
 use crate::snapshot::derived::world::World;
 

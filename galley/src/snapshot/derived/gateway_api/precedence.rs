@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use super::rule;
-use crate::normalize::gateway_api::{HttpRouteObject, Match, PathMatch};
+use crate::kinds::gateway_api::{HttpRouteObject, Match, PathMatch};
 use crate::snapshot::derived::place::{Rank, Ranked};
 use crate::snapshot::derived::world::World;
 

@@ -10,7 +10,7 @@ use mesh_api::route::timeout::Timeout;
 use mesh_api::route::{HttpAction, HttpRoute};
 
 use super::backend::{destination, leads_nowhere, weighted};
-use crate::normalize::gateway_api::{
+use crate::kinds::gateway_api::{
     HttpRouteObject, Match, Modifier, PathMatch, RequestRedirect, Rule,
 };
 use crate::snapshot::derived::world::World;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::attach::Attachment;
 use super::infrastructure::own_service;
 use super::listener::{BoundListener, Reason, service_key};
-use crate::normalize::gateway_api::{CONTROLLER, GROUP, KubernetesGateway};
+use crate::kinds::gateway_api::{CONTROLLER, GROUP, KubernetesGateway};
 use crate::snapshot::derived::world::World;
 
 /// A class of this mesh.

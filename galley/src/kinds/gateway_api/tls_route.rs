@@ -1,0 +1,44 @@
+//! `TLSRoute`.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::l4_route::{self, L4RouteObject, WireL4Rule};
+use super::reference::{GROUP, ObjectRef};
+use crate::kinds::descriptor::Descriptor;
+use crate::kinds::findings::Findings;
+use crate::kinds::read::Read;
+use crate::kinds::scope::Scope;
+use crate::kinds::wire::wire;
+
+wire! {
+    TlsRouteSpec {
+        parent_refs: Vec<ObjectRef>,
+        hostnames: Vec<String>,
+        rules: Vec<WireL4Rule>,
+        use_default_gateways: Option<Json>,
+    }
+}
+
+impl Read for TlsRouteSpec {
+    const KIND: Descriptor = Descriptor::custom(GROUP, "TLSRoute", &["v1", "v1alpha3", "v1alpha2"]);
+
+    type Model = Arc<L4RouteObject>;
+
+    fn read(&self, scope: &Scope<'_>, findings: &mut Findings<'_>) -> Option<Arc<L4RouteObject>> {
+        let route = l4_route::read(
+            &self.parent_refs,
+            &self.hostnames,
+            &self.rules,
+            scope,
+            findings,
+        );
+        route.map(Arc::new)
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn sample() -> serde_json::Value {
+        serde_json::json!({"rules": [{"backendRefs": [{"name": "a", "port": 80}]}]})
+    }
+}

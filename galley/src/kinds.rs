@@ -1,7 +1,7 @@
 //! The kinds that galley reads: one file or folder for each, with the wire struct, the reading of it and, for policies,
 //! what stands in for a refused object.
 //!
-//! A wire struct is what a user writes, and everything in it is optional. [`Read::read`] makes the model of it and
+//! A wire struct is what a user writes, and everything in it is optional. `Read::read` makes the model of it and
 //! reports what is wrong in the same step, so nothing is parsed twice and no rule can be forgotten by one of two
 //! passes. A kind is added by its file and by its line in the table below.
 
@@ -199,3 +199,6 @@ pub fn definitions() -> impl Iterator<Item = &'static Definition> {
     let read = descriptors.filter_map(|descriptor| descriptor.definition.as_ref());
     read.chain(unread::DEFINITIONS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use galley::kinds::definition::Definition;
 use galley::kinds::definitions;
+use serde_json::Value;
 
 const HEADER: &str = "\
 # Generated from galley/src/kinds; after a change there: WEFT_UPDATE_GOLDEN=1 cargo test -p galley --test definitions
@@ -60,4 +61,33 @@ fn the_chart_has_the_definitions_of_the_wire_structs() {
             "{name} is not what galley/src/kinds gives"
         );
     }
+}
+
+/// Fields of a schema, below `path`, that say nothing about themselves.
+fn without_description(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    for (name, field) in fields {
+        let path = format!("{path}.{name}");
+        if field["description"].as_str().is_none_or(str::is_empty) {
+            found.push(path.clone());
+        }
+        without_description(field, &path, found);
+    }
+    for items in ["items", "additionalProperties"] {
+        if schema[items].is_object() {
+            without_description(&schema[items], path, found);
+        }
+    }
+}
+
+#[test]
+fn every_field_says_what_it_does() {
+    let mut found = Vec::new();
+    for definition in definitions() {
+        let manifest = definition.manifest();
+        let schema = &manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let spec = &schema["properties"]["spec"];
+        without_description(spec, definition.kind, &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new());
 }

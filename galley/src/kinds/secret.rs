@@ -26,7 +26,7 @@ impl Read for core::Secret {
         findings: &mut Findings<'_>,
     ) -> Option<Option<Arc<Credential>>> {
         let credential = credential(self, scope);
-        check_pair(&credential, findings);
+        check_pair(&credential, findings)?;
         let holds_certificate =
             credential.certificate_chain.is_some() || credential.ca_certificates.is_some();
         Some(holds_certificate.then(|| Arc::new(credential)))
@@ -56,27 +56,28 @@ fn entry(secret: &core::Secret, name: &str) -> Option<Bytes> {
     (!value.is_empty()).then_some(value)
 }
 
-/// A half pair, or text that is no certificate, would take down a gateway's listener.
-fn check_pair(credential: &Credential, findings: &mut Findings<'_>) {
+/// A half pair, or text that is no certificate, would take down a gateway's listener. Nothing of a broken
+/// certificate is worth a second finding about its key.
+fn check_pair(credential: &Credential, findings: &mut Findings<'_>) -> Option<()> {
     let root = FieldPath::ROOT;
     let path = root.field("data");
     if let Some(chain) = &credential.certificate_chain {
         let first = CertificateDer::pem_slice_iter(chain).next();
         let at = path.field("tls.crt");
-        match first.map(|first| first.ok()).flatten() {
-            None => {
-                findings.error(&at, "holds no PEM certificate");
-            }
-            Some(certificate) => {
-                if let Err(error) = x509_parser::parse_x509_certificate(&certificate) {
-                    findings.error(&at, format!("not an X.509 certificate: {error}"));
-                }
-            }
+        let Some(Ok(certificate)) = first else {
+            findings.error(&at, "holds no PEM certificate");
+            return None;
+        };
+        if let Err(error) = x509_parser::parse_x509_certificate(&certificate) {
+            findings.error(&at, format!("not an X.509 certificate: {error}"));
+            return None;
         }
     }
     if let Some(key) = &credential.private_key
         && PrivateKeyDer::from_pem_slice(key).is_err()
     {
         findings.error(&path.field("tls.key"), "holds no PEM private key");
+        return None;
     }
+    Some(())
 }

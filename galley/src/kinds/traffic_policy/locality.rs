@@ -59,7 +59,12 @@ pub(crate) fn read(
     } else if !failover.is_empty() {
         LocalityRule::Failover(failover)
     } else if !wire.failover_priority.is_empty() {
-        LocalityRule::FailoverPriority(wire.failover_priority.iter().map(label).collect())
+        LocalityRule::FailoverPriority(
+            wire.failover_priority
+                .iter()
+                .map(|text| label(text))
+                .collect(),
+        )
     } else {
         LocalityRule::Default
     };
@@ -114,10 +119,10 @@ fn failover(
 }
 
 /// `KEY` or `KEY=VALUE`.
-fn label(text: &String) -> (Arc<str>, Option<Arc<str>>) {
+fn label(text: &str) -> (Arc<str>, Option<Arc<str>>) {
     match text.split_once('=') {
         Some((key, value)) => (key.into(), Some(value.into())),
-        None => (text.as_str().into(), None),
+        None => (text.into(), None),
     }
 }
 

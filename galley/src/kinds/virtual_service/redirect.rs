@@ -162,8 +162,8 @@ fn redirect_code(code: u32, path: &FieldPath<'_>, findings: &mut Findings<'_>) -
     if code == 0 {
         return Some(REDIRECT_CODE);
     }
-    let known = REDIRECT_CODES.into_iter();
-    let known = known.filter(|known| u32::from(*known) == code).next();
+    let mut known = REDIRECT_CODES.into_iter();
+    let known = known.find(|known| u32::from(*known) == code);
     if known.is_none() {
         findings
             .error(path, format!("{code} is not a redirect code"))

@@ -210,3 +210,50 @@ fn what_leaves_the_configuration_is_freed() {
     fixture.applier.flush();
     assert!(cluster.upgrade().is_none() && bound.upgrade().is_none());
 }
+
+#[test]
+fn a_cluster_waits_for_the_secrets_of_its_tls_context() {
+    use xds::envoy::core::transport_socket::ConfigType;
+    use xds::envoy::tls::common_tls_context::ValidationContextType;
+    use xds::envoy::tls::{
+        CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret,
+        UpstreamTlsContext, secret,
+    };
+    let roots = SdsSecretConfig {
+        name: "roots".into(),
+        sds_config: None,
+    };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(
+                roots,
+            )),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let secured = cds::Cluster {
+        transport_socket: Some(xds::envoy::core::TransportSocket {
+            name: "tls".into(),
+            config_type: Some(ConfigType::TypedConfig(xds::resource::pack(&context))),
+        }),
+        ..static_cluster()
+    };
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.apply(ResourceType::Cluster, "c", &secured), None);
+    assert!(fixture.cluster("c").is_none());
+    assert_eq!(fixture.applier.wanted().secrets, ["roots".into()].into());
+    let secret = Secret {
+        name: "roots".into(),
+        r#type: Some(secret::Type::ValidationContext(
+            CertificateValidationContext::default(),
+        )),
+    };
+    assert_eq!(fixture.apply(ResourceType::Secret, "roots", &secret), None);
+    assert!(fixture.cluster("c").is_some());
+    let removed = ["c".to_owned()];
+    let cluster = ResourceType::Cluster;
+    fixture.applier.apply(cluster, &[], &removed, fixture.now);
+    fixture.applier.flush();
+    assert!(fixture.applier.wanted().secrets.is_empty());
+}

@@ -105,8 +105,8 @@ impl Seat {
                     }
                 }
                 Ok(()) = changes.changed() => {
-                    changes.mark_unchanged();
-                    self.follow(&worker);
+                    let announced = *changes.borrow_and_update();
+                    self.follow(&worker, announced);
                 }
                 Some(handed) = self.mailbox.recv() => accept::receive(&worker, handed),
                 _ = sweep.tick() => {
@@ -117,7 +117,9 @@ impl Seat {
         }
     }
 
-    fn follow(&self, worker: &Rc<ListeningWorker>) {
+    /// Takes over what is in force. That may be newer than what was announced, and partly stored yet: only the version
+    /// that was announced is followed for certain.
+    fn follow(&self, worker: &Rc<ListeningWorker>, announced: u64) {
         let view = worker.view();
         worker.upstreams.sweep(worker, &view, Instant::now());
         // A process that is going away begins nothing new.
@@ -127,6 +129,6 @@ impl Seat {
                 .listeners
                 .follow(worker, &self.balance, &listeners, self.drain_time);
         }
-        self.followed.send_replace(view.version);
+        self.followed.send_replace(announced);
     }
 }

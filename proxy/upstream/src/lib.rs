@@ -36,6 +36,7 @@ pub mod resolve;
 pub mod body;
 pub mod framing;
 mod host;
+mod pick;
 pub mod runtime;
 pub mod shared;
 pub mod worker;
@@ -44,11 +45,11 @@ pub use connect::{ConnectError, ConnectionFacts, UpstreamStream};
 pub use host::Host;
 pub use http_connection::{HttpSender, SendError, SendFailure};
 pub use outlier_detection::Outcome;
+pub use pick::{NoHealthyUpstream, PickContext};
 pub use tls::client::UpstreamIo;
 
 use crate::config::ClusterId;
 use crate::config::cluster::{Discovery, RoutingPriority};
-use crate::config::metadata::Struct;
 use crate::telemetry::stats::ClusterCells;
 use crate::telemetry::stream_info::WorkerCluster;
 use crate::worker::{View, Worker};
@@ -118,26 +119,6 @@ impl Upstreams {
         }
     }
 }
-
-/// What a pick depends on.
-#[derive(Debug, Clone, Default)]
-pub struct PickContext<'a> {
-    /// The route's hash policy (ring hash, Maglev); random if there is none.
-    pub hash: Option<u64>,
-    /// `metadata_match` of the route, filter `envoy.lb` (subset balancing).
-    pub metadata_match: Option<&'a Struct>,
-    /// Where the client wanted to go (`ORIGINAL_DST`).
-    pub original_destination: Option<SocketAddr>,
-    /// Hosts to avoid (retry predicate `previous_hosts`).
-    pub tried: &'a [SocketAddr],
-    /// How often to pick again when a host is to be avoided (`host_selection_retry_max_attempts`).
-    pub attempts: u32,
-}
-
-/// No host can take the request (flag UH).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no healthy upstream")]
-pub struct NoHealthyUpstream;
 
 /// How to connect for HTTP.
 #[derive(Debug, Clone, Copy)]

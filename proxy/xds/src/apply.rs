@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use xds::envoy::endpoint::ClusterLoadAssignment;
-use xds::prost::Message;
 use xds::type_url::ResourceType;
 
 use super::context::{ApplyContext, Node};
@@ -33,22 +32,14 @@ use crate::target::{Built, Target};
 mod clusters;
 mod endpoints;
 mod listeners;
+mod received;
 mod routes;
 mod secrets;
 
+pub use received::Received;
+
 /// Envoy's default `initial_fetch_timeout`.
 pub const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// A resource as it arrived.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its version.
-    pub version: Arc<str>,
-    /// The encoded message.
-    pub bytes: Bytes,
-}
 
 /// How listeners and route configurations are translated.
 #[derive(Debug, Clone, Copy)]
@@ -373,20 +364,6 @@ impl<L> Default for ListenerState<L> {
             warming: None,
             is_static: false,
         }
-    }
-}
-
-impl Received {
-    fn source(&self) -> ResourceSource {
-        ResourceSource {
-            version: self.version.clone(),
-            bytes: self.bytes.clone(),
-        }
-    }
-
-    fn decode<M: Message + Default>(&self) -> Result<M, ConfigError> {
-        M::decode(self.bytes.clone())
-            .map_err(|error| ConfigError::new("", format!("malformed message: {error}")))
     }
 }
 

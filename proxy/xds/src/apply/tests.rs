@@ -9,6 +9,7 @@ use xds::envoy::core::ConfigSource;
 use xds::envoy::core::config_source::ConfigSourceSpecifier;
 use xds::envoy::listener::Listener as ListenerProto;
 use xds::envoy::route::RouteConfiguration;
+use xds::prost::Message;
 
 use super::*;
 use crate::lds;

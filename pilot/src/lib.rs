@@ -22,6 +22,7 @@ mod access_log;
 mod cache;
 mod cds;
 mod eds;
+mod fingerprints;
 mod gateway;
 mod lds;
 mod names;

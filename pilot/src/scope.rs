@@ -14,15 +14,19 @@ use std::sync::Arc;
 use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::mesh_config::{MeshConfig, OutboundPolicy};
+use mesh_api::route::VirtualService;
 use mesh_api::service::{Registry, Service};
 use mesh_api::snapshot::{ServiceKey, Snapshot};
+use mesh_api::traffic_policy::DestinationRule;
 use mesh_api::workload::Workload;
 
 use self::destination_rules::DestinationRules;
 use self::virtual_services::VirtualServices;
 use crate::node::{InterceptionMode, Node, NodeKind, NodeLocality};
+use crate::world::delta::Changed;
 
 pub(crate) use self::destination_rules::Rule;
+pub(crate) use self::virtual_services::has_l4_rules;
 
 /// Everything about a node that its outbound resources depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,16 +75,16 @@ impl ScopeKey {
 }
 
 /// The mesh as one group of proxies sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scope {
     pub(crate) key: ScopeKey,
     pub(crate) mesh: Arc<MeshConfig>,
     pub(crate) outbound_policy: OutboundPolicy,
     /// One service per host, in the order of hosts.
-    services: BTreeMap<Hostname, Arc<Service>>,
+    services: Arc<BTreeMap<Hostname, Arc<Service>>>,
     virtual_services: VirtualServices,
     destination_rules: DestinationRules,
-    sidecar: Option<sidecar::Egress>,
+    sidecar: Option<Arc<sidecar::Egress>>,
 }
 
 impl Scope {
@@ -97,15 +101,49 @@ impl Scope {
             virtual_services: VirtualServices::new(snapshot, &key),
             destination_rules: DestinationRules::new(snapshot, &key),
             mesh: Arc::clone(&snapshot.mesh),
-            services,
-            sidecar,
+            services: Arc::new(services),
+            sidecar: sidecar.map(Arc::new),
             outbound_policy,
             key,
         }
     }
 
+    /// Takes a changed rule in. Returns the hosts, patterns among them, of which it says something.
+    pub(crate) fn apply_destination_rule(
+        &mut self,
+        change: &Changed<DestinationRule>,
+    ) -> BTreeSet<Hostname> {
+        self.destination_rules.apply(&self.key, change)
+    }
+
+    /// The same for sidecars and a virtual service, of which `snapshot` has the delegates.
+    pub(crate) fn apply_virtual_service(
+        &mut self,
+        snapshot: &Snapshot,
+        change: &Changed<VirtualService>,
+    ) -> BTreeSet<Hostname> {
+        self.virtual_services.apply(snapshot, &self.key, change)
+    }
+
+    /// The same for gateways: everything anew.
+    pub(crate) fn read_virtual_services(&mut self, snapshot: &Snapshot) {
+        self.virtual_services = VirtualServices::new(snapshot, &self.key);
+    }
+
+    /// The services that a host covers.
+    pub(crate) fn covered<'s>(
+        &'s self,
+        host: &'s Hostname,
+    ) -> impl Iterator<Item = &'s Arc<Service>> {
+        let exact = (!host.is_wildcard()).then(|| self.service(host)).flatten();
+        let services = host.is_wildcard().then(|| self.services());
+        let covered = services.into_iter().flatten();
+        let covered = covered.filter(|service| host.covers(&service.hostname));
+        exact.into_iter().chain(covered)
+    }
+
     /// All services, in the order of hosts.
-    pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+    pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
         self.services.values()
     }
 
@@ -141,25 +179,31 @@ impl Scope {
     }
 }
 
-/// The keys of all labels that anything in the mesh selects clients by.
-pub(crate) fn selected_labels(snapshot: &Snapshot) -> BTreeSet<String> {
+/// The keys of the labels that a virtual service selects clients by.
+pub(crate) fn labels_of_virtual_service(object: &VirtualService) -> Vec<&str> {
+    let http = object.http.iter().flat_map(|route| &route.matches);
+    let http = http.map(|one| &one.source_labels);
+    let tls = object.tls.iter().flat_map(|route| &route.matches);
+    let tls = tls.map(|one| &one.l4.source_labels);
+    let tcp = object.tcp.iter().flat_map(|route| &route.matches);
+    let tcp = tcp.map(|one| &one.source_labels);
+    let all = http.chain(tls).chain(tcp);
+    all.flat_map(|labels| labels.iter().map(|(key, _)| key))
+        .collect()
+}
+
+/// The same for a destination rule.
+pub(crate) fn labels_of_destination_rule(rule: &DestinationRule) -> Vec<&str> {
+    let selector = rule.workload_selector.iter();
+    selector
+        .flat_map(|selector| selector.labels().iter().map(|(key, _)| key))
+        .collect()
+}
+
+/// The keys of all labels that objects of other kinds select clients by.
+pub(crate) fn labels_of_others(snapshot: &Snapshot) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut add = |labels: &Labels| keys.extend(labels.iter().map(|(key, _)| key.to_owned()));
-    for rule in snapshot.virtual_services.values().flatten() {
-        for route in &rule.http {
-            route.matches.iter().for_each(|m| add(&m.source_labels));
-        }
-        for route in &rule.tls {
-            route.matches.iter().for_each(|m| add(&m.l4.source_labels));
-        }
-        for route in &rule.tcp {
-            route.matches.iter().for_each(|m| add(&m.source_labels));
-        }
-    }
-    let rules = snapshot.destination_rules.values().flatten();
-    for selector in rules.filter_map(|rule| rule.workload_selector.as_ref()) {
-        add(selector.labels());
-    }
     let sidecars = snapshot.sidecars.values().flatten();
     for selector in sidecars.filter_map(|sidecar| sidecar.workload_selector.as_ref()) {
         add(selector.labels());

@@ -2,6 +2,7 @@
 
 mod accepted_by_envoy;
 mod credentials;
+mod deltas;
 mod discovery;
 mod envoy_connects;
 pub(crate) mod fixture;

@@ -1,31 +1,38 @@
 //! One snapshot with everything that was generated from it.
 //!
 //! Resources are computed when a proxy first needs them, once for each group of proxies that see
-//! the same ([`view`]) and for each proxy what is its own ([`own`]). A world that differs from
-//! its predecessor by endpoints alone takes over everything but load assignments.
+//! the same ([`group`], [`view`]) and for each proxy what is its own ([`own`]). From world to world
+//! everything is kept that was made of nothing that changed ([`delta`]).
 
+pub(crate) mod delta;
+mod facts;
 mod generate;
+mod group;
 mod own;
+mod routes;
 mod secrets;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use mesh_api::service::Service;
 use mesh_api::snapshot::Snapshot;
+use mesh_api::workload::Workload;
 use xds::delta::{ResourceMap, Subscription};
 use xds::envoy::cluster::Cluster;
 use xds::type_url::ResourceType;
 
+use self::delta::Delta;
+use self::facts::Facts;
+use self::group::{Group, Groups, Seen};
 use self::own::{Own, OwnInputs};
 use self::secrets::Readable;
-use self::view::View;
-use crate::cache::{CacheContext, GeneratorCache};
+use crate::cache::GeneratorCache;
+pub use crate::cache::Work;
 use crate::caller::Caller;
-use crate::eds::MtlsDisabled;
-use crate::scope::{ScopeKey, selected_labels};
-use crate::{cds, eds, lds, policy, rds, sds};
+use crate::node::Node;
+use crate::scope::ScopeKey;
+use crate::{cds, eds, lds, rds, sds};
 
 /// The caches of all generators, shared by successive worlds.
 #[derive(Debug, Default)]
@@ -53,7 +60,7 @@ pub(crate) struct StaticCluster {
 }
 
 /// The clusters that every proxy has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StaticKind {
     Passthrough,
     BlackHole,
@@ -70,98 +77,69 @@ impl StaticCluster {
     }
 }
 
-impl Generators {
-    fn sweep(&self, generation: u64) {
-        self.clusters.sweep(generation);
-        self.static_clusters.sweep(generation);
-        self.inbound_clusters.sweep(generation);
-        self.assignments.sweep(generation);
-        self.outbound_listeners.sweep(generation);
-        self.virtual_outbound.sweep(generation);
-        self.virtual_inbound.sweep(generation);
-        self.gateway_listeners.sweep(generation);
-        self.virtual_hosts.sweep(generation);
-        self.route_configurations.sweep(generation);
-        self.secrets.sweep(generation);
-    }
+/// What successive worlds share.
+#[derive(Debug, Default)]
+struct Kept {
+    generators: Generators,
+    groups: Groups,
+    work: Work,
 }
 
-/// Views by what they see; each is computed by whoever needs it first, while the others wait.
-type Views = HashMap<ScopeKey, Arc<OnceLock<Arc<View>>>>;
-
-/// What a world takes over from the one before.
-#[derive(Default)]
-struct Before {
-    views: Views,
-    endpoints_only: bool,
-}
+/// Worlds whose difference from the one before is known: a proxy or a group that is further behind
+/// is compared as a whole.
+const DELTAS_KEPT: usize = 64;
 
 /// A snapshot and what was generated from it.
 #[derive(Debug)]
 pub struct World {
     number: u64,
     snapshot: Arc<Snapshot>,
-    generators: Arc<Generators>,
-    context: CacheContext,
-    selected_labels: BTreeSet<String>,
-    mtls_disabled: Arc<Vec<MtlsDisabled>>,
-    /// Services with selectors by namespace, oldest first: each proxy looks for its own.
-    selecting_services: BTreeMap<Arc<str>, Vec<Arc<Service>>>,
-    views: Mutex<Views>,
-    /// The views of the world before.
-    bases: Views,
-    /// Whether nothing but endpoints changed since the world before.
-    endpoints_only: bool,
+    kept: Arc<Kept>,
+    facts: Facts,
+    /// The last ends with this world.
+    deltas: VecDeque<Arc<Delta>>,
 }
 
 impl World {
     /// The first world.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self::build(1, 1, snapshot, Arc::default(), None)
+        let kept = Arc::<Kept>::default();
+        Self {
+            number: 1,
+            facts: Facts::new(&snapshot, &kept.work),
+            snapshot,
+            kept,
+            deltas: VecDeque::new(),
+        }
     }
 
     /// The world after this one.
     pub fn next(&self, snapshot: Arc<Snapshot>) -> Self {
-        let successive = snapshot.version == self.snapshot.version + 1;
-        let endpoints_only = successive && snapshot.changes.endpoints_only();
-        let generation = self.context.world + u64::from(!endpoints_only);
-        if !endpoints_only {
-            self.generators.sweep(generation);
-        }
-        let generators = Arc::clone(&self.generators);
-        let before = Before {
-            views: self.computed_views(),
-            endpoints_only,
+        let delta = Delta::new(&self.snapshot, &snapshot);
+        let facts = match delta.everything {
+            true => Facts::new(&snapshot, &self.kept.work),
+            false => self.facts.next(&delta, &self.kept.work),
         };
-        Self::build(
-            self.number + 1,
-            generation,
+        self.kept.groups.sweep();
+        let mut deltas = self.deltas.clone();
+        deltas.push_back(Arc::new(delta));
+        if deltas.len() > DELTAS_KEPT {
+            deltas.pop_front();
+        }
+        Self {
+            number: self.number + 1,
             snapshot,
-            generators,
-            Some(before),
-        )
+            kept: Arc::clone(&self.kept),
+            facts,
+            deltas,
+        }
     }
 
-    fn build(
-        number: u64,
-        generation: u64,
-        snapshot: Arc<Snapshot>,
-        generators: Arc<Generators>,
-        before: Option<Before>,
-    ) -> Self {
-        let before = before.unwrap_or_default();
-        Self {
-            number,
-            generators,
-            context: CacheContext { world: generation },
-            selected_labels: selected_labels(&snapshot),
-            mtls_disabled: Arc::new(policy::mtls_disabled(&snapshot)),
-            selecting_services: selecting_services(&snapshot),
-            views: Mutex::default(),
-            bases: before.views,
-            endpoints_only: before.endpoints_only,
-            snapshot,
-        }
+    /// What changed since an earlier world, oldest first; nothing if that is not known.
+    fn since(&self, world: u64) -> Option<impl Iterator<Item = &Delta>> {
+        let count = usize::try_from(self.number.checked_sub(world)?).ok()?;
+        let first = self.deltas.len().checked_sub(count)?;
+        Some(self.deltas.range(first..).map(|delta| &**delta))
     }
 
     /// The number of the world, counted from the start of the control plane.
@@ -174,6 +152,11 @@ impl World {
         &self.snapshot
     }
 
+    /// What was done for this world and those before.
+    pub fn work(&self) -> &Work {
+        &self.kept.work
+    }
+
     /// What a proxy is to have that may list the Secrets of `readable` namespaces; `before` is
     /// what it had in an earlier world.
     pub fn resources(
@@ -183,81 +166,75 @@ impl World {
         before: Option<&Arc<ProxyResources>>,
     ) -> Arc<ProxyResources> {
         let workload = caller.workload(&self.snapshot);
+        let same_node = before.filter(|before| before.is_of(workload, &self.facts));
         let node = caller.node_of(workload);
-        let key = ScopeKey::of(
-            &node,
-            workload.map(|workload| &**workload),
-            &self.selected_labels,
-        );
-        let view = self.view(&key);
-        let inputs = OwnInputs::of(self, &node, workload, &view);
-        let own = match before.filter(|before| before.own_inputs == inputs) {
+        let group = match same_node {
+            Some(before) => Arc::clone(&before.group),
+            None => {
+                let workload = workload.map(|workload| &**workload);
+                let key = ScopeKey::of(&node, workload, &self.facts.selected_labels);
+                self.kept.groups.of(key)
+            }
+        };
+        let seen = group.see(self);
+        let claimed = node.ips.first();
+        let claimed = claimed.and_then(|ip| self.snapshot.workloads.get(ip));
+        let served = workload.or(claimed);
+        let unchanged = same_node
+            .filter(|before| same(before.served.as_ref(), served))
+            .filter(|before| self.leaves_own(before, &node));
+        let own = match unchanged {
             Some(before) => Arc::clone(&before.own),
-            None => Arc::new(Own::new(self, &inputs)),
+            None => {
+                let inputs = OwnInputs::of(self, &node, served, &seen.view);
+                match before.filter(|before| before.own.inputs == inputs) {
+                    Some(before) => Arc::clone(&before.own),
+                    None => Arc::new(Own::new(self, inputs)),
+                }
+            }
         };
         Arc::new(ProxyResources {
             world: self.number,
-            view,
-            own_inputs: inputs,
+            workload: workload.cloned(),
+            served: served.cloned(),
+            selected_labels: Arc::clone(&self.facts.selected_labels),
+            group,
+            seen,
             own,
             readable,
         })
     }
 
-    fn view(&self, key: &ScopeKey) -> Arc<View> {
-        let slot = {
-            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(views.entry(key.clone()).or_default())
-        };
-        let view = slot.get_or_init(|| {
-            let base = self.bases.get(key).and_then(|slot| slot.get());
-            Arc::new(match base {
-                Some(base) if self.endpoints_only => View::with_endpoints(self, base),
-                base => View::new(self, key.clone(), base.map(|base| &**base)),
-            })
-        });
-        Arc::clone(view)
+    /// Whether nothing changed that a proxy's own resources are made from.
+    fn leaves_own(&self, before: &ProxyResources, node: &Node) -> bool {
+        let root = &self.snapshot.mesh.root_namespace;
+        let deltas = self.since(before.world);
+        deltas
+            .is_some_and(|mut deltas| deltas.all(|delta| !delta.touches_own(&node.namespace, root)))
     }
-
-    fn computed_views(&self) -> Views {
-        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.clone()
-    }
-}
-
-/// A selector without labels selects nothing: such a Service has its endpoints given.
-fn selecting_services(snapshot: &Snapshot) -> BTreeMap<Arc<str>, Vec<Arc<Service>>> {
-    let mut by_namespace: BTreeMap<Arc<str>, Vec<Arc<Service>>> = BTreeMap::new();
-    for service in snapshot.services.values() {
-        if service
-            .selector
-            .as_ref()
-            .is_some_and(|selector| !selector.is_empty())
-        {
-            let namespace = Arc::clone(&service.meta.key.namespace);
-            by_namespace
-                .entry(namespace)
-                .or_default()
-                .push(Arc::clone(service));
-        }
-    }
-    for services in by_namespace.values_mut() {
-        services.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
-    }
-    by_namespace
 }
 
 /// Everything that one proxy is to have.
 #[derive(Debug)]
 pub struct ProxyResources {
     world: u64,
-    view: Arc<View>,
-    own_inputs: OwnInputs,
+    workload: Option<Arc<Workload>>,
+    /// The workload whose ports are the proxy's own.
+    served: Option<Arc<Workload>>,
+    selected_labels: Arc<BTreeSet<String>>,
+    group: Arc<Group>,
+    seen: Seen,
     own: Arc<Own>,
     readable: Readable,
 }
 
 impl ProxyResources {
+    /// Whether the proxy, as it is known, is still in its group.
+    fn is_of(&self, workload: Option<&Arc<Workload>>, facts: &Facts) -> bool {
+        same(self.workload.as_ref(), workload)
+            && Arc::ptr_eq(&self.selected_labels, &facts.selected_labels)
+    }
+
     /// The number of the world that they belong to.
     pub fn world(&self) -> u64 {
         self.world
@@ -265,11 +242,12 @@ impl ProxyResources {
 
     /// The resources of a type, in layers of different names.
     pub fn layers(&self, resource_type: ResourceType) -> Vec<&ResourceMap> {
+        let view = &self.seen.view;
         if resource_type == ResourceType::Secret {
-            return self.view.secrets.layers(&self.readable);
+            return view.secrets.layers(&self.readable);
         }
         let layers = [
-            self.view.resources(resource_type),
+            view.resources(resource_type),
             self.own.resources(resource_type),
         ];
         layers.into_iter().flatten().collect()
@@ -278,7 +256,7 @@ impl ProxyResources {
     /// Namespaces whose Secrets the proxy must be allowed to list before it gets all the
     /// credentials that it wants.
     pub fn guarded_namespaces(&self, wanted: &Subscription) -> BTreeSet<Arc<str>> {
-        self.view.secrets.guarded(wanted)
+        self.seen.view.secrets.guarded(wanted)
     }
 
     /// Namespaces whose Secrets the proxy may list.
@@ -287,44 +265,68 @@ impl ProxyResources {
     }
 
     /// What of a type may differ from what a proxy with `before` was to have.
-    pub fn change_since(&self, before: &Self, resource_type: ResourceType) -> Change<'_> {
+    pub fn change_since(&self, before: &Self, resource_type: ResourceType) -> Change {
+        let (view, earlier) = (&self.seen.view, &before.seen.view);
         if resource_type == ResourceType::Secret {
-            let same = Arc::ptr_eq(&self.view.secrets, &before.view.secrets)
-                && self.readable == before.readable;
+            let same =
+                Arc::ptr_eq(&view.secrets, &earlier.secrets) && self.readable == before.readable;
             return if same {
                 Change::Nothing
             } else {
                 Change::Unknown
             };
         }
-        let own = |resources: &Self| resources.own.resources(resource_type).is_some();
-        if !Arc::ptr_eq(&self.own, &before.own) && (own(self) || own(before)) {
-            return Change::Unknown;
+        let of_view = match (
+            Arc::ptr_eq(view, earlier),
+            Arc::ptr_eq(&self.group, &before.group),
+        ) {
+            (true, _) => Change::Nothing,
+            (false, true) => view.change_since(before.seen.world, resource_type),
+            (false, false) => Change::Unknown,
+        };
+        if Arc::ptr_eq(&self.own, &before.own) {
+            return of_view;
         }
-        if Arc::ptr_eq(&self.view, &before.view) {
-            return Change::Nothing;
-        }
-        let successive = self.world == before.world + 1;
-        if successive {
-            self.view.change(resource_type)
-        } else {
-            Change::Unknown
-        }
+        of_view.and(self.own.change_since(&before.own, resource_type))
     }
 }
 
-/// A difference between successive worlds.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'w> {
+fn same<T>(before: Option<&Arc<T>>, after: Option<&Arc<T>>) -> bool {
+    match (before, after) {
+        (None, None) => true,
+        (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+        _ => false,
+    }
+}
+
+/// A difference between worlds.
+#[derive(Clone, Debug)]
+pub enum Change {
     /// None.
     Nothing,
-    /// These names are new or changed.
-    Names {
-        /// The names.
-        names: &'w [Arc<str>],
-        /// Whether others were removed.
-        removals: bool,
-    },
+    /// Resources of these names are new, changed or gone.
+    Names(Vec<Arc<str>>),
     /// Anything: compare.
     Unknown,
+}
+
+impl Change {
+    /// Names that changed.
+    fn of(names: Vec<Arc<str>>) -> Self {
+        match names.is_empty() {
+            true => Self::Nothing,
+            false => Self::Names(names),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Nothing, change) | (change, Self::Nothing) => change,
+            (Self::Names(mut names), Self::Names(more)) => {
+                names.extend(more);
+                Self::Names(names)
+            }
+        }
+    }
 }

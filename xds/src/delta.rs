@@ -15,7 +15,7 @@ mod subscription;
 
 pub use client::{Client, ResourceState, Update};
 pub use nonce::{Acks, Nack, SyncState};
-pub use response::{Pieces, Response, SharedResource};
+pub use response::{Pieces, Response, SharedResource, WeakResource};
 pub use server::{
     Layers, NAMES_BYTES_MAX, NAMES_MAX, Pass, Request, RequestError, ResourceMap, Server, TypeState,
 };

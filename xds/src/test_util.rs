@@ -32,7 +32,10 @@ impl FakeServer {
 
     /// Sets a resource, under a new version if the body changed.
     pub fn set(&mut self, resource_type: ResourceType, name: &str, body: Any) {
-        let of_type = self.resources.entry(resource_type).or_default();
+        let of_type = self
+            .resources
+            .entry(resource_type)
+            .or_insert_with(ResourceMap::new_sync);
         if of_type
             .get(name)
             .is_some_and(|old| *old.value() == body.value)
@@ -45,13 +48,13 @@ impl FakeServer {
         let version = version.parse::<Version>().expect("hexadecimal");
         let name: Arc<str> = name.into();
         let resource = SharedResource::new(Arc::clone(&name), version, &body.type_url, &body.value);
-        of_type.insert(name, resource);
+        of_type.insert_mut(name, resource);
     }
 
     /// Removes a resource.
     pub fn remove(&mut self, resource_type: ResourceType, name: &str) {
         if let Some(of_type) = self.resources.get_mut(&resource_type) {
-            of_type.remove(name);
+            of_type.remove_mut(name);
         }
     }
 
@@ -74,14 +77,17 @@ impl FakeServer {
 
     /// Takes a request in.
     pub fn receive(&mut self, request: &DeltaDiscoveryRequest) {
+        let none = ResourceMap::new_sync();
+        let of_type = ResourceType::from_url(&request.type_url);
+        let resources = of_type.and_then(|of_type| self.resources.get(&of_type));
         self.stream
-            .on_request(request)
+            .on_request(request, Layers(&[resources.unwrap_or(&none)]))
             .expect("tests use known types");
     }
 
     /// The responses that are due, additions before removals.
     pub fn send(&mut self) -> Vec<DeltaDiscoveryResponse> {
-        let none = ResourceMap::new();
+        let none = ResourceMap::new_sync();
         let mut responses = Vec::new();
         for pass in [Pass::Additions, Pass::Everything] {
             for resource_type in ResourceType::ALL {

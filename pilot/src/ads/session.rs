@@ -45,15 +45,26 @@ pub(super) struct Session {
     /// Types of which the client may lack something.
     stale: BTreeMap<ResourceType, Stale>,
     /// Types of which the client may have too much.
-    removals: BTreeSet<ResourceType>,
+    removals: BTreeMap<ResourceType, Stale>,
 }
 
-/// What a client may lack of a type.
+/// What a client may lack of a type, or have too much.
 enum Stale {
     /// Anything.
     Anything,
     /// These, at most.
     Names(Vec<Arc<str>>),
+}
+
+impl Stale {
+    /// Adds to what is stale of a type.
+    fn add(all: &mut BTreeMap<ResourceType, Self>, resource_type: ResourceType, more: Self) {
+        match (all.get_mut(&resource_type), more) {
+            (Some(Self::Anything), _) => {}
+            (Some(Self::Names(names)), Self::Names(more)) => names.extend(more),
+            (_, more) => drop(all.insert(resource_type, more)),
+        }
+    }
 }
 
 /// What is known once the node has introduced itself.
@@ -73,7 +84,7 @@ impl Session {
             server: Server::default(),
             proxy: None,
             stale: BTreeMap::new(),
-            removals: BTreeSet::new(),
+            removals: BTreeMap::new(),
         }
     }
 
@@ -112,9 +123,13 @@ impl Session {
 
     /// Takes a request of an introduced stream in.
     pub(super) fn on_message(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Status> {
+        let of_type = ResourceType::from_url(&request.type_url);
+        let resources = self.proxy.as_ref().map(|proxy| &proxy.resources);
+        let layers = resources.zip(of_type);
+        let layers = layers.map(|(resources, of_type)| resources.layers(of_type));
         let accepted = self
             .server
-            .on_request(request)
+            .on_request(request, Layers(&layers.unwrap_or_default()))
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         if let Some(error) = &request.error_detail {
             self.on_nack(accepted.resource_type, &error.message);
@@ -123,7 +138,8 @@ impl Session {
             self.stale.insert(accepted.resource_type, Stale::Anything);
         }
         if !request.initial_resource_versions.is_empty() {
-            self.removals.insert(accepted.resource_type);
+            self.removals
+                .insert(accepted.resource_type, Stale::Anything);
         }
         if accepted.resource_type == ResourceType::Secret {
             self.follow_access();
@@ -209,24 +225,32 @@ impl Session {
     }
 
     /// Adds a change to what the client may lack already.
-    fn note(&mut self, resource_type: ResourceType, change: Change<'_>) {
+    fn note(&mut self, resource_type: ResourceType, change: Change) {
         match change {
             Change::Nothing => {}
             Change::Unknown => {
                 self.stale.insert(resource_type, Stale::Anything);
-                self.removals.insert(resource_type);
+                self.removals.insert(resource_type, Stale::Anything);
             }
-            Change::Names { names, removals } => {
-                if removals {
-                    self.removals.insert(resource_type);
+            Change::Names(names) => {
+                let gone = self.gone(resource_type, &names);
+                if !gone.is_empty() {
+                    Stale::add(&mut self.removals, resource_type, Stale::Names(gone));
                 }
-                let none_yet = || Stale::Names(Vec::new());
-                match self.stale.entry(resource_type).or_insert_with(none_yet) {
-                    Stale::Anything => {}
-                    Stale::Names(earlier) => earlier.extend(names.iter().cloned()),
-                }
+                Stale::add(&mut self.stale, resource_type, Stale::Names(names));
             }
         }
+    }
+
+    /// The names among these of which the proxy is to have nothing.
+    fn gone(&self, resource_type: ResourceType, names: &[Arc<str>]) -> Vec<Arc<str>> {
+        let Some(proxy) = &self.proxy else {
+            return Vec::new();
+        };
+        let layers = proxy.resources.layers(resource_type);
+        let names = names.iter();
+        let gone = names.filter(|name| !layers.iter().any(|layer| layer.contains_key(*name)));
+        gone.cloned().collect()
     }
 
     fn on_nack(&self, resource_type: ResourceType, message: &str) {
@@ -248,10 +272,8 @@ impl Session {
         if !settled || !self.stale.is_empty() {
             return responses;
         }
-        for resource_type in std::mem::take(&mut self.removals).into_iter().rev() {
-            let response = self.respond(resource_type, |server, layers| {
-                server.respond(resource_type, layers, Pass::Everything)
-            });
+        for (resource_type, stale) in std::mem::take(&mut self.removals).into_iter().rev() {
+            let response = self.respond_to(resource_type, &stale, Pass::Everything);
             responses.extend(response);
         }
         responses
@@ -267,29 +289,25 @@ impl Session {
             return None;
         }
         let stale = self.stale.remove(&resource_type)?;
-        let response = self.respond(resource_type, |server, layers| match &stale {
-            Stale::Anything => server.respond(resource_type, layers, Pass::Additions),
-            Stale::Names(names) => {
-                let names = names.iter().map(|name| &**name);
-                server.respond_to_change(resource_type, layers, names)
-            }
-        });
+        let response = self.respond_to(resource_type, &stale, Pass::Additions);
         if let (ResourceType::Cluster, Some(response)) = (resource_type, &response) {
             self.require_endpoints(response);
         }
         response
     }
 
-    fn respond(
+    fn respond_to(
         &mut self,
         resource_type: ResourceType,
-        respond: impl FnOnce(&mut Server, Layers<'_>) -> Option<Response>,
+        stale: &Stale,
+        pass: Pass,
     ) -> Option<Response> {
-        let proxy = self.proxy.as_ref()?;
-        respond(
-            &mut self.server,
-            Layers(&proxy.resources.layers(resource_type)),
-        )
+        let layers = self.proxy.as_ref()?.resources.layers(resource_type);
+        let (server, layers) = (&mut self.server, Layers(&layers));
+        match stale {
+            Stale::Anything => server.respond(resource_type, layers, pass),
+            Stale::Names(names) => server.respond_to_change(resource_type, layers, names, pass),
+        }
     }
 
     /// Envoy holds a changed cluster back until it has seen its endpoints again, which it does

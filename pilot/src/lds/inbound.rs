@@ -48,7 +48,7 @@ pub(crate) struct Inputs {
 }
 
 /// A port of the workload that a service leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Port {
     /// The workload's port.
     pub(crate) number: u16,

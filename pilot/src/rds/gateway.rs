@@ -47,7 +47,7 @@ fn virtual_hosts(scope: &Scope, servers: &[&BoundServer]) -> Vec<Inputs> {
     if hosts.is_empty() {
         return vec![Inputs {
             name: format!("{}:{port}", names::BLACKHOLE_PORT),
-            domains: vec!["*".to_owned()],
+            domains: Arc::new(vec!["*".to_owned()]),
             source: Source::Nothing,
             https_redirect: false,
         }];
@@ -71,7 +71,7 @@ fn virtual_hosts(scope: &Scope, servers: &[&BoundServer]) -> Vec<Inputs> {
         };
         Inputs {
             name: format!("{host}:{port}"),
-            domains: vec![host.to_string()],
+            domains: Arc::new(vec![host.to_string()]),
             source,
             https_redirect: parts.https_redirect,
         }

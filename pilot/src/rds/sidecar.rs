@@ -18,30 +18,23 @@ use crate::shared::Shared;
 /// Where rules for hosts that no service has are served: the port of HTTP without a port.
 const DEFAULT_HTTP_PORT: u16 = 80;
 
-/// The virtual hosts of a port's route configuration, in order.
-pub(crate) fn port_hosts(scope: &Scope, port: u16) -> Vec<Inputs> {
-    let mut hosts = Vec::new();
-    let mut taken = BTreeSet::new();
-    for service in scope.services() {
+/// The services that speak HTTP on a port, in the order of hosts.
+pub(crate) fn http_services(scope: &Scope, port: u16) -> impl Iterator<Item = &Arc<Service>> {
+    scope.services().filter(move |service| {
         let http = service.port(port).is_some_and(|p| p.protocol.is_http());
-        if http && scope.allows_port(service, port) {
-            hosts.extend(service_host(scope, service, port, &mut taken));
-        }
-    }
-    if port == DEFAULT_HTTP_PORT {
-        hosts.extend(unregistered_hosts(scope, &mut taken));
-    }
-    hosts.push(catch_all(scope));
-    hosts
+        http && scope.allows_port(service, port)
+    })
 }
 
-/// The virtual hosts of a single service's route configuration.
-pub(crate) fn sniffed_hosts(scope: &Scope, service: &Arc<Service>, port: u16) -> Vec<Inputs> {
-    let mut hosts: Vec<Inputs> = service_host(scope, service, port, &mut BTreeSet::new())
-        .into_iter()
-        .collect();
-    hosts.push(catch_all(scope));
-    hosts
+/// The names of a service that no earlier one has taken, unless that is none.
+pub(crate) fn free_domains(
+    scope: &Scope,
+    service: &Service,
+    taken: &mut BTreeSet<String>,
+) -> Option<Vec<String>> {
+    let mut domains = domains(scope, service);
+    domains.retain(|domain| taken.insert(domain.clone()));
+    (!domains.is_empty()).then_some(domains)
 }
 
 /// The HTTP ports of a scope.
@@ -64,17 +57,13 @@ pub(crate) fn http_ports(scope: &Scope) -> BTreeSet<u16> {
     ports
 }
 
-fn service_host(
+/// The virtual host of a service's port.
+pub(crate) fn service_host(
     scope: &Scope,
     service: &Arc<Service>,
     port: u16,
-    taken: &mut BTreeSet<String>,
-) -> Option<Inputs> {
-    let mut domains = domains(scope, service);
-    domains.retain(|domain| taken.insert(domain.clone()));
-    if domains.is_empty() {
-        return None;
-    }
+    domains: Arc<Vec<String>>,
+) -> Inputs {
     let name = format!("{}:{port}", service.hostname);
     let object = scope.virtual_services().of_host(&service.hostname);
     let source = match object.filter(|object| !object.http.is_empty()) {
@@ -92,32 +81,46 @@ fn service_host(
             }))
         }
     };
-    Some(Inputs {
+    Inputs {
         name,
         domains,
         source,
         https_redirect: false,
-    })
+    }
 }
 
-/// Hosts that only a rule knows.
-fn unregistered_hosts(scope: &Scope, taken: &mut BTreeSet<String>) -> Vec<Inputs> {
+/// Virtual hosts on a port for hosts that only a rule knows.
+pub(crate) fn unregistered_hosts(
+    scope: &Scope,
+    port: u16,
+    taken: &mut BTreeSet<String>,
+) -> Vec<(Hostname, Inputs)> {
     let mut hosts = Vec::new();
+    if port != DEFAULT_HTTP_PORT {
+        return hosts;
+    }
     for (host, object) in scope.virtual_services().mesh_hosts() {
-        let registered = scope
-            .services()
-            .any(|service| host.covers(&service.hostname));
+        let registered = scope.covered(host).next().is_some();
         if registered || object.http.is_empty() || !taken.insert(host.to_string()) {
             continue;
         }
-        hosts.push(Inputs {
-            name: format!("{host}:{DEFAULT_HTTP_PORT}"),
-            domains: vec![host.to_string()],
-            source: rules(scope, std::slice::from_ref(object), DEFAULT_HTTP_PORT),
-            https_redirect: false,
-        });
+        hosts.push((host.clone(), unregistered_host(scope, host, object)));
     }
     hosts
+}
+
+/// The virtual host of a host that only a rule knows.
+pub(crate) fn unregistered_host(
+    scope: &Scope,
+    host: &Hostname,
+    object: &Arc<VirtualService>,
+) -> Inputs {
+    Inputs {
+        name: format!("{host}:{DEFAULT_HTTP_PORT}"),
+        domains: Arc::new(vec![host.to_string()]),
+        source: rules(scope, std::slice::from_ref(object), DEFAULT_HTTP_PORT),
+        https_redirect: false,
+    }
 }
 
 fn rules(scope: &Scope, objects: &[Arc<VirtualService>], port: u16) -> Source {
@@ -159,14 +162,15 @@ pub(super) fn upstreams(
     upstreams
 }
 
-fn catch_all(scope: &Scope) -> Inputs {
+/// What happens to requests for other hosts.
+pub(crate) fn catch_all(scope: &Scope) -> Inputs {
     let (name, source) = match scope.outbound_policy {
         OutboundPolicy::AllowAny => (names::ALLOW_ANY, Source::AllowAny),
         OutboundPolicy::RegistryOnly => (names::BLOCK_ALL, Source::BlockAll),
     };
     Inputs {
         name: name.to_owned(),
-        domains: vec!["*".to_owned()],
+        domains: Arc::new(vec!["*".to_owned()]),
         source,
         https_redirect: false,
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_api::hostname::Hostname;
 use mesh_api::labels::{Labels, Selector};
 use mesh_api::route::matcher::HttpMatch;
 use mesh_api::route::retry::RetryPolicy;
@@ -21,11 +22,32 @@ pub(crate) struct Inputs {
     /// The name.
     pub(crate) name: String,
     /// The hosts, without ports.
-    pub(crate) domains: Vec<String>,
+    pub(crate) domains: Arc<Vec<String>>,
     /// What the routes are.
     pub(crate) source: Source,
     /// Whether plaintext requests are sent to https.
     pub(crate) https_redirect: bool,
+}
+
+impl Inputs {
+    /// The hosts that requests are sent to, as far as they are services or might become some.
+    pub(crate) fn destinations(&self) -> Vec<Hostname> {
+        match &self.source {
+            Source::Rules(rules) => {
+                let destinations = rules.upstreams.iter();
+                destinations.map(|(to, _)| to.host.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many objects it is made from.
+    pub(crate) fn objects(&self) -> usize {
+        match &self.source {
+            Source::Rules(rules) => rules.objects.len() + rules.upstreams.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// Where routes come from.
@@ -109,7 +131,7 @@ impl Client {
 pub(crate) fn generate(inputs: &Inputs) -> VirtualHost {
     VirtualHost {
         name: inputs.name.clone(),
-        domains: inputs.domains.clone(),
+        domains: inputs.domains.to_vec(),
         routes: match &inputs.source {
             Source::Service(route) => {
                 vec![action::default_route(

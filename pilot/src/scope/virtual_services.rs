@@ -4,7 +4,7 @@
 //! the oldest. At gateways all objects that bind to the gateway and name the host are joined. A
 //! delegate's rules stand in the place of the rule that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mesh_api::gateway::Gateway;
@@ -13,53 +13,159 @@ use mesh_api::route::matcher::{HttpMatch, StringMatch};
 use mesh_api::route::{GatewayRef, HttpAction, HttpRoute, VirtualService};
 use mesh_api::snapshot::Snapshot;
 
-use super::ScopeKey;
+use rpds::RedBlackTreeMapSync;
 
-/// The virtual services that a group of proxies may see, oldest first.
-#[derive(Debug)]
+use super::ScopeKey;
+use crate::node::NodeKind;
+use crate::world::delta::Changed;
+
+/// The virtual services that a group of proxies may see. A changed set shares what did not change.
+#[derive(Clone, Debug)]
 pub(crate) struct VirtualServices {
-    /// Those that apply to sidecars, by host.
-    mesh: BTreeMap<Hostname, Arc<VirtualService>>,
-    /// Those that may apply to gateways.
-    gateway: Vec<Arc<VirtualService>>,
+    /// Those that apply to sidecars, by host, oldest first.
+    mesh: RedBlackTreeMapSync<Hostname, Vec<Arc<VirtualService>>>,
+    /// The hosts among these that are patterns.
+    wildcards: BTreeSet<Hostname>,
+    /// Those that may apply to gateways, oldest first; of sidecars none.
+    gateway: Arc<Vec<Arc<VirtualService>>>,
+    /// Those with rules that others write.
+    delegating: Vec<Arc<VirtualService>>,
+    /// How many have rules for TLS or bytes.
+    with_l4_rules: usize,
 }
 
 impl VirtualServices {
     /// The objects of a snapshot that are exported to these proxies.
     pub(super) fn new(snapshot: &Snapshot, key: &ScopeKey) -> Self {
         let mut all: Vec<_> = snapshot.virtual_services.values().flatten().collect();
-        all.retain(|object| !object.hosts.is_empty() && object.visibility.includes(&key.namespace));
+        all.retain(|object| is_visible(object, key));
         all.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
-        let all: Vec<_> = all
+        let mut these = Self {
+            mesh: RedBlackTreeMapSync::new_sync(),
+            wildcards: BTreeSet::new(),
+            gateway: Arc::default(),
+            delegating: all
+                .iter()
+                .filter(|o| delegates(o))
+                .map(|o| Arc::clone(o))
+                .collect(),
+            with_l4_rules: all.iter().filter(|object| has_l4_rules(object)).count(),
+        };
+        let all = all
             .into_iter()
-            .map(|object| resolve_delegates(snapshot, object))
-            .collect();
-
-        let mut mesh = BTreeMap::new();
-        for object in all
-            .iter()
-            .filter(|object| mentions(object, &GatewayRef::Mesh))
-        {
+            .map(|object| resolve_delegates(snapshot, object));
+        if key.kind == NodeKind::Router {
+            these.gateway = Arc::new(all.collect());
+            return these;
+        }
+        let mut mesh: BTreeMap<Hostname, Vec<Arc<VirtualService>>> = BTreeMap::new();
+        for object in all.filter(|object| mentions(object, &GatewayRef::Mesh)) {
             for host in &object.hosts {
                 mesh.entry(host.clone())
-                    .or_insert_with(|| Arc::clone(object));
+                    .or_default()
+                    .push(Arc::clone(&object));
             }
         }
-        Self { mesh, gateway: all }
+        for (host, objects) in mesh {
+            these.set(host, objects);
+        }
+        these
+    }
+
+    fn set(&mut self, host: Hostname, objects: Vec<Arc<VirtualService>>) {
+        if objects.is_empty() {
+            self.mesh.remove_mut(&host);
+            self.wildcards.remove(&host);
+            return;
+        }
+        if host.is_wildcard() {
+            self.wildcards.insert(host.clone());
+        }
+        self.mesh.insert_mut(host, objects);
+    }
+
+    /// Takes a change in, for sidecars. Returns the hosts of which it may say something.
+    pub(super) fn apply(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &ScopeKey,
+        change: &Changed<VirtualService>,
+    ) -> BTreeSet<Hostname> {
+        let mut hosts = BTreeSet::new();
+        let objects = || change.before.iter().chain(&change.after);
+        // What a delegate says, its parents say.
+        for delegate in objects().filter(|object| object.hosts.is_empty()) {
+            let parents = self.delegating.iter();
+            let parents: Vec<_> = parents
+                .filter(|parent| delegates_to(parent, delegate))
+                .cloned()
+                .collect();
+            for parent in parents {
+                hosts.extend(parent.hosts.iter().cloned());
+                self.replace(snapshot, Some(&parent), Some(&parent));
+            }
+        }
+        let visible = |object: &&Arc<VirtualService>| is_visible(object, key);
+        let before = change.before.as_ref().filter(visible);
+        let after = change.after.as_ref().filter(visible);
+        for object in before.into_iter().chain(after) {
+            hosts.extend(object.hosts.iter().cloned());
+        }
+        self.replace(snapshot, before, after);
+        hosts
+    }
+
+    fn replace(
+        &mut self,
+        snapshot: &Snapshot,
+        before: Option<&Arc<VirtualService>>,
+        after: Option<&Arc<VirtualService>>,
+    ) {
+        if let Some(before) = before {
+            self.with_l4_rules -= usize::from(has_l4_rules(before));
+            self.delegating
+                .retain(|known| known.meta.key != before.meta.key);
+            for host in &before.hosts {
+                let mut objects = self.mesh.get(host).cloned().unwrap_or_default();
+                objects.retain(|known| known.meta.key != before.meta.key);
+                self.set(host.clone(), objects);
+            }
+        }
+        let Some(after) = after else { return };
+        self.with_l4_rules += usize::from(has_l4_rules(after));
+        if delegates(after) {
+            self.delegating.push(Arc::clone(after));
+        }
+        let resolved = resolve_delegates(snapshot, after);
+        if !mentions(&resolved, &GatewayRef::Mesh) {
+            return;
+        }
+        for host in &resolved.hosts {
+            let mut objects = self.mesh.get(host).cloned().unwrap_or_default();
+            objects.push(Arc::clone(&resolved));
+            objects.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+            self.set(host.clone(), objects);
+        }
+    }
+
+    /// Whether rules say something about TLS or bytes.
+    pub(crate) fn have_l4_rules(&self) -> bool {
+        self.with_l4_rules > 0
     }
 
     /// The object that decides about a host for sidecars.
     pub(crate) fn of_host(&self, host: &Hostname) -> Option<&Arc<VirtualService>> {
-        if let Some(object) = self.mesh.get(host) {
-            return Some(object);
+        if let Some(objects) = self.mesh.get(host) {
+            return objects.first();
         }
-        let wildcards = self.mesh.keys().filter(|candidate| candidate.is_wildcard());
-        self.mesh.get(host.best_match(wildcards)?)
+        let best = host.best_match(self.wildcards.iter())?;
+        self.mesh.get(best)?.first()
     }
 
     /// Hosts and objects that apply to sidecars.
     pub(crate) fn mesh_hosts(&self) -> impl Iterator<Item = (&Hostname, &Arc<VirtualService>)> {
-        self.mesh.iter()
+        let hosts = self.mesh.iter();
+        hosts.filter_map(|(host, objects)| Some((host, objects.first()?)))
     }
 
     /// The objects that bind to a gateway, oldest first.
@@ -75,6 +181,29 @@ impl VirtualServices {
             .iter()
             .filter(move |object| mentions(object, &reference))
     }
+}
+
+/// A delegate has no hosts.
+fn is_visible(object: &VirtualService, key: &ScopeKey) -> bool {
+    !object.hosts.is_empty() && object.visibility.includes(&key.namespace)
+}
+
+fn delegates(object: &VirtualService) -> bool {
+    let mut rules = object.http.iter();
+    rules.any(|rule| matches!(rule.action, HttpAction::Delegate { .. }))
+}
+
+fn delegates_to(object: &VirtualService, delegate: &VirtualService) -> bool {
+    let key = &delegate.meta.key;
+    object.http.iter().any(|rule| {
+        matches!(&rule.action, HttpAction::Delegate { namespace, name }
+            if *namespace == key.namespace && *name == key.name)
+    })
+}
+
+/// Whether an object says something about listeners.
+pub(crate) fn has_l4_rules(object: &VirtualService) -> bool {
+    !object.tls.is_empty() || !object.tcp.is_empty()
 }
 
 /// Whether an object, or a single match in it, applies there.
@@ -98,11 +227,7 @@ fn mentions(object: &VirtualService, reference: &GatewayRef) -> bool {
 }
 
 fn resolve_delegates(snapshot: &Snapshot, object: &Arc<VirtualService>) -> Arc<VirtualService> {
-    let delegates = object
-        .http
-        .iter()
-        .any(|route| matches!(route.action, HttpAction::Delegate { .. }));
-    if !delegates {
+    if !delegates(object) {
         return Arc::clone(object);
     }
     let mut resolved = VirtualService::clone(object);

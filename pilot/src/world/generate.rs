@@ -7,14 +7,15 @@ use mesh_api::service::Service;
 use mesh_api::traffic_policy::load_balancer::LocalityRule;
 use xds::delta::{ResourceMap, SharedResource};
 
-use super::{StaticCluster, StaticKind, World};
+use super::{Generators, StaticCluster, StaticKind, Work, World};
+use crate::cache::insert;
 use crate::cds::{self, Discovery};
 use crate::lds::Common;
 use crate::lds::http_connection_manager::Position;
 use crate::node::{InterceptionMode, NodeKind};
 use crate::scope::{Rule, Scope, service_key};
 use crate::shared::Shared;
-use crate::{cache, eds, gateway, lds, policy, rds, tls};
+use crate::{eds, gateway, lds, policy, rds, tls};
 
 /// The generators, pointed at one scope.
 pub(super) struct Generate<'w> {
@@ -23,20 +24,21 @@ pub(super) struct Generate<'w> {
 }
 
 impl Generate<'_> {
+    /// Where resources are kept, and where work is counted.
+    pub(super) fn caches(&self) -> (&Generators, &Work) {
+        (&self.world.kept.generators, &self.world.kept.work)
+    }
+
     pub(super) fn clusters(&self) -> (ResourceMap, ResourceMap) {
-        let (generators, context) = (&self.world.generators, &self.world.context);
-        let mut clusters = ResourceMap::new();
-        let mut assignments = ResourceMap::new();
+        let (generators, work) = self.caches();
+        let (mut clusters, mut assignments) = (ResourceMap::new_sync(), ResourceMap::new_sync());
         for service in self.scope.services() {
-            for inputs in self.service_clusters(service) {
-                if inputs.discovery() == Discovery::Eds {
-                    let (name, assignment) = self.assignment(&inputs);
-                    assignments.insert(name, assignment);
-                }
-                let name = inputs.name();
-                clusters.extend([generators
-                    .clusters
-                    .get(context, &name, inputs, cds::generate)]);
+            let (of_service, with_assignments) = self.of_service(service);
+            for cluster in of_service {
+                insert(&mut clusters, cluster);
+            }
+            for assignment in with_assignments {
+                insert(&mut assignments, assignment);
             }
         }
         let mut kinds = vec![StaticKind::BlackHole];
@@ -49,12 +51,28 @@ impl Generate<'_> {
                 mesh: Shared::from(&self.scope.mesh),
             };
             let name = inputs.generate().name;
-            clusters.extend([generators.static_clusters.get(
-                context,
-                &name,
-                inputs,
-                StaticCluster::generate,
-            )]);
+            let cache = &generators.static_clusters;
+            let cluster = cache.get(work, &name, inputs, StaticCluster::generate);
+            insert(&mut clusters, cluster);
+        }
+        (clusters, assignments)
+    }
+
+    /// The clusters of a service, and the assignments of those that get their endpoints from us.
+    pub(super) fn of_service(
+        &self,
+        service: &Arc<Service>,
+    ) -> (Vec<SharedResource>, Vec<SharedResource>) {
+        let (generators, work) = self.caches();
+        work.visit(1);
+        let (mut clusters, mut assignments) = (Vec::new(), Vec::new());
+        for inputs in self.service_clusters(service) {
+            if inputs.discovery() == Discovery::Eds {
+                assignments.push(self.assignment(&inputs));
+            }
+            let name = inputs.name();
+            let cache = &generators.clusters;
+            clusters.push(cache.get(work, &name, inputs, cds::generate));
         }
         (clusters, assignments)
     }
@@ -107,7 +125,7 @@ impl Generate<'_> {
             .cloned()
     }
 
-    pub(super) fn assignment(&self, cluster: &cds::Inputs) -> (Arc<str>, SharedResource) {
+    fn assignment(&self, cluster: &cds::Inputs) -> SharedResource {
         let rule = cluster.rule.as_ref();
         let labels = cluster.subset.as_deref().and_then(|subset| {
             rule.and_then(|rule| rule.subset(subset))
@@ -120,13 +138,13 @@ impl Generate<'_> {
             endpoints: Shared(self.endpoints(&cluster.service).unwrap_or_default()),
             publish_not_ready: cluster.service.publish_not_ready,
             locality: self.locality(cluster),
-            mtls_disabled: Arc::clone(&self.world.mtls_disabled),
+            mtls_disabled: Arc::clone(&self.world.facts.mtls_disabled),
         };
         let name = inputs.cluster.clone();
-        let (generators, context) = (&self.world.generators, &self.world.context);
+        let (generators, work) = self.caches();
         generators
             .assignments
-            .get(context, &name, inputs, eds::generate)
+            .get(work, &name, inputs, eds::generate)
     }
 
     /// Where the client is, if that plays a role for a cluster.
@@ -157,21 +175,19 @@ impl Generate<'_> {
     }
 
     pub(super) fn listeners(&self) -> ResourceMap {
-        let (generators, context) = (&self.world.generators, &self.world.context);
+        let (generators, work) = self.caches();
         let common = self.common(Position::SidecarOutbound);
-        let mut listeners = ResourceMap::new();
+        let mut listeners = ResourceMap::new_sync();
         if self.scope.key.interception_mode == InterceptionMode::None {
             return listeners;
         }
+        work.visit(self.scope.services().len());
         let endpoints = |service: &Service| self.endpoints(service);
         for inputs in lds::outbound_ports::listeners(self.scope, &common, endpoints) {
             let name = inputs.name();
-            listeners.extend([generators.outbound_listeners.get(
-                context,
-                &name,
-                inputs,
-                lds::outbound::generate,
-            )]);
+            let cache = &generators.outbound_listeners;
+            let listener = cache.get(work, &name, inputs, lds::outbound::generate);
+            insert(&mut listeners, listener);
         }
         let inputs = lds::outbound::VirtualInputs {
             port: self.scope.mesh.proxy_listen_port,
@@ -180,59 +196,41 @@ impl Generate<'_> {
         };
         let name = crate::names::VIRTUAL_OUTBOUND;
         let generate = lds::outbound::generate_virtual;
-        listeners.extend([generators
-            .virtual_outbound
-            .get(context, name, inputs, generate)]);
+        let cache = &generators.virtual_outbound;
+        insert(&mut listeners, cache.get(work, name, inputs, generate));
         listeners
     }
 
-    pub(super) fn routes(&self) -> ResourceMap {
-        let mut routes = ResourceMap::new();
-        for port in rds::sidecar::http_ports(self.scope) {
-            let hosts = rds::sidecar::port_hosts(self.scope, port);
-            routes.extend([self.route_configuration(&port.to_string(), hosts)]);
-        }
-        for (name, (service, port)) in rds::sidecar::sniffed_services(self.scope) {
-            let hosts = rds::sidecar::sniffed_hosts(self.scope, &service, port);
-            routes.extend([self.route_configuration(&name, hosts)]);
-        }
-        routes
-    }
-
-    /// A configuration is what its virtual hosts are: their versions stand for them.
-    fn route_configuration(
+    /// A gateway's configuration is what its virtual hosts are: their versions stand for them.
+    fn gateway_routes(
         &self,
         name: &str,
         hosts: Vec<rds::virtual_host::Inputs>,
-    ) -> (Arc<str>, SharedResource) {
-        let (generators, context) = (&self.world.generators, &self.world.context);
-        let hosts: Vec<_> = hosts
-            .into_iter()
-            .map(|inputs| {
-                let key = format!("{name}/{}", inputs.name);
-                generators
-                    .virtual_hosts
-                    .get(context, &key, inputs, rds::virtual_host::generate)
-                    .1
-            })
-            .collect();
-        let versions = hosts.iter().map(|host| host.version()).collect();
-        generators
-            .route_configurations
-            .get_encoded(context, name, versions, |_, _| {
-                let hosts = hosts.iter().map(SharedResource::value);
-                cache::resource(name, &rds::compose(name, hosts))
-            })
+    ) -> (SharedResource, Vec<SharedResource>) {
+        let (generators, work) = self.caches();
+        let host = |inputs: rds::virtual_host::Inputs| {
+            work.visit(1 + inputs.objects());
+            let key = format!("{name}/{}", inputs.name);
+            let cache = &generators.virtual_hosts;
+            cache.get(work, &key, inputs, rds::virtual_host::generate)
+        };
+        let hosts: Vec<_> = hosts.into_iter().map(host).collect();
+        let versions = hosts.iter().map(SharedResource::version).collect();
+        let cache = &generators.route_configurations;
+        let configuration = cache.get_encoded(work, name, versions, |_| {
+            rds::compose(name, hosts.iter().map(SharedResource::value))
+        });
+        (configuration, hosts)
     }
 
-    pub(super) fn gateway(&self) -> (ResourceMap, ResourceMap) {
-        let (generators, context) = (&self.world.generators, &self.world.context);
+    /// Listeners and routes; the virtual hosts in them go to `kept`.
+    pub(super) fn gateway(&self, kept: &mut Vec<SharedResource>) -> (ResourceMap, ResourceMap) {
+        let (generators, work) = self.caches();
         let key = &self.scope.key;
         let snapshot = &self.world.snapshot;
         let authorization = policy::authorization(snapshot, &key.namespace, &key.labels);
         let authentication = policy::request_authentication(snapshot, &key.namespace, &key.labels);
-        let mut listeners = ResourceMap::new();
-        let mut routes = ResourceMap::new();
+        let (mut listeners, mut routes) = (ResourceMap::new_sync(), ResourceMap::new_sync());
         for port in gateway::ports(snapshot, key) {
             let inputs = lds::gateway::Inputs {
                 ip: port.ip,
@@ -249,11 +247,12 @@ impl Generate<'_> {
             }
             let name = inputs.name();
             let generate = lds::gateway::generate;
-            listeners.extend([generators
-                .gateway_listeners
-                .get(context, &name, inputs, generate)]);
+            let cache = &generators.gateway_listeners;
+            insert(&mut listeners, cache.get(work, &name, inputs, generate));
             for (name, hosts) in rds::gateway::configurations(self.scope, &port) {
-                routes.extend([self.route_configuration(&name, hosts)]);
+                let (configuration, hosts) = self.gateway_routes(&name, hosts);
+                insert(&mut routes, configuration);
+                kept.extend(hosts);
             }
         }
         (listeners, routes)

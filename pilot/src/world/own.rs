@@ -7,14 +7,15 @@ use mesh_api::labels::Labels;
 use mesh_api::port::{Protocol, TargetPort};
 use mesh_api::service::Service;
 use mesh_api::sidecar::{IngressListener, Sidecar};
-use mesh_api::snapshot::Snapshot;
+use mesh_api::snapshot::{ByNamespace, Snapshot};
 use mesh_api::traffic_policy::connection_pool::ConnectionPool;
 use mesh_api::workload::Workload;
 use xds::delta::ResourceMap;
 use xds::type_url::ResourceType;
 
-use super::World;
-use super::view::View;
+use super::view::{View, difference};
+use super::{Change, World};
+use crate::cache::insert;
 use crate::cds::{Inbound, InboundTarget};
 use crate::lds::Common;
 use crate::lds::http_connection_manager::Position;
@@ -33,6 +34,7 @@ pub(crate) struct OwnInputs {
 /// A proxy's own resources.
 #[derive(Debug)]
 pub(crate) struct Own {
+    pub(super) inputs: OwnInputs,
     listeners: ResourceMap,
     clusters: ResourceMap,
 }
@@ -56,13 +58,12 @@ impl OwnInputs {
             return Self::default();
         }
         let snapshot = &world.snapshot;
-        let claimed = node.ips.first().and_then(|ip| snapshot.workloads.get(ip));
-        let workload = workload.or(claimed);
         let labels: Labels = node
             .labels
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
+        world.kept.work.visit(candidates(snapshot, &node.namespace));
         let modes = policy::peer_modes(snapshot, &node.namespace, &labels);
         let mut targets = targets(world, node, &labels, workload, view);
         for target in targets.values_mut() {
@@ -115,23 +116,25 @@ impl OwnInputs {
 }
 
 impl Own {
-    pub(super) fn new(world: &World, inputs: &OwnInputs) -> Self {
-        let (generators, context) = (&world.generators, &world.context);
-        let listener = inputs.listener.clone().map(|inputs| {
+    pub(super) fn new(world: &World, inputs: OwnInputs) -> Self {
+        let (generators, work) = (&world.kept.generators, &world.kept.work);
+        let (mut listeners, mut clusters) = (ResourceMap::new_sync(), ResourceMap::new_sync());
+        if let Some(listener) = inputs.listener.clone() {
+            let cache = &generators.virtual_inbound;
             let name = names::VIRTUAL_INBOUND;
-            generators
-                .virtual_inbound
-                .get(context, name, inputs, lds::inbound::generate)
-        });
-        let clusters = inputs.clusters.iter().map(|inputs| {
-            let name = names::inbound_cluster(inputs.port);
-            generators
-                .inbound_clusters
-                .get(context, &name, inputs.clone(), cds::inbound)
-        });
+            let listener = cache.get(work, name, listener, lds::inbound::generate);
+            insert(&mut listeners, listener);
+        }
+        for cluster in &inputs.clusters {
+            let name = names::inbound_cluster(cluster.port);
+            let cache = &generators.inbound_clusters;
+            let cluster = cache.get(work, &name, cluster.clone(), cds::inbound);
+            insert(&mut clusters, cluster);
+        }
         Self {
-            listeners: listener.into_iter().collect(),
-            clusters: clusters.collect(),
+            inputs,
+            listeners,
+            clusters,
         }
     }
 
@@ -142,6 +145,36 @@ impl Own {
             _ => None,
         }
     }
+
+    /// How the resources of a type differ from earlier ones.
+    pub(super) fn change_since(&self, before: &Self, resource_type: ResourceType) -> Change {
+        let of_type = |own: &Self| own.resources(resource_type).cloned();
+        match (of_type(before), of_type(self)) {
+            (Some(before), Some(after)) => Change::of(difference(&before, &after)),
+            _ => Change::Nothing,
+        }
+    }
+}
+
+/// How many objects are asked whether they select a workload.
+fn candidates(snapshot: &Snapshot, namespace: &str) -> usize {
+    fn count<T>(objects: &ByNamespace<T>, namespace: &str) -> usize {
+        Snapshot::of_namespace(objects, namespace).iter().count()
+    }
+    let root = &*snapshot.mesh.root_namespace;
+    let in_namespace = |namespace| {
+        count(&snapshot.sidecars, namespace)
+            + count(&snapshot.peer_authentications, namespace)
+            + count(&snapshot.authorization_policies, namespace)
+            + count(&snapshot.request_authentications, namespace)
+            + count(&snapshot.telemetries, namespace)
+    };
+    let own = if namespace == root {
+        0
+    } else {
+        in_namespace(namespace)
+    };
+    own + in_namespace(root)
 }
 
 /// The workload's ports by number: from its Sidecar if that lists any, else from services. If
@@ -167,13 +200,9 @@ fn targets(
             })
             .collect();
     }
-    let candidates = world.selecting_services.get(node.namespace.as_str());
-    let services = candidates.into_iter().flatten().filter(|service| {
-        service
-            .selector
-            .as_ref()
-            .is_some_and(|selector| selector.matches(labels))
-    });
+    let services = world
+        .facts
+        .selecting(&node.namespace, labels, &world.kept.work);
 
     let mut targets: BTreeMap<u16, Target> = BTreeMap::new();
     for service in services {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use mesh_api::gateway::{Gateway, ServerCertificate, ServerTlsMode};
 use mesh_api::snapshot::Credential;
-use xds::delta::{ResourceMap, Subscription};
+use xds::delta::{ResourceMap, SharedResource, Subscription};
 
 use super::World;
+use super::view::difference;
+use crate::cache::insert;
 use crate::scope::ScopeKey;
 use crate::shared::Shared;
 use crate::{gateway, sds, tls};
@@ -29,12 +31,28 @@ pub(crate) struct Secrets {
     of_namespace: BTreeMap<Arc<str>, OfNamespace>,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug)]
 struct OfNamespace {
     /// What Gateways refer to whose own pods these proxies are.
     granted: ResourceMap,
     /// The rest.
     others: ResourceMap,
+}
+
+impl Default for OfNamespace {
+    fn default() -> Self {
+        Self {
+            granted: ResourceMap::new_sync(),
+            others: ResourceMap::new_sync(),
+        }
+    }
+}
+
+impl PartialEq for OfNamespace {
+    fn eq(&self, other: &Self) -> bool {
+        difference(&self.granted, &other.granted).is_empty()
+            && difference(&self.others, &other.others).is_empty()
+    }
 }
 
 impl Secrets {
@@ -55,12 +73,12 @@ impl Secrets {
                     false => &mut of_namespace.others,
                 };
                 let name = tls::credential_resource(name);
-                map.extend([secret(world, name, credential, sds::certificate)]);
+                insert(map, secret(world, name, credential, sds::certificate));
             }
             if credential.ca_certificates.is_some() {
                 let name = tls::credential_ca_resource(name);
                 let trust = secret(world, name, credential, sds::trust);
-                of_namespace.others.extend([trust]);
+                insert(&mut of_namespace.others, trust);
             }
         }
         secrets
@@ -97,13 +115,13 @@ fn secret(
     name: String,
     credential: &Arc<Credential>,
     generate: impl FnOnce(&sds::Inputs) -> xds::envoy::tls::Secret,
-) -> (Arc<str>, xds::delta::SharedResource) {
+) -> SharedResource {
     let inputs = sds::Inputs {
         name: name.clone(),
         credential: Shared::from(credential),
     };
-    let (generators, context) = (&world.generators, &world.context);
-    generators.secrets.get(context, &name, inputs, generate)
+    let (generators, work) = (&world.kept.generators, &world.kept.work);
+    generators.secrets.get(work, &name, inputs, generate)
 }
 
 /// The names of the credentials in Gateways whose own pods have this key.

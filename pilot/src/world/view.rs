@@ -1,168 +1,204 @@
 //! What a group of proxies shares: everything but the resources about their own workloads.
 
+mod dirty;
+mod part;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::service::Service;
-use xds::delta::ResourceMap;
+use xds::delta::{ResourceMap, SharedResource};
 use xds::type_url::ResourceType;
 
+use self::dirty::Dirty;
+use self::part::Part;
 use super::generate::Generate;
+use super::group::Seen;
+use super::routes::Routes;
 use super::secrets::Secrets;
 use super::{Change, World};
-use crate::cds::{self, Discovery};
+use crate::cache::insert;
 use crate::node::NodeKind;
 use crate::scope::{Scope, ScopeKey};
 
+pub(super) use self::part::difference;
+
 /// The shared resources.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
-    pub(super) scope: Arc<Scope>,
+    pub(super) scope: Scope,
     clusters: Part,
     assignments: Part,
     listeners: Part,
     routes: Part,
+    /// What the route configurations of sidecars are put together from.
+    hosts: Routes,
+    /// The same for gateways.
+    gateway_hosts: Vec<SharedResource>,
     /// The same as in the view before if none changed.
     pub(super) secrets: Arc<Secrets>,
 }
 
-/// The resources of one type, and how they differ from those of the view before.
-#[derive(Debug)]
-struct Part {
-    resources: Arc<ResourceMap>,
-    difference: Option<Difference>,
-}
-
-#[derive(Debug, Default)]
-struct Difference {
-    /// New or changed.
-    names: Vec<Arc<str>>,
-    /// Whether something is gone.
-    removals: bool,
-}
-
-impl Part {
-    fn new(resources: ResourceMap, base: Option<&Self>) -> Self {
-        let Some(base) = base else {
-            return Self {
-                resources: Arc::new(resources),
-                difference: None,
-            };
-        };
-        let before = &base.resources;
-        let changed = resources.iter().filter(|(name, resource)| {
-            before
-                .get(*name)
-                .is_none_or(|before| before.version() != resource.version())
-        });
-        let difference = Difference {
-            names: changed.map(|(name, _)| Arc::clone(name)).collect(),
-            removals: before.keys().any(|name| !resources.contains_key(name)),
-        };
-        Self {
-            resources: Arc::new(resources),
-            difference: Some(difference),
-        }
-    }
-
-    fn unchanged(base: &Self) -> Self {
-        let resources = Arc::clone(&base.resources);
-        Self {
-            resources,
-            difference: Some(Difference::default()),
-        }
-    }
-}
-
 impl View {
-    /// Computes everything; `base` is the view before.
+    /// Computes everything; `base` is what the group saw before.
     pub(super) fn new(world: &World, key: ScopeKey, base: Option<&Self>) -> Self {
-        let scope = Arc::new(Scope::new(&world.snapshot, key));
+        let snapshot = &world.snapshot;
+        let rules = snapshot.virtual_services.values().map(Vec::len);
+        let policies = snapshot.destination_rules.values().map(Vec::len);
+        let objects = rules.chain(policies).sum::<usize>() + snapshot.services.len();
+        world.work().visit(objects);
+        let scope = Scope::new(snapshot, key);
         let generate = Generate {
             world,
             scope: &scope,
         };
         let (clusters, assignments) = generate.clusters();
-        let ((listeners, routes), secrets) = match scope.key.kind {
-            NodeKind::Sidecar => (
-                (generate.listeners(), generate.routes()),
-                Secrets::default(),
-            ),
-            NodeKind::Router => (generate.gateway(), Secrets::new(world, &scope.key)),
+        let mut hosts = Routes::default();
+        let mut gateway_hosts = Vec::new();
+        let mut secrets = Secrets::default();
+        let (listeners, routes) = match scope.key.kind {
+            NodeKind::Sidecar => {
+                hosts = Routes::new(&generate);
+                let mut routes = ResourceMap::new_sync();
+                let composed = hosts
+                    .names()
+                    .filter_map(|name| hosts.compose(&generate, name));
+                composed.for_each(|route| insert(&mut routes, route));
+                (generate.listeners(), routes)
+            }
+            NodeKind::Router => {
+                secrets = Secrets::new(world, &scope.key);
+                generate.gateway(&mut gateway_hosts)
+            }
         };
         let same = base.filter(|base| *base.secrets == secrets);
+        let part =
+            |resources, of: fn(&Self) -> &Part| Part::new(world.number, resources, base.map(of));
         Self {
-            clusters: Part::new(clusters, base.map(|base| &base.clusters)),
-            assignments: Part::new(assignments, base.map(|base| &base.assignments)),
-            listeners: Part::new(listeners, base.map(|base| &base.listeners)),
-            routes: Part::new(routes, base.map(|base| &base.routes)),
+            clusters: part(clusters, |base| &base.clusters),
+            assignments: part(assignments, |base| &base.assignments),
+            listeners: part(listeners, |base| &base.listeners),
+            routes: part(routes, |base| &base.routes),
             secrets: same.map_or_else(|| Arc::new(secrets), |base| Arc::clone(&base.secrets)),
+            hosts,
+            gateway_hosts,
             scope,
         }
     }
 
-    /// Computes anew what depends on the endpoints that changed.
-    pub(super) fn with_endpoints(world: &World, base: &Self) -> Self {
-        let scope = &base.scope;
-        let changed: Vec<&Arc<Service>> = world
-            .snapshot
-            .changes
-            .endpoints
-            .iter()
-            .filter_map(|key| scope.service(&key.hostname))
-            .collect();
-        // Names inside of clusters and pods' own listeners come from endpoints as well.
-        let beyond_assignments = changed.iter().any(|service| {
-            service.is_headless()
-                || cds::discovery(service, scope.key.kind == NodeKind::Router) != Discovery::Eds
-        });
-        if beyond_assignments {
-            return Self::new(world, scope.key.clone(), Some(base));
+    /// Makes anew what was made of something that changed since.
+    pub(super) fn next(world: &World, seen: &Seen) -> Arc<Self> {
+        let base = &seen.view;
+        let all = || Arc::new(Self::new(world, base.scope.key.clone(), Some(base)));
+        let Some(deltas) = world.since(seen.world) else {
+            return all();
+        };
+        let mut scope = base.scope.clone();
+        let mut dirty = Dirty::default();
+        for delta in deltas {
+            dirty.add(world, &mut scope, &base.hosts, delta);
         }
-        let generate = Generate { world, scope };
-        let mut assignments = ResourceMap::clone(&base.assignments.resources);
-        let mut difference = Difference::default();
-        for service in changed {
-            for inputs in generate.service_clusters(service) {
-                let (name, resource) = generate.assignment(&inputs);
-                let version = resource.version();
-                let before = assignments.insert(Arc::clone(&name), resource);
-                if before.is_none_or(|before| before.version() != version) {
-                    difference.names.push(name);
-                }
+        if dirty.everything {
+            return all();
+        }
+        if dirty.is_clean() {
+            return Arc::clone(base);
+        }
+        let mut next = Self {
+            scope,
+            ..Self::clone(base)
+        };
+        next.renew(world, base, dirty);
+        Arc::new(next)
+    }
+
+    fn renew(&mut self, world: &World, base: &Self, dirty: Dirty) {
+        let scope = self.scope.clone();
+        let generate = Generate {
+            world,
+            scope: &scope,
+        };
+        self.renew_clusters(world, base, &generate, &dirty.clusters);
+        self.renew_assignments(&generate, &dirty.endpoints);
+        let number = world.number;
+        if dirty.listeners {
+            self.listeners = Part::new(number, generate.listeners(), Some(&base.listeners));
+        }
+        let changed = self.hosts.renew(&generate, dirty.hosts);
+        let composed = changed
+            .iter()
+            .filter_map(|name| self.hosts.compose(&generate, name));
+        self.routes.replace(number, composed.collect(), Vec::new());
+        if dirty.gateway {
+            self.gateway_hosts.clear();
+            let (listeners, routes) = generate.gateway(&mut self.gateway_hosts);
+            self.listeners = Part::new(number, listeners, Some(&base.listeners));
+            self.routes = Part::new(number, routes, Some(&base.routes));
+            let secrets = Secrets::new(world, &scope.key);
+            if secrets != *self.secrets {
+                self.secrets = Arc::new(secrets);
             }
         }
-        Self {
-            scope: Arc::clone(scope),
-            clusters: Part::unchanged(&base.clusters),
-            assignments: Part {
-                resources: Arc::new(assignments),
-                difference: Some(difference),
-            },
-            listeners: Part::unchanged(&base.listeners),
-            routes: Part::unchanged(&base.routes),
-            secrets: Arc::clone(&base.secrets),
+    }
+
+    /// The clusters of services whose rules changed, with their assignments.
+    fn renew_clusters(
+        &mut self,
+        world: &World,
+        base: &Self,
+        generate: &Generate<'_>,
+        services: &BTreeSet<mesh_api::hostname::Hostname>,
+    ) {
+        let earlier = Generate {
+            world,
+            scope: &base.scope,
+        };
+        let (mut clusters, mut assignments) = (Vec::new(), Vec::new());
+        let mut gone: BTreeSet<Arc<str>> = BTreeSet::new();
+        for service in services
+            .iter()
+            .filter_map(|host| generate.scope.service(host))
+        {
+            let before = earlier.service_clusters(service);
+            gone.extend(before.iter().map(|cluster| Arc::from(cluster.name())));
+            let (of_service, with_assignments) = generate.of_service(service);
+            clusters.extend(of_service);
+            assignments.extend(with_assignments);
         }
+        let without = |made: &[SharedResource]| -> Vec<Arc<str>> {
+            let made: BTreeSet<_> = made.iter().map(SharedResource::name).collect();
+            let gone = gone.iter().filter(|name| !made.contains(name));
+            gone.cloned().collect()
+        };
+        let (gone_clusters, gone_assignments) = (without(&clusters), without(&assignments));
+        self.clusters.replace(world.number, clusters, gone_clusters);
+        self.assignments
+            .replace(world.number, assignments, gone_assignments);
+    }
+
+    fn renew_assignments(
+        &mut self,
+        generate: &Generate<'_>,
+        services: &BTreeSet<mesh_api::hostname::Hostname>,
+    ) {
+        let services = services
+            .iter()
+            .filter_map(|host| generate.scope.service(host));
+        let assignments =
+            services.flat_map(|service: &Arc<Service>| generate.of_service(service).1);
+        let assignments = assignments.collect();
+        let number = generate.world.number;
+        self.assignments.replace(number, assignments, Vec::new());
     }
 
     pub(super) fn resources(&self, resource_type: ResourceType) -> Option<&ResourceMap> {
-        Some(&self.part(resource_type)?.resources)
+        Some(self.part(resource_type)?.resources())
     }
 
-    /// How the resources of a type differ from those of the view before.
-    pub(super) fn change(&self, resource_type: ResourceType) -> Change<'_> {
-        let Some(part) = self.part(resource_type) else {
-            return Change::Nothing;
-        };
-        match &part.difference {
-            None => Change::Unknown,
-            Some(difference) if difference.names.is_empty() && !difference.removals => {
-                Change::Nothing
-            }
-            Some(Difference { names, removals }) => Change::Names {
-                names,
-                removals: *removals,
-            },
-        }
+    /// How the resources of a type differ from those that the group saw in an earlier world.
+    pub(super) fn change_since(&self, world: u64, resource_type: ResourceType) -> Change {
+        let part = self.part(resource_type);
+        part.map_or(Change::Nothing, |part| part.change_since(world))
     }
 
     fn part(&self, resource_type: ResourceType) -> Option<&Part> {

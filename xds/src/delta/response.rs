@@ -4,7 +4,9 @@
 //! a message, and what is encoded at a time is about as long as a socket takes at once. No stream
 //! ever keeps a copy of all that it was sent.
 
-use std::sync::Arc;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::sync::{Arc, Weak};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -20,11 +22,10 @@ const RESOURCES_TAG: u32 = 2;
 /// Resources from this length are passed on as they are; shorter ones are gathered.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 
-/// A resource as generated once and shared by all streams.
-#[derive(Clone, PartialEq, Eq)]
+/// A resource as generated once and shared by all streams. It is found and ordered by its name.
+#[derive(Clone)]
 pub struct SharedResource(Arc<Encoded>);
 
-#[derive(PartialEq, Eq)]
 struct Encoded {
     name: Arc<str>,
     version: Version,
@@ -62,6 +63,16 @@ impl SharedResource {
         }))
     }
 
+    /// What is known of a resource that another server sent.
+    pub(super) fn known(name: Arc<str>, version: Version) -> Self {
+        Self(Arc::new(Encoded {
+            name,
+            version,
+            message: Bytes::new(),
+            value: Bytes::new(),
+        }))
+    }
+
     /// The name.
     pub fn name(&self) -> &Arc<str> {
         &self.0.name
@@ -77,13 +88,56 @@ impl SharedResource {
         &self.0.value
     }
 
-    /// Whether it is the same resource, not merely an equal one.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Holds on to it only as long as others do.
+    pub fn downgrade(&self) -> WeakResource {
+        WeakResource(Arc::downgrade(&self.0))
     }
 
     fn message(&self) -> Resource {
         Resource::decode(self.0.message.clone()).expect("it was encoded here")
+    }
+}
+
+impl PartialEq for SharedResource {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for SharedResource {}
+
+impl PartialOrd for SharedResource {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SharedResource {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(&other.0.name)
+    }
+}
+
+impl Borrow<str> for SharedResource {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+/// A resource that may be gone.
+#[derive(Clone)]
+pub struct WeakResource(Weak<Encoded>);
+
+impl WeakResource {
+    /// The resource, if anybody has it still.
+    pub fn upgrade(&self) -> Option<SharedResource> {
+        self.0.upgrade().map(SharedResource)
+    }
+}
+
+impl std::fmt::Debug for WeakResource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakResource")
     }
 }
 
@@ -96,7 +150,7 @@ impl std::fmt::Debug for SharedResource {
 }
 
 /// A response that is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Response {
     /// The type of its resources.
     pub resource_type: ResourceType,

@@ -4,8 +4,10 @@
 //! comparison, so a slow client costs no queue. What a client refused is not sent again until it
 //! changes: the client keeps its last good version.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
 
 use super::nonce::Acks;
 use super::response::{Response, SharedResource};
@@ -20,11 +22,8 @@ pub const NAMES_MAX: usize = 32_768;
 /// The bytes of these names. A host has 50 to 100, a cluster's name little more.
 pub const NAMES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// A resource with its name.
-type Named<'r> = (&'r Arc<str>, &'r SharedResource);
-
-/// Resources of one type, by name.
-pub type ResourceMap = BTreeMap<Arc<str>, SharedResource>;
+/// Resources of one type, by name. A changed map shares what did not change with the map before.
+pub type ResourceMap = RedBlackTreeMapSync<Arc<str>, SharedResource>;
 
 /// All resources of one type that a client may have: what it shares with others and what is its
 /// own. Names in different layers differ.
@@ -32,12 +31,20 @@ pub type ResourceMap = BTreeMap<Arc<str>, SharedResource>;
 pub struct Layers<'r>(pub &'r [&'r ResourceMap]);
 
 impl<'r> Layers<'r> {
-    fn get(self, name: &str) -> Option<(&'r Arc<str>, &'r SharedResource)> {
-        self.0.iter().find_map(|layer| layer.get_key_value(name))
+    fn get(self, name: &str) -> Option<&'r SharedResource> {
+        self.0.iter().find_map(|layer| layer.get(name))
     }
 
-    fn iter(self) -> impl Iterator<Item = (&'r Arc<str>, &'r SharedResource)> {
-        self.0.iter().flat_map(|layer| layer.iter())
+    fn iter(self) -> impl Iterator<Item = &'r SharedResource> {
+        self.0.iter().flat_map(|layer| layer.values())
+    }
+
+    /// A name, shared with the resource that has it.
+    fn shared(self, name: &str) -> Arc<str> {
+        match self.get(name) {
+            Some(resource) => Arc::clone(resource.name()),
+            None => name.into(),
+        }
     }
 }
 
@@ -95,8 +102,9 @@ pub struct Server {
 pub struct TypeState {
     subscription: Subscription,
     acks: Acks,
-    /// What the client has, or will have when it has read what is in flight.
-    has: HashMap<Arc<str>, Version>,
+    /// What the client has, or will have when it has read what is in flight. Of what it has from
+    /// an earlier stream only name and version are known.
+    has: BTreeSet<SharedResource>,
     /// Names that must be answered even if the client seems to have them already.
     due: BTreeSet<Arc<str>>,
     /// A first request to a type without resources still deserves its (empty) answer.
@@ -121,7 +129,7 @@ impl TypeState {
 
     /// The version of a resource that the client has.
     pub fn version_of(&self, name: &str) -> Option<Version> {
-        self.has.get(name).copied()
+        self.has.get(name).map(SharedResource::version)
     }
 }
 
@@ -136,11 +144,16 @@ impl Server {
         self.types.iter().map(|(t, state)| (*t, state))
     }
 
-    /// Takes a request in.
+    /// Takes a request in. `resources` are those that the client may have of the request's type:
+    /// names are shared with them.
     ///
     /// # Errors
     /// When the type is unknown or too many names are subscribed to; the stream's state is unchanged then.
-    pub fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Request, RequestError> {
+    pub fn on_request(
+        &mut self,
+        request: &DeltaDiscoveryRequest,
+        resources: Layers<'_>,
+    ) -> Result<Request, RequestError> {
         let resource_type = ResourceType::from_url(&request.type_url)
             .ok_or_else(|| RequestError::unknown_type(&request.type_url))?;
         let known = self.types.get(&resource_type);
@@ -157,9 +170,9 @@ impl Server {
             .map(|status| status.message.as_str());
         let settles = state.acks.answer(&request.response_nonce, error);
         if first {
-            state.begin(resource_type, request);
+            state.begin(resource_type, request, resources);
         }
-        let asks = state.resubscribe(request, first) || first;
+        let asks = state.resubscribe(request, resources, first) || first;
         Ok(Request {
             resource_type,
             asks,
@@ -199,25 +212,33 @@ impl Server {
         state.send(resource_type, changed, [missing, removed].concat())
     }
 
-    /// Like [`Server::respond`] for a known change: looks at nothing but the given names.
+    /// Like [`Server::respond`] for a known change: looks at nothing but the given names, which
+    /// are removed where they no longer exist and the pass says so.
     pub fn respond_to_change<'n>(
         &mut self,
         resource_type: ResourceType,
         resources: Layers<'_>,
-        names: impl IntoIterator<Item = &'n str>,
+        names: impl IntoIterator<Item = &'n Arc<str>>,
+        pass: Pass,
     ) -> Option<Response> {
         let state = self.types.get_mut(&resource_type)?;
         if state.acks.is_outstanding() {
             return None;
         }
-        let wanted = names
-            .into_iter()
-            .filter(|name| state.subscription.wants(name));
-        let changed: Vec<_> = wanted
-            .filter_map(|name| resources.get(name))
-            .filter(|(name, resource)| state.has.get(*name) != Some(&resource.version()))
-            .collect();
-        state.send(resource_type, changed, Vec::new())
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        let names: BTreeSet<_> = names.into_iter().collect();
+        for name in names {
+            match resources.get(name) {
+                Some(resource) if state.subscription.wants(name) && state.lacks(resource) => {
+                    changed.push(resource.clone());
+                }
+                None if pass == Pass::Everything && state.has.contains(&**name) => {
+                    removed.push(Arc::clone(name));
+                }
+                _ => {}
+            }
+        }
+        state.send(resource_type, changed, removed)
     }
 }
 
@@ -236,7 +257,12 @@ fn fits(subscription: Option<&Subscription>, request: &DeltaDiscoveryRequest) ->
 impl TypeState {
     /// The first request of a type: the old form of the wildcard, and what the client still has
     /// from an earlier stream.
-    fn begin(&mut self, resource_type: ResourceType, request: &DeltaDiscoveryRequest) {
+    fn begin(
+        &mut self,
+        resource_type: ResourceType,
+        request: &DeltaDiscoveryRequest,
+        resources: Layers<'_>,
+    ) {
         if request.resource_names_subscribe.is_empty() && resource_type.has_wildcard() {
             self.subscription.add(WILDCARD);
         }
@@ -248,48 +274,53 @@ impl TypeState {
         for (name, version) in &request.initial_resource_versions {
             // A version of another run is not one of ours: the resource counts as outdated.
             let version = version.parse().unwrap_or(Version::UNKNOWN);
-            self.has.insert(name.as_str().into(), version);
+            let current = resources.get(name);
+            let current = current.filter(|current| current.version() == version);
+            let has = current.cloned();
+            self.has.insert(
+                has.unwrap_or_else(|| SharedResource::known(resources.shared(name), version)),
+            );
         }
     }
 
-    fn resubscribe(&mut self, request: &DeltaDiscoveryRequest, first: bool) -> bool {
+    fn resubscribe(
+        &mut self,
+        request: &DeltaDiscoveryRequest,
+        resources: Layers<'_>,
+        first: bool,
+    ) -> bool {
         for name in &request.resource_names_unsubscribe {
             self.subscription.remove(name);
         }
         // Whoever unsubscribes has forgotten the resource, unless the wildcard still covers it.
         let subscription = &self.subscription;
         if !request.resource_names_unsubscribe.is_empty() {
-            self.has.retain(|name, _| subscription.wants(name));
+            self.has.retain(|has| subscription.wants(has.name()));
             self.due.retain(|name| subscription.wants(name));
         }
         for name in &request.resource_names_subscribe {
-            self.subscription.add(name);
-            let kept_from_earlier_stream = first && self.has.contains_key(name.as_str());
+            let shared = resources.shared(name);
+            self.subscription.add(Arc::clone(&shared));
+            let kept_from_earlier_stream = first && self.has.contains(name.as_str());
             if name != WILDCARD && !kept_from_earlier_stream {
                 // The client may have dropped it since: asked again, it is sent again.
                 self.has.remove(name.as_str());
-                self.due.insert(name.as_str().into());
+                self.due.insert(shared);
             }
         }
         !request.resource_names_subscribe.is_empty()
     }
 
     /// What is new or changed, and which of the names that are due do not exist.
-    fn additions<'r>(&self, resources: Layers<'r>) -> (Vec<Named<'r>>, Vec<Arc<str>>) {
-        let outdated = |name: &Arc<str>, resource: &SharedResource| {
-            self.due.contains(name) || self.has.get(name) != Some(&resource.version())
-        };
+    fn additions(&self, resources: Layers<'_>) -> (Vec<SharedResource>, Vec<Arc<str>>) {
+        let outdated =
+            |resource: &&SharedResource| self.due.contains(resource.name()) || self.lacks(resource);
         let changed = if self.subscription.is_wildcard() {
-            resources
-                .iter()
-                .filter(|(name, resource)| outdated(name, resource))
-                .collect()
+            resources.iter().filter(outdated).cloned().collect()
         } else {
             let wanted = self.subscription.names();
-            wanted
-                .filter_map(|name| resources.get(name))
-                .filter(|(name, resource)| outdated(name, resource))
-                .collect()
+            let wanted = wanted.filter_map(|name| resources.get(name));
+            wanted.filter(outdated).cloned().collect()
         };
         let missing = self
             .due
@@ -300,21 +331,21 @@ impl TypeState {
         (changed, missing)
     }
 
+    fn lacks(&self, resource: &SharedResource) -> bool {
+        let has = self.has.get(&**resource.name());
+        has.is_none_or(|has| has.version() != resource.version())
+    }
+
     fn removals(&self, resources: Layers<'_>) -> Vec<Arc<str>> {
-        let gone = self
-            .has
-            .keys()
-            .filter(|name| resources.get(name).is_none())
-            .cloned();
-        let mut gone: Vec<_> = gone.filter(|name| !self.due.contains(name)).collect();
-        gone.sort_unstable();
-        gone
+        let names = self.has.iter().map(SharedResource::name);
+        let gone = names.filter(|name| resources.get(name).is_none() && !self.due.contains(*name));
+        gone.cloned().collect()
     }
 
     fn send(
         &mut self,
         resource_type: ResourceType,
-        changed: Vec<Named<'_>>,
+        changed: Vec<SharedResource>,
         removed: Vec<Arc<str>>,
     ) -> Option<Response> {
         if changed.is_empty() && removed.is_empty() && !self.answer_due {
@@ -322,18 +353,17 @@ impl TypeState {
         }
         self.answer_due = false;
         for name in &removed {
-            self.has.remove(name);
+            self.has.remove(&**name);
             self.due.remove(name);
         }
-        for (name, resource) in &changed {
-            self.due.remove(*name);
-            self.has.insert(Arc::clone(name), resource.version());
+        for resource in &changed {
+            self.due.remove(resource.name());
+            self.has.replace(resource.clone());
         }
-        let changed = changed.into_iter();
         Some(Response {
             resource_type,
             nonce: self.acks.send(),
-            resources: changed.map(|(_, resource)| resource.clone()).collect(),
+            resources: changed,
             removed,
         })
     }

@@ -1,6 +1,7 @@
 //! What one side of a stream has asked for, of one resource type.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The name that subscribes to everything.
 pub const WILDCARD: &str = "*";
@@ -9,7 +10,7 @@ pub const WILDCARD: &str = "*";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     wildcard: bool,
-    names: BTreeSet<String>,
+    names: BTreeSet<Arc<str>>,
     /// Of all names.
     bytes: usize,
 }
@@ -30,7 +31,7 @@ impl Subscription {
 
     /// The names that are wanted by name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter().map(|name| &**name)
     }
 
     /// Whether nothing at all is wanted.
@@ -54,15 +55,15 @@ impl Subscription {
     }
 
     /// Adds a name, or everything with [`WILDCARD`]. Returns whether that changed something.
-    pub fn add(&mut self, name: &str) -> bool {
-        if name == WILDCARD {
+    pub fn add(&mut self, name: impl Into<Arc<str>> + AsRef<str>) -> bool {
+        if name.as_ref() == WILDCARD {
             return !std::mem::replace(&mut self.wildcard, true);
         }
-        let added = self.names.insert(name.to_owned());
-        if added {
-            self.bytes += name.len();
+        if self.names.contains(name.as_ref()) {
+            return false;
         }
-        added
+        self.bytes += name.as_ref().len();
+        self.names.insert(name.into())
     }
 
     /// Takes a name, or the wildcard, back. Returns whether that changed something.

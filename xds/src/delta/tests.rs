@@ -1,5 +1,7 @@
 //! Both state machines against each other, through whole exchanges.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -60,7 +62,7 @@ fn an_empty_first_request_is_the_wildcard_of_clusters_but_not_of_endpoints() {
             type_url: resource_type.url().into(),
             ..Default::default()
         };
-        server.on_request(&request).unwrap();
+        server.on_request(&request, Layers(&[])).unwrap();
     }
     assert!(server.state(Cluster).unwrap().subscription().is_wildcard());
     assert!(server.state(Endpoint).unwrap().subscription().is_empty());
@@ -239,25 +241,44 @@ fn a_known_change_looks_at_its_names_alone() {
         resource_names_subscribe: vec!["a".into(), "b".into()],
         ..Default::default()
     };
-    server.on_request(&request).unwrap();
-    let resources = ["a", "b", "c"]
+    server.on_request(&request, Layers(&[])).unwrap();
+    let mut resources: ResourceMap = ["a", "b", "c"]
+        .into_iter()
         .map(|name| (name.into(), resource(name)))
-        .into();
-    let sent = server
-        .respond_to_change(Endpoint, Layers(&[&resources]), ["b", "c"])
-        .unwrap();
-    assert_eq!(summary(&[sent.into_message()]), ["+b"]);
+        .collect();
+    let names = ["b", "c"].map(Arc::from);
+    let mut respond = |resources: &ResourceMap, pass| {
+        let sent = server.respond_to_change(Endpoint, Layers(&[resources]), &names, pass)?;
+        let acknowledged = DeltaDiscoveryRequest {
+            type_url: Endpoint.url().into(),
+            response_nonce: sent.nonce.clone(),
+            ..Default::default()
+        };
+        server
+            .on_request(&acknowledged, Layers(&[resources]))
+            .unwrap();
+        Some(summary(&[sent.into_message()]))
+    };
+    assert_eq!(respond(&resources, Pass::Additions).unwrap(), ["+b"]);
+    assert_eq!(respond(&resources, Pass::Everything), None);
+    resources.remove_mut("b");
+    resources.remove_mut("c");
+    assert_eq!(respond(&resources, Pass::Additions), None);
+    assert_eq!(respond(&resources, Pass::Everything).unwrap(), ["-b"]);
 }
 
 #[test]
 fn a_stream_subscribes_to_a_bounded_number_of_names() {
     let mut server = Server::default();
     let mut subscribe = |count: usize| {
-        server.on_request(&DeltaDiscoveryRequest {
-            type_url: Endpoint.url().into(),
-            resource_names_subscribe: (0..count).map(|name| name.to_string()).collect(),
-            ..Default::default()
-        })
+        server.on_request(
+            &DeltaDiscoveryRequest {
+                type_url: Endpoint.url().into(),
+                resource_names_subscribe: (0..count).map(|name| name.to_string()).collect(),
+                ..Default::default()
+            },
+            Layers(&[]),
+        )
     };
     let refused = Err(RequestError::TooManyNames(Endpoint));
     assert_eq!(subscribe(NAMES_MAX + 1), refused);
@@ -273,7 +294,7 @@ fn a_stream_subscribes_to_a_bounded_number_of_names() {
         ..Default::default()
     };
     let refused = Err(RequestError::TooManyNames(Cluster));
-    assert_eq!(server.on_request(&long), refused);
+    assert_eq!(server.on_request(&long, Layers(&[])), refused);
 }
 
 #[test]
@@ -283,7 +304,7 @@ fn unknown_types_are_refused() {
         ..Default::default()
     };
     assert_eq!(
-        Server::default().on_request(&request),
+        Server::default().on_request(&request, Layers(&[])),
         Err(RequestError::UnknownType("x".into()))
     );
 }

@@ -70,9 +70,11 @@ impl AdsService {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<StdError>,
     {
-        match request.uri().path().rsplit('/').next() {
-            Some("DeltaAggregatedResources") => {}
-            Some("StreamAggregatedResources") => {
+        let method = request.uri().path().strip_prefix('/');
+        let method = method.and_then(|path| path.strip_prefix(Self::NAME));
+        match method {
+            Some("/DeltaAggregatedResources") => {}
+            Some("/StreamAggregatedResources") => {
                 return Err(Status::unimplemented(
                     "use DeltaAggregatedResources (api_type: DELTA_GRPC)",
                 ));

@@ -17,7 +17,7 @@ use crate::scope::{labels_of_destination_rule, labels_of_others, labels_of_virtu
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     /// How often rules select clients by a label.
-    label_uses: BTreeMap<String, usize>,
+    label_uses: Arc<BTreeMap<String, usize>>,
     others: Arc<BTreeSet<String>>,
     /// The keys of all labels that anything selects clients by. The same as long as they are equal.
     pub(super) selected_labels: Arc<BTreeSet<String>>,
@@ -42,7 +42,7 @@ impl Facts {
         }
         work.visit(snapshot.services.len());
         let mut facts = Self {
-            label_uses,
+            label_uses: Arc::new(label_uses),
             others: Arc::new(labels_of_others(snapshot)),
             selected_labels: Arc::default(),
             mtls_disabled: Arc::new(policy::mtls_disabled(snapshot)),
@@ -55,10 +55,13 @@ impl Facts {
     /// The facts after a change that is not of everything.
     pub(super) fn next(&self, delta: &Delta, work: &Work) -> Self {
         let mut next = self.clone();
+        if delta.virtual_services.is_empty() && delta.destination_rules.is_empty() {
+            return next;
+        }
+        let uses = Arc::make_mut(&mut next.label_uses);
         for Changed { before, after } in &delta.virtual_services {
             work.visit(1);
             let labels = |object| labels_of_virtual_service(object);
-            let uses = &mut next.label_uses;
             before
                 .iter()
                 .for_each(|object| count(uses, labels(object), -1));
@@ -69,7 +72,6 @@ impl Facts {
         for Changed { before, after } in &delta.destination_rules {
             work.visit(1);
             let labels = |rule| labels_of_destination_rule(rule);
-            let uses = &mut next.label_uses;
             before.iter().for_each(|rule| count(uses, labels(rule), -1));
             after.iter().for_each(|rule| count(uses, labels(rule), 1));
         }

@@ -159,7 +159,7 @@ impl Own {
 /// How many objects are asked whether they select a workload.
 fn candidates(snapshot: &Snapshot, namespace: &str) -> usize {
     fn count<T>(objects: &ByNamespace<T>, namespace: &str) -> usize {
-        Snapshot::of_namespace(objects, namespace).iter().count()
+        Snapshot::of_namespace(objects, namespace).len()
     }
     let root = &*snapshot.mesh.root_namespace;
     let in_namespace = |namespace| {

@@ -43,8 +43,8 @@ impl View {
     /// Computes everything; `base` is what the group saw before.
     pub(super) fn new(world: &World, key: ScopeKey, base: Option<&Self>) -> Self {
         let snapshot = &world.snapshot;
-        let rules = snapshot.virtual_services.values().map(Vec::len);
-        let policies = snapshot.destination_rules.values().map(Vec::len);
+        let rules = snapshot.virtual_services.values().map(|of| of.len());
+        let policies = snapshot.destination_rules.values().map(|of| of.len());
         let objects = rules.chain(policies).sum::<usize>() + snapshot.services.len();
         world.work().visit(objects);
         let scope = Scope::new(snapshot, key);

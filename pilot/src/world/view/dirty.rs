@@ -62,7 +62,7 @@ impl Dirty {
         if is_gateway {
             if !delta.virtual_services.is_empty() {
                 let all = world.snapshot.virtual_services.values();
-                world.work().visit(all.map(Vec::len).sum());
+                world.work().visit(all.map(|of| of.len()).sum());
                 scope.read_virtual_services(&world.snapshot);
             }
             self.gateway |= delta.gateways

@@ -119,16 +119,19 @@ differential: envoy
 
 ## e2e [CLUSTER=..] [E2E=..]: the end-to-end suite, on this machine or in a cluster
 # CLUSTER=kind runs it in the lab's cluster, CLUSTER=FILE in that of a kubeconfig; E2E takes further arguments.
+# Istio's samples are tried in addition, where they are beside the repository.
+ISTIO_SAMPLES := $(addprefix --istio-samples ,$(wildcard ../shared/samples))
+
 ifndef CLUSTER
 e2e: envoy build
 	$(BIN)/e2e --bin-dir $(BIN) --proxy weft $(E2E)
 	$(BIN)/e2e --bin-dir $(BIN) --proxy envoy $(E2E)
-	$(BIN)/e2e --bin-dir $(BIN) --proxy mixed $(E2E)
+	$(BIN)/e2e --bin-dir $(BIN) --proxy mixed $(ISTIO_SAMPLES) $(E2E)
 else ifeq ($(CLUSTER),kind)
 e2e: build
 	$(LAB) up
 	e2e/kind/mesh install $(BIN)
-	$(LAB) exec sh -c '$(BIN)/e2e --bin-dir $(BIN) --kubeconfig "$$KUBECONFIG" --disposable $(E2E)'
+	$(LAB) exec sh -c '$(BIN)/e2e --bin-dir $(BIN) --kubeconfig "$$KUBECONFIG" --disposable $(ISTIO_SAMPLES) $(E2E)'
 else
 e2e: build
 	$(BIN)/e2e --bin-dir $(BIN) --kubeconfig $(CLUSTER) $(E2E)

@@ -20,7 +20,7 @@ pub struct Args {
     /// The Envoy binary.
     #[arg(long, env = "WEFT_ENVOY")]
     pub envoy: Option<PathBuf>,
-    /// Istio's samples; beside the repository in "shared/samples" where absent.
+    /// Use Istio's samples, in this directory, instead of the repository's own.
     #[arg(long, env = "WEFT_ISTIO_SAMPLES")]
     pub istio_samples: Option<PathBuf>,
     /// Keep the mesh running after the last case.

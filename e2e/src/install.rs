@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn chosen_deployments_of_a_mixed_mesh_run_envoy() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), DataPlane::Mixed, &Samples::find(None)).unwrap();
+        write(dir.path(), DataPlane::Mixed, &Samples::find(None).unwrap()).unwrap();
         let bookinfo = fs::read_to_string(dir.path().join("bookinfo.yaml")).unwrap();
         let echo = fs::read_to_string(dir.path().join("echo.yaml")).unwrap();
         let count = |text: &str| text.matches("weft.dev/data-plane: envoy").count();

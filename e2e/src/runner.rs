@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<bool> {
         args.kubeconfig.is_none() || args.data_planes() == [DataPlane::Weft],
         "in a Kubernetes cluster the data plane is weft"
     );
-    let samples = Samples::find(args.istio_samples.as_deref());
+    let samples = Samples::find(args.istio_samples.as_deref())?;
     say(&format!("samples: {}", samples.origin()));
     let mut outcomes = Vec::new();
     for data_plane in args.data_planes() {
@@ -71,6 +71,7 @@ pub fn run(args: &Args) -> Result<bool> {
         }
     }
     summarize(&outcomes);
+    say(&format!("samples: {}", samples.origin()));
     Ok(!outcomes.is_empty() && !outcomes.iter().any(|outcome| outcome.failure.is_some()))
 }
 

@@ -1,4 +1,4 @@
-//! Where sample manifests are: Istio's own files unchanged where they are present, ours otherwise.
+//! Where sample manifests are: the repository's own, or Istio's files unchanged where they are asked for.
 
 use std::{
     env,
@@ -18,22 +18,26 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Istio's samples in `istio`, or beside the repository; ours where neither is there.
-    pub fn find(istio: Option<&Path>) -> Self {
-        let repository = repository();
-        let beside = repository.join("../shared/samples");
-        let istio = istio.map(Path::to_owned).unwrap_or(beside);
-        Self {
-            ours: repository.join("samples"),
-            istio: istio.join("bookinfo").is_dir().then_some(istio),
+    /// Istio's samples in `istio`, ours where it is not given.
+    ///
+    /// # Errors
+    /// When there are no samples of Istio's in `istio`.
+    pub fn find(istio: Option<&Path>) -> Result<Self> {
+        if let Some(dir) = istio {
+            let there = dir.join("bookinfo").is_dir();
+            ensure!(there, "no samples of Istio's in \"{}\"", dir.display());
         }
+        Ok(Self {
+            ours: repository().join("samples"),
+            istio: istio.map(Path::to_owned),
+        })
     }
 
     /// Whose samples these are.
     pub fn origin(&self) -> String {
         match &self.istio {
             Some(dir) => format!("Istio's, in {}", dir.display()),
-            None => "this repository's".to_owned(),
+            None => "this repository's; none of Istio's".to_owned(),
         }
     }
 
@@ -86,11 +90,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn samples_that_are_asked_for_must_be_there() {
+        let error = Samples::find(Some(Path::new("/nonexistent"))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no samples of Istio's in \"/nonexistent\""
+        );
+    }
+
+    #[test]
     fn our_own_samples_have_every_file_the_suite_uses() {
-        let ours = Samples {
-            istio: None,
-            ..Samples::find(None)
-        };
+        let ours = Samples::find(None).unwrap();
         ours.bookinfo().unwrap();
         for name in crate::cases::BOOKINFO_FILES {
             ours.bookinfo_networking(name).unwrap();

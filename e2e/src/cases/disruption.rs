@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn only_reviews_are_replaced() {
-        let bookinfo = fs::read_to_string(Samples::find(None).bookinfo().unwrap()).unwrap();
+        let bookinfo =
+            fs::read_to_string(Samples::find(None).unwrap().bookinfo().unwrap()).unwrap();
         let replaced = with_new_templates(&bookinfo);
         assert_eq!(replaced.matches("kind: Deployment").count(), 3);
         assert_eq!(replaced.matches("replaced: \"true\"").count(), 3);

@@ -1,6 +1,6 @@
 //! What is asked of the API server, over one HTTP/2 connection.
 
-use std::{cell::RefCell, fs, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, fs, net::SocketAddr, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -27,23 +27,24 @@ const CONCURRENCY: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A connection.
+/// A connection, opened again when the server has closed it, as it does after 90 seconds without a request.
 #[derive(Clone)]
 pub(super) struct Api {
-    sender: SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+    tls: TlsConnector,
+    sender: Rc<RefCell<SendRequest<Full<Bytes>>>>,
 }
 
 impl Api {
     /// Connects and waits until the server is ready.
     pub(super) async fn connect(server: &ApiServer) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(server.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from(server.address.ip().to_string())?;
-        let stream = tls(&fs::read(&server.root)?)?.connect(name, stream).await?;
-        let (sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let api = Self { sender };
+        let (address, tls) = (server.address, tls(&fs::read(&server.root)?)?);
+        let sender = connect(address, &tls).await?;
+        let api = Self {
+            address,
+            tls,
+            sender: Rc::new(RefCell::new(sender)),
+        };
         api.wait_for("/readyz").await?;
         Ok(api)
     }
@@ -144,12 +145,28 @@ impl Api {
         if !content_type.is_empty() {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let mut sender = self.sender.clone();
-        sender.ready().await?;
+        let mut sender = self.sender.borrow().clone();
+        if sender.ready().await.is_err() {
+            sender = connect(self.address, &self.tls).await?;
+            self.sender.replace(sender.clone());
+        }
         let response = sender.send_request(request.body(Full::new(body))?).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
+}
+
+async fn connect(
+    address: SocketAddr,
+    tls: &TlsConnector,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(address.ip().to_string())?;
+    let stream = TokioIo::new(tls.connect(name, stream).await?);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn tls(root: &[u8]) -> anyhow::Result<TlsConnector> {

@@ -183,6 +183,7 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let or_dash = |value: &Option<f64>| value.map_or("-".to_owned(), shown);
         let verdict = match (self.budget, self.missed.as_slice()) {
+            _ if self.values.iter().all(Option::is_none) => String::new(),
             (None, _) => String::new(),
             (Some(_), []) => "met".to_owned(),
             (Some(_), missed) => format!("missed at {}", missed.join(", ")),
@@ -255,6 +256,8 @@ mod tests {
             "\u{d7} 2.5",
         ];
         assert_eq!(row.unwrap().cells(), expected);
+        let unmeasured = report.rows.iter().find(|row| row.budget == Some(250.0));
+        assert_eq!(unmeasured.unwrap().cells()[6], "");
         assert!(!report.is_met());
         assert!(Report::new(&all[2..]).is_met());
     }

@@ -78,6 +78,15 @@ impl Kind {
         self.descriptor().versions
     }
 
+    /// The version in an `apiVersion`, empty for one that is not known.
+    pub(crate) fn version_in(self, api_version: &str) -> &'static str {
+        let version = api_version.rsplit('/').next();
+        let mut known = self.versions().iter().copied();
+        known
+            .find(|known| Some(*known) == version)
+            .unwrap_or_default()
+    }
+
     /// The kind in names of objects of the model: two groups have a Gateway.
     pub(crate) fn model_name(self) -> &'static str {
         self.descriptor().model_name

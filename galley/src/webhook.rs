@@ -33,18 +33,35 @@ use crate::manifest::{Document, Place};
 /// Errors, or warnings, of one answer in bytes.
 const ANSWER_BYTES_MAX: usize = 8 << 10;
 
-/// The label of [`Metrics`].
+/// What was reviewed, by names that are known beforehand: nobody can make up series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResourceLabels {
-    /// The kind, `other` for one that is not ours, so that nobody can make up series.
-    pub resource: &'static str,
+pub struct Reviewed {
+    /// The API group.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The kind's name in URLs, `other` for one that is not ours.
+    pub resource: String,
 }
 
-/// Counters of the webhook.
+/// What was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// The API group.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The kind's name in URLs, `other` for one that is not ours.
+    pub resource: String,
+    /// `invalid_resource`, or `unknown_type`.
+    pub reason: &'static str,
+}
+
+/// Counters of the webhook, with Istio's names and labels.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    passed: Family<ResourceLabels, BareCounter>,
-    failed: Family<ResourceLabels, BareCounter>,
+    passed: Family<Reviewed, BareCounter>,
+    failed: Family<Refused, BareCounter>,
     http_errors: BareCounter,
 }
 
@@ -59,6 +76,23 @@ impl Metrics {
             "Requests that were no review",
             self.http_errors.clone(),
         );
+    }
+
+    fn admitted(&self, reviewed: Reviewed) {
+        self.passed.get_or_create(&reviewed).inc();
+    }
+
+    fn refused(&self, reviewed: Reviewed) {
+        let refused = Refused {
+            reason: match reviewed.group {
+                "" => "unknown_type",
+                _ => "invalid_resource",
+            },
+            group: reviewed.group,
+            version: reviewed.version,
+            resource: reviewed.resource,
+        };
+        self.failed.get_or_create(&refused).inc();
     }
 }
 
@@ -127,9 +161,7 @@ fn response(uid: &str, request: &Value, mesh: &MeshConfig, metrics: &Metrics) ->
         return json!({"uid": uid, "allowed": true});
     }
     let document = document(request);
-    let labels = ResourceLabels {
-        resource: resource(&document),
-    };
+    let reviewed = reviewed(&document);
     let diagnostics = check_in(mesh, document);
     let lines = |wanted: fn(Severity) -> bool| -> Vec<String> {
         let wanted = diagnostics.iter().filter(|one| wanted(one.severity));
@@ -142,10 +174,10 @@ fn response(uid: &str, request: &Value, mesh: &MeshConfig, metrics: &Metrics) ->
         response["warnings"] = json!(warnings);
     }
     if errors.is_empty() {
-        metrics.passed.get_or_create(&labels).inc();
+        metrics.admitted(reviewed);
         return response;
     }
-    metrics.failed.get_or_create(&labels).inc();
+    metrics.refused(reviewed);
     response["status"] = json!({"code": 422, "message": errors.join("; ")});
     response
 }
@@ -166,10 +198,19 @@ fn document(request: &Value) -> Document {
     }
 }
 
-fn resource(document: &Document) -> &'static str {
-    match handling(document.api_version(), document.kind()) {
-        Handling::Model(kind) => kind.name(),
-        _ => "other",
+fn reviewed(document: &Document) -> Reviewed {
+    let api_version = document.api_version();
+    match handling(api_version, document.kind()) {
+        Handling::Model(kind) => Reviewed {
+            group: kind.group(),
+            version: kind.version_in(api_version),
+            resource: kind.plural(),
+        },
+        _ => Reviewed {
+            group: "",
+            version: "",
+            resource: "other".to_owned(),
+        },
     }
 }
 
@@ -249,10 +290,42 @@ mod tests {
             message.contains("spec.http[0].route[0].weight"),
             "{message}"
         );
-        let labels = ResourceLabels {
-            resource: "VirtualService",
+    }
+
+    #[test]
+    fn verdicts_are_counted_as_istio_counts_them() {
+        let metrics = Metrics::default();
+        let mut of_old_version = virtual_service(100);
+        of_old_version["apiVersion"] = json!("networking.istio.io/v1alpha3");
+        let mut bad = virtual_service(100);
+        bad["spec"]["http"][0]["route"][0]["weight"] = json!("many");
+        let mut unknown = virtual_service(100);
+        unknown["kind"] = json!("NoSuchKind");
+        for object in [virtual_service(100), of_old_version, bad, unknown] {
+            review(&request(object), &mesh(), &metrics).unwrap();
+        }
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let text = mesh_runtime::metrics::encode(&registry);
+        let mut series: Vec<_> = text.lines().filter(|line| line.contains('{')).collect();
+        series.sort_unstable();
+        let of = |more: &str| {
+            format!("group=\"networking.istio.io\",{more},resource=\"virtualservices\"")
         };
-        assert_eq!(metrics.failed.get_or_create(&labels).get(), 1);
+        let expected = [
+            "galley_validation_failed{group=\"\",version=\"\",resource=\"other\",reason=\"unknown_type\"} 1"
+                .to_owned(),
+            format!(
+                "galley_validation_failed{{{},reason=\"invalid_resource\"}} 1",
+                of("version=\"v1\"")
+            ),
+            format!("galley_validation_passed{{{}}} 1", of("version=\"v1\"")),
+            format!(
+                "galley_validation_passed{{{}}} 1",
+                of("version=\"v1alpha3\"")
+            ),
+        ];
+        assert_eq!(series, expected);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use rcgen::PublicKeyData;
 use time::Duration;
 use tonic::{Request, Response, Status};
+use tracing::field::{Empty, debug, display};
+use tracing::{Instrument as _, Span};
 use xds::proto::istio_v1_auth::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
 };
@@ -77,17 +79,17 @@ impl CaService {
                 Status::internal(error.to_string())
             })
     }
-}
 
-#[tonic::async_trait]
-impl IstioCertificateService for CaService {
-    async fn create_certificate(
+    async fn create(
         &self,
         request: Request<IstioCertificateRequest>,
-    ) -> Result<Response<IstioCertificateResponse>, Status> {
+    ) -> Result<IstioCertificateResponse, Status> {
+        let span = Span::current();
         let metrics = self.ca.metrics();
         metrics.csrs.inc();
         let caller = self.authenticate(&request).await?;
+        span.record("identity", display(&caller.identity));
+        span.record("method", debug(&caller.method));
         let request = request.into_inner();
         let public_key = csr::parse(&request.csr).map_err(|error| {
             metrics.csr_parsing_errors.inc();
@@ -96,15 +98,39 @@ impl IstioCertificateService for CaService {
         })?;
         let issued = self.issue(&caller, &public_key, request.validity_duration)?;
         metrics.issued.inc();
+        span.record("not_after", display(&issued.not_after));
         tracing::debug!(
             identity = %caller.identity,
             not_after = %issued.not_after,
             method = ?caller.method,
             "certificate issued"
         );
-        Ok(Response::new(IstioCertificateResponse {
+        Ok(IstioCertificateResponse {
             cert_chain: issued.to_pem_list(),
-        }))
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for CaService {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let span = tracing::info_span!(
+            "certificate",
+            identity = Empty,
+            method = Empty,
+            not_after = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
+        let created = self.create(request).instrument(span.clone()).await;
+        if let Err(status) = &created {
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", status.message());
+        }
+        created.map(Response::new)
     }
 }
 

@@ -80,6 +80,11 @@ impl Pipeline {
 
     /// Brings everything up to date. `findings` are the source's own, about what is
     /// no object.
+    #[tracing::instrument(
+        name = "reconcile",
+        skip_all,
+        fields(applied = delta.applied.len(), deleted = delta.deleted.len())
+    )]
     pub(crate) fn apply(&mut self, delta: Delta, findings: &[Diagnostic]) -> Output {
         for key in &delta.deleted {
             self.store.delete(key);

@@ -9,6 +9,9 @@
 
 pub mod log;
 
+#[cfg(feature = "otlp")]
+pub mod trace;
+
 pub mod metrics;
 
 pub mod readiness;

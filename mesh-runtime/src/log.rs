@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
@@ -72,10 +72,22 @@ pub enum LogError {
 }
 
 /// Reads and changes the filter of the running subscriber.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct LogHandle {
     /// `None` for a handle without subscriber, as tests use.
-    reload: Option<Arc<reload::Handle<EnvFilter, Registry>>>,
+    reload: Option<Arc<reload::Handle<EnvFilter, Spans>>>,
+}
+
+/// What takes spans beside the log, with a filter of its own.
+pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What the lines are written over.
+type Spans = Layered<Option<SpanLayer>, Registry>;
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LogHandle").field(&self.filter()).finish()
+    }
 }
 
 impl LogHandle {
@@ -104,6 +116,15 @@ impl LogHandle {
 
 /// Starts logging for the whole process.
 pub fn init(filter: &str, format: Format) -> Result<LogHandle, LogError> {
+    init_with(filter, format, None)
+}
+
+/// The same, with something else that takes spans.
+pub fn init_with(
+    filter: &str,
+    format: Format,
+    spans: Option<SpanLayer>,
+) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -113,8 +134,8 @@ pub fn init(filter: &str, format: Format) -> Result<LogHandle, LogError> {
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
+        .with(spans)
+        .with(lines.with_filter(filter))
         .try_init()
         .map_err(LogError::Started)?;
     Ok(LogHandle {

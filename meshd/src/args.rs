@@ -105,6 +105,14 @@ pub struct Args {
     /// text or json
     #[arg(long, default_value_t)]
     pub log_format: Format,
+
+    /// Where to send traces of the control plane itself by OTLP over gRPC in plaintext; without it there are none
+    #[arg(
+        long,
+        value_name = "http://HOST:PORT",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    )]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// A part of the control plane. Configuration is always read; what is not listed is not served.

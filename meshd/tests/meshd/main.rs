@@ -9,4 +9,5 @@ mod ports;
 mod reviews;
 mod rotation;
 mod support;
+mod traces;
 mod worst_reviews;

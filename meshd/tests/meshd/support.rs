@@ -33,7 +33,7 @@ use tonic::{Request, Status};
 use xds::proto::istio_v1_auth::IstioCertificateRequest;
 use xds::proto::istio_v1_auth::istio_certificate_service_client::IstioCertificateServiceClient;
 
-const ISSUER: &str = "https://tokens.test";
+pub(crate) const ISSUER: &str = "https://tokens.test";
 
 /// Signs service-account tokens.
 pub(crate) struct TokenIssuer(KeyPair);
@@ -43,7 +43,7 @@ impl TokenIssuer {
         Self(KeyPair::generate().unwrap())
     }
 
-    fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         let point = self.0.der_bytes();
         json!({"keys": [{
             "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "test",

@@ -6,6 +6,7 @@
 pub mod authenticate;
 pub mod connection;
 pub mod debounce;
+pub mod progress;
 mod readable;
 pub mod receive;
 pub mod refusals;

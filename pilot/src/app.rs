@@ -1,5 +1,7 @@
 //! The assembly: snapshots in, a service and debug pages out.
 
+mod changed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::access::{self, Reviewer, Reviews, Timing};
 use crate::ads::AdsService;
 use crate::ads::connection::Shared;
 use crate::ads::debounce::{Debounce, Debouncer};
+use crate::ads::progress::Changes;
 use crate::ads::refusals::Refusals;
 use crate::ads::registry::Registry;
 use crate::ads::threads::Threads;
@@ -65,6 +68,7 @@ impl Pilot {
             refusals: Refusals::default(),
             threads: Threads::start()?,
             metrics: Metrics::default(),
+            changes: Changes::default(),
             questions,
             shutdown: CancellationToken::new(),
         };
@@ -161,7 +165,8 @@ impl Publisher {
                 shutdown.cancelled().await;
                 return Ok(());
             }
-            let mut due = debouncer.on_change(Instant::now());
+            let since = Instant::now();
+            let mut due = debouncer.on_change(since);
             while due > Instant::now() {
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),
@@ -169,19 +174,31 @@ impl Publisher {
                     Ok(()) = self.snapshots.changed() => due = debouncer.on_change(Instant::now()),
                 }
             }
-            self.publish().await?;
+            self.publish(since).await?;
             debouncer.on_acted(Instant::now());
         }
     }
 
-    async fn publish(&mut self) -> Result<(), Refused> {
+    /// The first change was seen at `since`.
+    async fn publish(&mut self, since: Instant) -> Result<(), Refused> {
         let snapshot = self.snapshots.borrow_and_update().clone();
         let before = self.worlds.borrow().clone();
+        let (waited, began) = (since.elapsed(), Instant::now());
         let step = move || before.next(snapshot);
         let world = self.shared.threads.world(step).await?;
         self.shared
             .metrics
             .published(world.snapshot().services.len());
+        let snapshot = world.snapshot();
+        tracing::info!(
+            version = snapshot.version,
+            changed = %changed::Names(&snapshot.changes),
+            proxies = self.shared.registry.len(),
+            ?waited,
+            made = ?began.elapsed(),
+            "new configuration for proxies"
+        );
+        self.shared.changes.published(snapshot.version, since);
         self.worlds.send_replace(Arc::new(world));
         Ok(())
     }

@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 use xds::proto::istio_v1_auth::IstioCertificateRequest;
 use xds::proto::istio_v1_auth::istio_certificate_service_client::IstioCertificateServiceClient;
 
-use crate::discovery::MESH;
+use crate::discovery::{MESH, Stream};
 use crate::support::{ISSUER, TokenIssuer, bearer};
 
 type Attributes = BTreeMap<String, String>;
@@ -184,6 +184,10 @@ async fn spans_reach_the_collector_before_the_program_ends() {
     meshd.sign(&token).await.unwrap();
     let foreign = TokenIssuer::new().token("shop", "cart");
     meshd.sign(&foreign).await.unwrap_err();
+    let channel = Channel::from_shared(format!("http://{}", meshd.plaintext)).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let mut stream = Stream::open(channel, "shop", None).await.unwrap();
+    stream.next().await.unwrap();
     meshd.stop().await;
 
     let exported = spans(exported);
@@ -201,6 +205,11 @@ async fn spans_reach_the_collector_before_the_program_ends() {
     assert!(!refused.contains_key("identity"), "{refused:?}");
     let reason = "bearer token: the token's signature does not verify";
     assert_eq!(text(refused, "status"), reason);
+
+    let streams = &exported.spans["ads stream"];
+    let node = "sidecar~10.244.0.9~client.shop~shop.svc.cluster.local";
+    assert_eq!(text(&streams[0], "node"), node);
+    assert_eq!(text(&streams[0], "address"), "127.0.0.1");
 
     let reconciled = &exported.spans["reconcile"];
     assert_eq!(text(&reconciled[0], "applied"), "3");

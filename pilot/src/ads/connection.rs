@@ -8,15 +8,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use xds::delta::Response;
 use xds::envoy::discovery::DeltaDiscoveryRequest;
 
+use super::progress::Changes;
 use super::receive::Requests;
 use super::refusals::Refusals;
 use super::registry::Registry;
@@ -38,6 +42,8 @@ pub struct Shared {
     pub threads: Threads,
     /// Counters.
     pub metrics: Metrics,
+    /// When the last configurations came to be.
+    pub changes: Changes,
     /// Where it is asked who may read Secrets.
     pub(crate) questions: Questions,
     /// Ends all streams.
@@ -53,6 +59,8 @@ pub struct Connection {
     /// Elsewhere while a step is made.
     session: Option<Session>,
     outbox: VecDeque<Response>,
+    /// The stream, from its beginning to its end.
+    span: Span,
 }
 
 /// What a stream waits for.
@@ -81,7 +89,13 @@ impl Connection {
         peer: Peer,
         requests: Requests,
     ) -> Self {
+        let span = tracing::info_span!(
+            "ads stream",
+            address = peer.address.map(tracing::field::display),
+            node = Empty,
+        );
         Self {
+            span,
             worlds,
             address: peer.address,
             requests,
@@ -95,7 +109,8 @@ impl Connection {
     pub fn responses(self) -> impl Stream<Item = Result<Response, Status>> {
         futures_util::stream::unfold(Some(self), |connection| async move {
             let mut connection = connection?;
-            match connection.next().await {
+            let span = connection.span.clone();
+            match connection.next().instrument(span).await {
                 Ok(Some(response)) => Some((Ok(response), Some(connection))),
                 Ok(None) => None,
                 Err(status) => Some((Err(status), None)),
@@ -107,6 +122,12 @@ impl Connection {
         loop {
             if let Some(response) = self.outbox.pop_front() {
                 self.shared.metrics.pushed(&response);
+                tracing::debug!(
+                    resource_type = %response.resource_type,
+                    resources = response.resources.len(),
+                    bytes = response.value_len(),
+                    "pushing to the proxy"
+                );
                 return Ok(Some(response));
             }
             let step = match self.event().await? {
@@ -150,6 +171,7 @@ impl Connection {
         if session.is_due() {
             return Ok(Some(Step::Flush));
         }
+        session.settle();
         session.publish();
         Ok(None)
     }
@@ -157,8 +179,10 @@ impl Connection {
     async fn make(&mut self, step: Step) -> Result<(), Status> {
         let mut session = self.session.take().ok_or_else(broken)?;
         let world = self.worlds.borrow_and_update().clone();
+        let (shared, span, asked) = (Arc::clone(&self.shared), Span::current(), Instant::now());
         let work = move || {
-            let responses = step.make(&mut session, &world);
+            shared.metrics.queued(asked.elapsed());
+            let responses = span.in_scope(|| step.make(&mut session, &world));
             (session, responses)
         };
         let (session, responses) = self.shared.threads.push(self.address, work).await?;
@@ -177,6 +201,7 @@ impl Step {
             Self::Flush => {}
         }
         let responses = session.flush();
+        session.settle();
         session.publish();
         Ok(responses)
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use mesh_api::identity::SpiffeId;
 use tonic::Status;
@@ -18,9 +18,11 @@ use xds::type_url::ResourceType;
 
 use super::authenticate::{PeerIdentity, authenticate};
 use super::connection::Shared;
+use super::progress::Progress;
 use super::readable::Readable;
 use super::registry::Registration;
 use crate::caller::Caller;
+use crate::metrics;
 use crate::node::{Node, NodeError};
 use crate::world::{Change, ProxyResources, World};
 
@@ -42,6 +44,7 @@ pub(super) struct Session {
     peer: Peer,
     server: Server,
     proxy: Option<Proxy>,
+    progress: Progress,
     /// Types of which the client may lack something.
     stale: BTreeMap<ResourceType, Stale>,
     /// Types of which the client may have too much.
@@ -73,6 +76,7 @@ struct Proxy {
     readable: Readable,
     resources: Arc<ProxyResources>,
     registration: Registration,
+    _connected: metrics::Connection,
 }
 
 impl Session {
@@ -83,6 +87,7 @@ impl Session {
             peer,
             server: Server::default(),
             proxy: None,
+            progress: Progress::default(),
             stale: BTreeMap::new(),
             removals: BTreeMap::new(),
         }
@@ -132,6 +137,7 @@ impl Session {
             .on_request(request, Layers(&layers.unwrap_or_default()))
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         if let Some(error) = &request.error_detail {
+            self.progress.give_up();
             self.on_nack(accepted.resource_type, &error.message);
         }
         if accepted.asks {
@@ -156,6 +162,8 @@ impl Session {
         let identity = self.authenticate(&node)?;
         let node = Arc::new(node);
         let registration = self.shared.registry.register(Arc::clone(&node));
+        self.progress.begin(world.snapshot().version);
+        tracing::Span::current().record("node", &node.id);
         tracing::info!(
             node = node.id,
             data_plane = node.data_plane.name(),
@@ -167,6 +175,7 @@ impl Session {
             address: self.peer.address,
         };
         self.proxy = Some(Proxy {
+            _connected: self.shared.metrics.connected(&caller.node.version),
             resources: world.resources(&caller, BTreeSet::new(), None),
             readable: Readable::new(self.shared.questions.clone(), identity),
             caller,
@@ -205,6 +214,9 @@ impl Session {
         for resource_type in ResourceType::ALL {
             self.note(resource_type, after.change_since(&before, resource_type));
         }
+        let (version, is_behind) = (world.snapshot().version, self.is_due());
+        self.progress
+            .follow(version, &self.shared.changes, is_behind);
         self.follow_access();
     }
 
@@ -263,7 +275,14 @@ impl Session {
 
     /// What is due: additions type by type, then, once all of it is acknowledged, removals.
     pub(super) fn flush(&mut self) -> Vec<Response> {
-        let additions = ResourceType::ALL.map(|resource_type| self.additions(resource_type));
+        let additions = ResourceType::ALL.map(|resource_type| {
+            let began = Instant::now();
+            let response = self.additions(resource_type);
+            if response.is_some() {
+                self.shared.metrics.made(resource_type, began.elapsed());
+            }
+            response
+        });
         let mut responses: Vec<_> = additions.into_iter().flatten().collect();
         let settled = self
             .server
@@ -324,6 +343,20 @@ impl Session {
             self.server.require(ResourceType::Endpoint, cluster.name());
         }
         self.stale.insert(ResourceType::Endpoint, Stale::Anything);
+    }
+
+    /// Notes when the proxy has acknowledged everything that it is to have.
+    pub(super) fn settle(&mut self) {
+        let mut states = self.server.states();
+        if self.is_due() || states.any(|(_, state)| state.acks().is_outstanding()) {
+            return;
+        }
+        drop(states);
+        if let Some(taken) = self.progress.caught_up() {
+            let node = self.proxy.as_ref().map(|proxy| &proxy.caller.node.id);
+            tracing::debug!(node, ?taken, "proxy has the new configuration");
+            self.shared.metrics.converged(taken);
+        }
     }
 
     /// Shows the stream's state to the debug pages.

@@ -34,6 +34,7 @@ struct Running {
     snapshots: watch::Sender<Arc<Snapshot>>,
     registry: Registry,
     refusals: Refusals,
+    metrics: mesh_runtime::metrics::Registry,
     address: String,
     _stop: DropGuard,
 }
@@ -43,6 +44,8 @@ impl Running {
         let (snapshots, receiver) = watch::channel(snapshot);
         let pilot = Pilot::new(receiver, Arc::new(Nobody), Config::default()).unwrap();
         let registry = pilot.registry().clone();
+        let mut metrics = mesh_runtime::metrics::Registry::default();
+        pilot.register(&mut metrics);
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("http://{}", incoming.local_addr().unwrap());
         let refusals = pilot.refusals().clone();
@@ -68,9 +71,19 @@ impl Running {
             snapshots,
             registry,
             refusals,
+            metrics,
             address,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// The value of a series, 0 if there is none.
+    fn metric(&self, series: &str) -> f64 {
+        let text = mesh_runtime::metrics::encode(&self.metrics);
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+        values
+            .find_map(|value| value.trim().parse().ok())
+            .unwrap_or_default()
     }
 
     /// Publishes a changed snapshot.
@@ -242,6 +255,55 @@ async fn a_changed_endpoint_touches_its_assignment_alone() {
         vec![format!("outbound|9080||{REVIEWS}")],
     );
     assert_eq!(proxy.next().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn how_long_a_change_takes_is_counted_when_the_proxy_has_it() {
+    let running = Running::start(Mesh::bookinfo().snapshot(), Some(PeerIdentity::Trusted)).await;
+    let mut proxy = Proxy::connect(&running).await.unwrap();
+    proxy.warm_up().await;
+    assert_eq!(running.metric("pilot_xds{version=\"unknown\"}"), 1.0);
+    assert_eq!(running.metric("pilot_proxy_convergence_time_count"), 0.0);
+    for of_type in ["cds", "eds", "lds", "rds"] {
+        let made = format!("pilot_xds_push_time_count{{type=\"{of_type}\"}}");
+        let sent = format!("pilot_xds_pushes{{type=\"{of_type}\"}}");
+        assert!(running.metric(&made) >= 1.0, "{made}");
+        assert_eq!(running.metric(&made), running.metric(&sent));
+    }
+    assert!(running.metric("pilot_proxy_queue_time_count") >= 4.0);
+
+    let object = virtual_service(
+        "reviews",
+        REVIEWS,
+        None,
+        vec![rule(vec![], to(REVIEWS, &[("v1", 0)]))],
+    );
+    let changes = Changes {
+        objects: [object.meta.key.clone()].into(),
+        ..Default::default()
+    };
+    running.publish(changes, |mesh| mesh.add_virtual_service(object));
+    // The response is acknowledged; the answer to what is asked then shows that this was read.
+    proxy.next().await.unwrap();
+    proxy.client.subscribe(ResourceType::Route, "other");
+    for request in proxy.client.pending() {
+        proxy.requests.send(request).await.unwrap();
+    }
+    let counted = async {
+        while running.metric("pilot_proxy_convergence_time_count") < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    drop(proxy);
+    let left = async {
+        while !running.registry.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.unwrap();
+    assert_eq!(running.metric("pilot_xds{version=\"unknown\"}"), 0.0);
+    assert_eq!(running.metric("pilot_proxy_convergence_time_count"), 1.0);
 }
 
 #[tokio::test]

@@ -246,8 +246,9 @@ mod tests {
     #[test]
     fn versions_that_proxies_make_up_share_a_series() {
         let metrics = Metrics::default();
-        let many = (0..100).map(|n| metrics.connected(&format!("1.{n}")));
-        let many: Vec<_> = many.chain([metrics.connected(&"1".repeat(100))]).collect();
+        let versions = (0..100).map(|n| format!("1.{n}"));
+        let versions = versions.chain(["1".repeat(100)]);
+        let many: Vec<_> = versions.map(|one| metrics.connected(&one)).collect();
         let all = series(&metrics);
         assert_eq!(all.len(), VERSIONS_MAX + 1);
         assert!(all.contains(&"pilot_xds{version=\"other\"} 69".to_owned()));

@@ -110,6 +110,8 @@ impl Pilot {
     pub fn register(&self, registry: &mut metrics::Registry) {
         self.shared.metrics.register(registry);
         self.shared.threads.register(registry);
+        let work = self.worlds.borrow().work_collector();
+        registry.register_collector(Box::new(work));
     }
 
     /// The threads that configuration for proxies is generated on.

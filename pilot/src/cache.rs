@@ -58,9 +58,29 @@ impl Work {
     }
 }
 
+/// What one generator has done.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    generated: AtomicU64,
+    hits: AtomicU64,
+}
+
+impl Counts {
+    /// Resources that were generated.
+    pub(crate) fn generated(&self) -> u64 {
+        self.generated.load(Ordering::Relaxed)
+    }
+
+    /// Resources that somebody had already.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+}
+
 /// The resources of one generator.
 #[derive(Debug)]
 pub(crate) struct GeneratorCache<I> {
+    counts: Counts,
     entries: Mutex<Entries<I>>,
 }
 
@@ -75,6 +95,7 @@ struct Entries<I> {
 impl<I> Default for GeneratorCache<I> {
     fn default() -> Self {
         Self {
+            counts: Counts::default(),
             entries: Mutex::new(Entries {
                 by_inputs: HashMap::new(),
                 by_body: HashMap::new(),
@@ -109,13 +130,20 @@ impl<I: Inputs> GeneratorCache<I> {
     ) -> SharedResource {
         let hash = hash_of(name, &inputs);
         if let Some(known) = self.lock().find(hash, &inputs) {
+            self.counts.hits.fetch_add(1, Ordering::Relaxed);
             return known;
         }
         work.generated.fetch_add(1, Ordering::Relaxed);
+        self.counts.generated.fetch_add(1, Ordering::Relaxed);
         let body = generate(&inputs);
         let resource =
             SharedResource::new(name.into(), Version::of(&body), &body.type_url, &body.value);
         self.lock().add(hash, inputs, resource)
+    }
+
+    /// What was done here.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<I>> {

@@ -4,6 +4,7 @@
 //! the same ([`group`], [`view`]) and for each proxy what is its own ([`own`]). From world to world
 //! everything is kept that was made of nothing that changed ([`delta`]).
 
+mod collector;
 pub(crate) mod delta;
 mod facts;
 mod generate;
@@ -22,6 +23,7 @@ use xds::delta::{ResourceMap, Subscription};
 use xds::envoy::cluster::Cluster;
 use xds::type_url::ResourceType;
 
+use self::collector::WorkCollector;
 use self::delta::Delta;
 use self::facts::Facts;
 use self::group::{Group, Groups, Seen};
@@ -155,6 +157,11 @@ impl World {
     /// What was done for this world and those before.
     pub fn work(&self) -> &Work {
         &self.kept.work
+    }
+
+    /// The same as metrics.
+    pub(crate) fn work_collector(&self) -> WorkCollector {
+        WorkCollector(Arc::clone(&self.kept))
     }
 
     /// What a proxy is to have that may list the Secrets of `readable` namespaces; `before` is

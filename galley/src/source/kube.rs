@@ -14,6 +14,7 @@ mod follow;
 mod item;
 mod keep;
 mod pace;
+mod received;
 mod watched;
 
 pub(crate) use self::cluster::{Change, Cluster, Seen};

@@ -1,12 +1,20 @@
 //! One status, written.
 
-use ::kube::Client;
-use ::kube::api::{Api, DynamicObject, Patch, PatchParams};
+use ::kube::api::{DynamicObject, Patch, PatchParams};
+use ::kube::core::Request;
+use ::kube::{Client, Resource};
+use http::HeaderValue;
+use http::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use super::report::Report;
 use crate::store::DocumentKey;
+
+/// What is to come back of an object that was written.
+const METADATA: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+);
 
 /// Writes the status of an object. One that is refused for good counts as written.
 pub(super) async fn status(
@@ -17,12 +25,9 @@ pub(super) async fn status(
 ) -> Result<(), ::kube::Error> {
     let version = report.api_version.rsplit('/').next().unwrap_or_default();
     let resource = report.kind.resource(version);
-    let client = client.clone();
-    let namespace = &key.object.namespace;
-    let api: Api<DynamicObject> = match report.kind.is_cluster_wide() {
-        true => Api::all_with(client, &resource),
-        false => Api::namespaced_with(client, namespace, &resource),
-    };
+    let namespace = &*key.object.namespace;
+    let namespace = (!report.kind.is_cluster_wide()).then_some(namespace);
+    let request = Request::new(DynamicObject::url_path(&resource, namespace));
     let name = &*key.object.name;
     let patch = json!({
         "apiVersion": report.api_version,
@@ -31,8 +36,11 @@ pub(super) async fn status(
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let written = api.patch_status(name, &params, &Patch::Apply(patch)).await;
-    accept(written.map(drop), key)
+    let request = request.patch_subresource("status", name, &params, &Patch::Apply(patch));
+    let mut request = request.map_err(::kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA);
+    // The object comes back by the watch.
+    accept(client.request_text(request).await.map(drop), key)
 }
 
 /// Takes a refusal for an answer if asking again would give the same one.

@@ -17,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,9 @@ const STATUSES_MAX: usize = 24;
 
 /// Gateways whose proxies are made at once.
 const PROXIES_MAX: usize = 8;
+
+/// Objects that are looked at in a row.
+const LOOKS_MAX: usize = 64;
 
 /// Objects that are remembered though they are gone, before they are looked for.
 const FORGOTTEN_MAX: usize = 1024;
@@ -135,8 +139,9 @@ impl StatusWriter {
         let mut lead = Lead::new();
         lead.take_over(self.reports.borrow_and_update().clone());
         loop {
-            self.start(&mut lead);
+            let more = self.start(&mut lead);
             tokio::select! {
+                () = yield_now(), if more => {}
                 changed = self.reports.changed() => {
                     changed.map_err(|_| Ended)?;
                     lead.take_over(self.reports.borrow_and_update().clone());
@@ -150,8 +155,9 @@ impl StatusWriter {
         }
     }
 
-    /// Starts what there is room for.
-    fn start(&mut self, lead: &mut Lead) {
+    /// Starts what there is room for. True if there may be more: to look at thousands of objects takes a while, and
+    /// others wait for the thread.
+    fn start(&mut self, lead: &mut Lead) -> bool {
         if std::mem::take(&mut lead.class_is_due) {
             let client = self.client.clone();
             let work = async move {
@@ -160,26 +166,25 @@ impl StatusWriter {
             };
             lead.running.push(Box::pin(work));
         }
-        while let Some(key) = lead.proxies.take() {
-            match lead
-                .reports
-                .get(&key)
-                .and_then(|report| self.proxy(&key, report, &lead.reports))
-            {
-                Some(work) => lead.running.push(work),
-                None => lead.proxies.done(key),
+        for _ in 0..LOOKS_MAX {
+            let reports = &lead.reports;
+            if let Some(key) = lead.proxies.take() {
+                let report = reports.get(&key);
+                match report.and_then(|report| self.proxy(&key, report, reports)) {
+                    Some(work) => lead.running.push(work),
+                    None => lead.proxies.done(key),
+                }
+            } else if let Some(key) = lead.statuses.take() {
+                let report = reports.get(&key);
+                match report.and_then(|report| self.status(&key, report)) {
+                    Some(work) => lead.running.push(work),
+                    None => lead.statuses.done(key),
+                }
+            } else {
+                return false;
             }
         }
-        while let Some(key) = lead.statuses.take() {
-            match lead
-                .reports
-                .get(&key)
-                .and_then(|report| self.status(&key, report))
-            {
-                Some(work) => lead.running.push(work),
-                None => lead.statuses.done(key),
-            }
-        }
+        true
     }
 
     /// The status and the event that are to be written for an object, if any.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ::kube::api::{Api, ApiResource, DynamicObject};
+use ::kube::api::{Api, ApiResource};
 use ::kube::runtime::watcher::{self, Event, watcher};
 use ::kube::{Client, ResourceExt};
 use futures_util::{StreamExt, pin_mut};
@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use tokio::sync::watch;
 
 use super::pace::Pace;
+use super::received::Definition;
 use crate::kind::Kind;
 
 /// Served versions by definition name (`PLURAL.GROUP`); nothing before the first
@@ -38,7 +39,7 @@ impl Definitions {
     /// Runs until dropped.
     pub(super) async fn follow(self, client: Client) {
         let resource = ApiResource::erase::<CustomResourceDefinition>(&());
-        let api: Api<DynamicObject> = Api::all_with(client, &resource);
+        let api: Api<Definition> = Api::all_with(client, &resource);
         let events = watcher(api, watcher::Config::default());
         pin_mut!(events);
         let mut pace = Pace::default();
@@ -82,21 +83,17 @@ impl Definitions {
 }
 
 /// The name and served versions of a definition of ours that is in force.
-fn served(definition: &DynamicObject) -> Option<(String, Vec<String>)> {
-    let spec = &definition.data["spec"];
-    let group = spec["group"].as_str()?;
+fn served(definition: &Definition) -> Option<(String, Vec<String>)> {
+    let group = &definition.spec.group;
     if !Kind::watched().any(|kind| kind.group() == group) {
         return None;
     }
-    let conditions = definition.data["status"]["conditions"].as_array()?;
-    let established = conditions
-        .iter()
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
-    let versions = spec["versions"].as_array()?.iter();
-    let versions = versions
-        .filter(|version| version["served"] == true)
-        .filter_map(|version| version["name"].as_str().map(str::to_owned));
-    established.then(|| (definition.name_any(), versions.collect()))
+    let mut conditions = definition.status.conditions.iter().flatten();
+    let established = conditions.any(|one| one.kind == "Established" && one.status == "True");
+    let versions = definition.spec.versions.iter();
+    let versions = versions.filter(|version| version.served);
+    let names = versions.map(|version| version.name.clone()).collect();
+    established.then(|| (definition.name_any(), names))
 }
 
 /// The version in which a kind is asked for, if it is installed: the newest that both

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::kube::Client;
-use ::kube::api::DynamicObject;
-use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, watcher};
 use futures_util::{StreamExt, pin_mut};
 use tokio::sync::{mpsc, watch};
@@ -15,6 +13,7 @@ use super::cluster::{Change, Event};
 use super::definitions::{Installed, version_of};
 use super::item::{Item, key};
 use super::pace::Pace;
+use super::received::Received;
 use crate::kind::Kind;
 
 /// What following a kind takes.
@@ -78,8 +77,7 @@ impl Follower {
             config = config.streaming_lists();
         }
         let api = kind.api(version, self.client.clone(), &self.options);
-        let events = watcher(api, config)
-            .modify(|object: &mut DynamicObject| object.metadata.managed_fields = None);
+        let events = watcher(api, config);
         pin_mut!(events);
         let api_version = kind.resource(version).api_version;
         let mut pace = Pace::default();
@@ -103,12 +101,7 @@ impl Follower {
         Ended::Closed
     }
 
-    fn translate(
-        &self,
-        kind: Kind,
-        api_version: &str,
-        event: watcher::Event<DynamicObject>,
-    ) -> Event {
+    fn translate(&self, kind: Kind, api_version: &str, event: watcher::Event<Received>) -> Event {
         let item = |object| Box::new(Item::new(kind, api_version, &self.options.revision, object));
         match event {
             watcher::Event::Init => Event::Restarted,

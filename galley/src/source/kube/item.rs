@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ::kube::api::DynamicObject;
 use mesh_api::resource::ResourceKey;
 use serde_json::{Map, Value, json};
 
 use super::keep::Keep;
+use super::received::Received;
 use crate::kind::Kind;
 use crate::manifest::node::Node;
 use crate::manifest::{Document, Place};
@@ -39,7 +39,7 @@ pub(crate) struct Item {
 }
 
 /// The name under which an object's document is kept.
-pub(super) fn key(kind: Kind, object: &DynamicObject) -> DocumentKey {
+pub(super) fn key(kind: Kind, object: &Received) -> DocumentKey {
     let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
     let name = object.metadata.name.as_deref().unwrap_or_default();
     DocumentKey {
@@ -51,19 +51,13 @@ pub(super) fn key(kind: Kind, object: &DynamicObject) -> DocumentKey {
 impl Item {
     /// Takes an object over. `api_version` is the one that was asked for: items of
     /// lists need not name it.
-    pub(super) fn new(
-        kind: Kind,
-        api_version: &str,
-        revision: &str,
-        object: DynamicObject,
-    ) -> Self {
+    pub(super) fn new(kind: Kind, api_version: &str, revision: &str, mut object: Received) -> Self {
         let key = key(kind, &object);
         let version = object.metadata.resource_version.as_deref();
         let place = Place::Cluster(version.unwrap_or_default().into());
-        let mut data = object.data;
-        let status = match (kind.has_status(), data.as_object_mut()) {
-            (true, Some(fields)) => fields.remove("status").unwrap_or_default(),
-            _ => Value::Null,
+        let status = match kind.has_status() {
+            true => object.fields.remove("status").unwrap_or_default(),
+            false => Value::Null,
         };
         let observed = Observed {
             uid: object.metadata.uid.clone().unwrap_or_default(),
@@ -74,7 +68,7 @@ impl Item {
         let other_revision = labels
             .and_then(|labels| labels.get(REVISION))
             .is_some_and(|label| kind.needs_definition() && label != revision);
-        let data = Keep::of(kind).apply(data);
+        let data = Keep::of(kind).apply(Value::Object(object.fields));
         let concerned = !other_revision && (kind != Kind::Secret || is_credential(&data));
         let document = concerned.then(|| {
             let json = whole(kind, api_version, metadata(kind, &object.metadata), data);

@@ -1,10 +1,11 @@
 //! Which kinds are watched, and how each is asked for.
 
 use ::kube::Client;
-use ::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use ::kube::api::{Api, ApiResource, GroupVersionKind};
 use ::kube::runtime::watcher;
 
 use super::KubeOptions;
+use super::received::Received;
 use crate::kind::Kind;
 
 /// Pods that have ended take no requests any more.
@@ -49,12 +50,7 @@ impl Kind {
     }
 
     /// Where the kind's objects are.
-    pub(super) fn api(
-        self,
-        version: &str,
-        client: Client,
-        options: &KubeOptions,
-    ) -> Api<DynamicObject> {
+    pub(super) fn api(self, version: &str, client: Client, options: &KubeOptions) -> Api<Received> {
         let resource = self.resource(version);
         match self {
             Self::ConfigMap => Api::namespaced_with(client, &options.namespace, &resource),

@@ -146,7 +146,7 @@ impl Store {
 
     /// Reads a document against the mesh's settings. The settings themselves are
     /// read against what they started from, or they would depend on themselves.
-    pub(crate) fn read(&self, document: &Arc<Document>) -> Reading {
+    pub fn read(&self, document: &Arc<Document>) -> Reading {
         let mesh = match document.kind() {
             "ConfigMap" => &self.base,
             _ => &self.mesh,

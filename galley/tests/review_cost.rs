@@ -1,5 +1,10 @@
 //! What a review may cost whoever answers it, through the function that the webhook calls.
 
+use std::sync::Arc;
+
+use galley::manifest::node::Node;
+use galley::manifest::{Document, Place};
+use galley::store::Store;
 use galley::webhook::{Metrics, review};
 use mesh_api::mesh_config::MeshConfig;
 use serde_json::{Value, json};
@@ -12,6 +17,16 @@ fn answer(object: Value) -> Value {
     });
     let answer = review(&request, &MeshConfig::default(), &Metrics::default());
     answer.unwrap()["response"].clone()
+}
+
+/// Steps that judging an object takes, and states of the programs of its expressions.
+fn cost(object: &Value) -> (u64, u64) {
+    let document = Document {
+        place: Place::File("review.yaml".into()),
+        node: Node::from_json(object),
+    };
+    let reading = Store::new(MeshConfig::default()).read(&Arc::new(document));
+    (reading.steps, reading.program_states)
 }
 
 fn virtual_service(spec: Value) -> Value {
@@ -74,10 +89,20 @@ fn expressions_are_read_as_the_proxy_reads_them() {
 
 #[test]
 fn costly_expressions_are_admitted_at_no_cost() {
-    let expressions: Vec<String> = (0..20)
-        .map(|number| format!(r"\w{{500}}{number}"))
-        .collect();
-    assert_eq!(answer(by_expressions(&expressions))["allowed"], true);
+    let rule = |count: usize| {
+        let numbers = 10..10 + count;
+        let expressions = numbers.map(|number| format!(r"\w{{500}}{number}"));
+        by_expressions(&expressions.collect::<Vec<_>>())
+    };
+    assert_eq!(answer(rule(20))["allowed"], true);
+    let (none, _) = cost(&rule(0));
+    let (one, states_of_one) = cost(&rule(1));
+    let (twenty, states) = cost(&rule(20));
+    // Programs are measured, not built, and every repetition counts.
+    assert!(states_of_one > 500, "{states_of_one} states");
+    assert_eq!(states, 20 * states_of_one);
+    assert!(one - none < 2_000, "{} steps for an expression", one - none);
+    assert_eq!(twenty - none, 20 * (one - none));
 }
 
 #[test]
@@ -95,14 +120,24 @@ fn too_many_programs_are_refused_as_a_whole() {
 
 #[test]
 fn a_hundred_thousand_hosts_are_admitted() {
-    let hosts: Vec<String> = (0..100_000)
-        .map(|number| format!("h{number}.example.com"))
-        .collect();
-    let response = answer(virtual_service(json!({
-        "hosts": hosts,
-        "http": [{"route": [{"destination": {"host": "reviews"}}]}],
-    })));
+    let rule = |hosts: u32| {
+        let hosts: Vec<String> = (0..hosts)
+            .map(|number| format!("h{number:06}.example.com"))
+            .collect();
+        virtual_service(json!({
+            "hosts": hosts,
+            "http": [{"route": [{"destination": {"host": "reviews"}}]}],
+        }))
+    };
+    let response = answer(rule(100_000));
     assert_eq!(response, json!({"uid": "1", "allowed": true}));
+    let (few, _) = cost(&rule(10_000));
+    let (many, _) = cost(&rule(100_000));
+    assert!(
+        many < 11 * few,
+        "{few} steps, {many} for ten times the hosts"
+    );
+    assert!(many < 20 * 100_000, "{many} steps");
 }
 
 #[test]

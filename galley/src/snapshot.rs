@@ -101,7 +101,8 @@ impl Builder {
         }
     }
 
-    /// Everything but services and their endpoints.
+    /// Everything but services and their endpoints. The objects of the snapshot that were made of others go to
+    /// `objects`.
     fn rules(
         &mut self,
         next: &mut Snapshot,
@@ -110,63 +111,29 @@ impl Builder {
         store: &Store,
         objects: &mut BTreeSet<ResourceKey>,
     ) {
-        let mut credentials = rederived.credentials.clone();
-        let mut roles = false;
-        for key in changed.objects.keys() {
-            match &*key.kind {
-                "DestinationRule" => {
-                    place(
-                        &mut next.destination_rules,
-                        key,
-                        model!(store, key, DestinationRule),
-                    );
-                }
-                "Sidecar" => place(&mut next.sidecars, key, model!(store, key, Sidecar)),
-                "PeerAuthentication" => {
-                    let policy = model!(store, key, PeerAuthentication);
-                    place(&mut next.peer_authentications, key, policy);
-                }
-                "RequestAuthentication" => {
-                    let policy = model!(store, key, RequestAuthentication);
-                    place(&mut next.request_authentications, key, policy);
-                    objects.extend(self.stand_in(next, key, store));
-                }
-                "AuthorizationPolicy" => {
-                    let policy = model!(store, key, AuthorizationPolicy);
-                    place(&mut next.authorization_policies, key, policy);
-                }
-                "Telemetry" => place(&mut next.telemetries, key, model!(store, key, Telemetry)),
-                "Namespace" => namespace(next, key, store),
-                "Secret" => {
-                    let base = key.name.strip_suffix(CA_SUFFIX).map(Arc::from);
-                    let names = [Some(key.name.clone()), base];
-                    let names = names.into_iter().flatten();
-                    credentials.extend(names.map(|name| (key.namespace.clone(), name)));
-                }
-                kind => roles |= secret_readers::KINDS.contains(&kind),
+        let written = || changed.objects.keys();
+        for key in written() {
+            written_rule(next, key, store);
+            if &*key.kind == "RequestAuthentication" {
+                objects.extend(self.stand_in(next, key, store));
             }
         }
-        let written = changed.objects.keys();
-        for key in written.chain(&rederived.virtual_services) {
-            if &*key.kind == "VirtualService" {
-                let written = model!(store, key, VirtualService);
-                let value = written.or_else(|| self.derived.virtual_service(key));
-                place(&mut next.virtual_services, key, value);
-            }
+        for key in of_kind(written(), "VirtualService").chain(&rederived.virtual_services) {
+            let written = model!(store, key, VirtualService);
+            let value = written.or_else(|| self.derived.virtual_service(key));
+            place(&mut next.virtual_services, key, value);
         }
-        let written = changed.objects.keys();
-        for key in written.chain(&rederived.gateways) {
-            if &*key.kind == "Gateway" {
-                let value = model!(store, key, Gateway).or_else(|| self.derived.gateway(key));
-                place(&mut next.gateways, key, value);
-            }
+        for key in of_kind(written(), "Gateway").chain(&rederived.gateways) {
+            let value = model!(store, key, Gateway).or_else(|| self.derived.gateway(key));
+            place(&mut next.gateways, key, value);
         }
         objects.extend(rederived.virtual_services.iter().cloned());
         objects.extend(rederived.gateways.iter().cloned());
-        for name in credentials {
+        let secrets = of_kind(written(), "Secret").flat_map(credentials_with);
+        for name in secrets.chain(rederived.credentials.iter().cloned()) {
             objects.extend(self.credential(next, &name, store));
         }
-        if roles {
+        if written().any(|key| secret_readers::KINDS.contains(&&*key.kind)) {
             next.secret_readers = Arc::new(secret_readers::secret_readers(store));
         }
     }
@@ -214,6 +181,39 @@ impl Builder {
         }
         Some(secret)
     }
+}
+
+/// Sets or removes an object that is in the snapshot as it was written.
+fn written_rule(next: &mut Snapshot, key: &ResourceKey, store: &Store) {
+    macro_rules! place_in {
+        ($field:ident, $kind:ident) => {
+            place(&mut next.$field, key, model!(store, key, $kind))
+        };
+    }
+    match &*key.kind {
+        "DestinationRule" => place_in!(destination_rules, DestinationRule),
+        "Sidecar" => place_in!(sidecars, Sidecar),
+        "PeerAuthentication" => place_in!(peer_authentications, PeerAuthentication),
+        "RequestAuthentication" => place_in!(request_authentications, RequestAuthentication),
+        "AuthorizationPolicy" => place_in!(authorization_policies, AuthorizationPolicy),
+        "Telemetry" => place_in!(telemetries, Telemetry),
+        "Namespace" => namespace(next, key, store),
+        _ => {}
+    }
+}
+
+fn of_kind<'a>(
+    keys: impl Iterator<Item = &'a ResourceKey>,
+    kind: &'static str,
+) -> impl Iterator<Item = &'a ResourceKey> {
+    keys.filter(move |key| &*key.kind == kind)
+}
+
+/// The credentials that a Secret is a part of.
+fn credentials_with(secret: &ResourceKey) -> impl Iterator<Item = CredentialKey> {
+    let base = secret.name.strip_suffix(CA_SUFFIX).map(Arc::from);
+    let names = [Some(secret.name.clone()), base].into_iter().flatten();
+    names.map(|name| (secret.namespace.clone(), name))
 }
 
 /// Sets or removes an object.

@@ -47,6 +47,17 @@ pub(super) struct Update {
     pub(super) workloads: BTreeSet<IpAddr>,
 }
 
+/// What a change leads to.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Services and ServiceEntries to be computed again.
+    sources: BTreeSet<ResourceKey>,
+    /// Pods and machines.
+    workloads: BTreeSet<ResourceKey>,
+    /// Services that are taken from another object now, or from none.
+    moved: BTreeSet<ServiceKey>,
+}
+
 impl Endpoints {
     /// Brings `next` up to date.
     pub(super) fn update(
@@ -55,45 +66,28 @@ impl Endpoints {
         changed: &Changed,
         store: &Store,
     ) -> Update {
-        let mut update = Update::default();
-        let mut sources = BTreeSet::new();
-        let mut workloads = BTreeSet::new();
-        let mut moved = BTreeSet::new();
+        let mut touched = Touched::default();
         for (key, before) in &changed.objects {
-            let (before, after) = (before.as_ref(), store.get(key));
-            match &*key.kind {
-                "Service" | "ServiceEntry" => {
-                    self.members.set_entry(key, after, store);
-                    moved.extend(self.registry.update(key, before, after));
-                    sources.insert(key.clone());
-                }
-                "EndpointSlice" => sources.extend(self.slices.update(key, after)),
-                "Pod" | "WorkloadEntry" => {
-                    self.set_node(key, before, after);
-                    sources.extend(self.members.update(key, before, after));
-                    sources.extend(self.slices.of_pod(key));
-                    workloads.insert(key.clone());
-                }
-                "Node" => self.of_node(&key.name, &mut sources, &mut workloads),
-                _ => {}
-            }
+            self.index(key, before.as_ref(), store, &mut touched);
         }
         if changed.mesh {
             let kinds = ["Pod", "WorkloadEntry"].into_iter();
             let all = kinds.flat_map(|kind| store.of_kind(kind));
-            workloads.extend(all.map(|object| object.meta.key.clone()));
+            let keys = all.map(|object| object.meta.key.clone());
+            touched.workloads.extend(keys);
         }
-        for key in &workloads {
-            let touched = self.workloads.set(key, store);
-            update.workloads.extend(touched);
+        let mut update = Update::default();
+        for key in &touched.workloads {
+            update.workloads.extend(self.workloads.set(key, store));
         }
         update
             .workloads
             .retain(|address| self.workloads.publish(*address, next));
-        for service in moved {
-            sources.extend(self.move_service(next, service, &mut update));
+        for service in touched.moved {
+            let source = self.move_service(next, service, &mut update);
+            touched.sources.extend(source);
         }
-        for source in sources {
+        for source in touched.sources {
             if let Some(object) = store.get(&source) {
                 let object_changed =
                     changed.objects.contains_key(&source) || update.accounts.contains(&source);
@@ -101,6 +95,35 @@ impl Endpoints {
             }
         }
         update
+    }
+
+    /// Takes a new version of an object into the indexes.
+    fn index(
+        &mut self,
+        key: &ResourceKey,
+        before: Option<&Arc<Object>>,
+        store: &Store,
+        touched: &mut Touched,
+    ) {
+        let after = store.get(key);
+        match &*key.kind {
+            "Service" | "ServiceEntry" => {
+                self.members.set_entry(key, after, store);
+                let moved = self.registry.update(key, before, after);
+                touched.moved.extend(moved);
+                touched.sources.insert(key.clone());
+            }
+            "EndpointSlice" => touched.sources.extend(self.slices.update(key, after)),
+            "Pod" | "WorkloadEntry" => {
+                self.set_node(key, before, after);
+                let entries = self.members.update(key, before, after);
+                touched.sources.extend(entries);
+                touched.sources.extend(self.slices.of_pod(key));
+                touched.workloads.insert(key.clone());
+            }
+            "Node" => self.of_node(&key.name, touched),
+            _ => {}
+        }
     }
 
     /// A service is taken from another object than before, or from none. The object that it is computed from now.
@@ -123,17 +146,12 @@ impl Endpoints {
     }
 
     /// A node's labels are the locality of all of its pods.
-    fn of_node(
-        &self,
-        node: &str,
-        sources: &mut BTreeSet<ResourceKey>,
-        workloads: &mut BTreeSet<ResourceKey>,
-    ) {
-        sources.extend(self.slices.of_node(node));
+    fn of_node(&self, node: &str, touched: &mut Touched) {
+        touched.sources.extend(self.slices.of_node(node));
         for pod in self.pods_by_node.get(node).into_iter().flatten() {
-            sources.extend(self.slices.of_pod(pod));
-            sources.extend(self.members.of(pod));
-            workloads.insert(pod.clone());
+            touched.sources.extend(self.slices.of_pod(pod));
+            touched.sources.extend(self.members.of(pod));
+            touched.workloads.insert(pod.clone());
         }
     }
 

@@ -103,7 +103,7 @@ impl Place {
             );
         }
         // Stable: the older object goes first, and then the order of its rules.
-        ranked.sort_by(|(_, one), (_, other)| one.rank.cmp(&other.rank));
+        ranked.sort_by_key(|(_, one)| one.rank);
         let first = ranked.first().map(|(first, _)| &first.meta);
         let fallback = all.values().find_map(|one| one.fallback.as_ref());
         let http = ranked.iter().flat_map(|(_, ranked)| &ranked.routes);

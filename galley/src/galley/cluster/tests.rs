@@ -213,11 +213,11 @@ fn check(services: usize) {
     let changes = step.output.snapshot.unwrap().changes.clone();
     assert_eq!(changes.objects.len(), 2, "{changes:?}");
 
-    // The Gateway says how many routes it has, and there is a pod more in sight.
+    // The route, its rules at its host, and the Gateway, which says how many routes it has.
     let (seen, _) = mesh.change(Kind::HttpRoute, route(services, "/a"));
     assert_eq!(seen, cost(0, 3, 2), "a new route of the Gateway API");
 
-    // The service, the rules that lead to it, and the route that does, at its host.
+    // The service and the rules that lead to it; the route that does comes to the same as before.
     let mut ports = service(n);
     ports["spec"]["ports"][0]["name"] = json!("http-web");
     let (seen, _) = mesh.change(Kind::Service, ports);

@@ -16,6 +16,7 @@ impl fmt::Display for Names<'_> {
             full,
             objects,
             endpoints,
+            workloads,
         } = self.0;
         if *full {
             return f.write_str("everything");
@@ -23,9 +24,17 @@ impl fmt::Display for Names<'_> {
         let names = objects.iter().map(ToString::to_string);
         let hosts = endpoints.iter().map(|key| &key.hostname);
         let hosts = hosts.map(|host| format!("endpoints of {host}"));
-        let names: Vec<_> = names.chain(hosts).take(NAMES_MAX).collect();
+        let addresses = workloads
+            .iter()
+            .map(|address| format!("workload {address}"));
+        let names: Vec<_> = names
+            .chain(hosts)
+            .chain(addresses)
+            .take(NAMES_MAX)
+            .collect();
         f.write_str(&names.join(", "))?;
-        match (objects.len() + endpoints.len()).checked_sub(NAMES_MAX) {
+        let all = objects.len() + endpoints.len() + workloads.len();
+        match all.checked_sub(NAMES_MAX) {
             None | Some(0) => Ok(()),
             Some(more) => write!(f, " and {more} more"),
         }
@@ -49,6 +58,7 @@ mod tests {
             full: false,
             objects: (0..objects).map(key).collect(),
             endpoints: (0..endpoints).map(service).collect(),
+            workloads: Default::default(),
         }
     }
 

@@ -6,7 +6,7 @@ mod equal_to_fresh;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_api::resource::Meta;
+use mesh_api::resource::{HasMeta, Meta};
 use mesh_api::snapshot::diff::Changes;
 use mesh_api::snapshot::{ByNamespace, ServiceKey, Snapshot};
 
@@ -91,22 +91,13 @@ impl Done {
 }
 
 /// The change of an object, which replaces the one of its name.
-fn put<T>(map: &mut Arc<ByNamespace<T>>, object: T, meta: fn(&T) -> &Meta) {
-    let key = meta(&object).key.clone();
-    let of_namespace = edit(map).entry(key.namespace.clone()).or_default();
-    of_namespace.retain(|known| meta(known).key != key);
-    of_namespace.push(Arc::new(object));
-    of_namespace.sort_by(|a, b| meta(a).age_order().cmp(&meta(b).age_order()));
+fn put<T: HasMeta>(map: &mut Arc<ByNamespace<T>>, object: T) {
+    edit(map).insert(Arc::new(object));
 }
 
 /// The removal of an object.
-fn take<T>(
-    map: &mut Arc<ByNamespace<T>>,
-    key: &mesh_api::resource::ResourceKey,
-    meta: fn(&T) -> &Meta,
-) {
-    let of_namespace = edit(map).entry(key.namespace.clone()).or_default();
-    of_namespace.retain(|known| meta(known).key != *key);
+fn take<T: HasMeta>(map: &mut Arc<ByNamespace<T>>, key: &mesh_api::resource::ResourceKey) {
+    edit(map).remove(&key.namespace, &key.name);
 }
 
 fn object_changed(meta: &Meta) -> Changes {

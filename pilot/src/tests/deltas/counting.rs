@@ -37,14 +37,8 @@ fn mesh(services: usize) -> Snapshot {
         };
         mesh.add_service(object, vec![pod(1), pod(2)]);
         if number % 10 == 0 {
-            put(
-                &mut mesh.snapshot.virtual_services,
-                route(number, "v1"),
-                |o| &o.meta,
-            );
-            put(&mut mesh.snapshot.destination_rules, subsets(number), |o| {
-                &o.meta
-            });
+            put(&mut mesh.snapshot.virtual_services, route(number, "v1"));
+            put(&mut mesh.snapshot.destination_rules, subsets(number));
         }
     }
     mesh.snapshot
@@ -109,18 +103,16 @@ fn steps(services: usize) -> Vec<(&'static str, Done)> {
     let endpoint_with_subset = add_endpoint(&mut mesh, 0);
     let object = route(0, "v2");
     let route = mesh.publish(object_changed(&object.meta), |snapshot| {
-        put(&mut snapshot.virtual_services, object.clone(), |o| &o.meta);
+        put(&mut snapshot.virtual_services, object.clone());
     });
     let mut object = subsets(0);
     object.subsets.pop();
     let rule = mesh.publish(object_changed(&object.meta), |snapshot| {
-        put(&mut snapshot.destination_rules, object.clone(), |o| &o.meta);
+        put(&mut snapshot.destination_rules, object.clone());
     });
     let object = policy(AuthzAction::Deny);
     let policy = mesh.publish(object_changed(&object.meta), |snapshot| {
-        put(&mut snapshot.authorization_policies, object.clone(), |o| {
-            &o.meta
-        });
+        put(&mut snapshot.authorization_policies, object.clone());
     });
     let proxy = mesh.connect(sidecar("details", "v1", "10.244.1.0", "weft"));
     let like = mesh.connect(sidecar("reviews", "v3", "10.244.2.2", "weft"));

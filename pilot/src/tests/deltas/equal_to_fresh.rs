@@ -204,27 +204,27 @@ fn apply(following: &mut Following, event: &Event) {
         Event::Route { name, host, form } => {
             let object = route(*name, *host, *form);
             change(following, object_changed(&object.meta), &|snapshot| {
-                put(&mut snapshot.virtual_services, object.clone(), |o| &o.meta);
+                put(&mut snapshot.virtual_services, object.clone());
             });
         }
         Event::NoRoute(name) => {
             let object = route(*name, 0, 0);
             change(following, object_changed(&object.meta), &|snapshot| {
                 let key: &ResourceKey = &object.meta.key;
-                take(&mut snapshot.virtual_services, key, |o| &o.meta);
+                take(&mut snapshot.virtual_services, key);
             });
         }
         Event::Rule { name, host, form } => {
             let object = subsets(*name, *host, *form);
             change(following, object_changed(&object.meta), &|snapshot| {
-                put(&mut snapshot.destination_rules, object.clone(), |o| &o.meta);
+                put(&mut snapshot.destination_rules, object.clone());
             });
         }
         Event::NoRule(name) => {
             let object = subsets(*name, 0, name / 4);
             change(following, object_changed(&object.meta), &|snapshot| {
                 let key: &ResourceKey = &object.meta.key;
-                take(&mut snapshot.destination_rules, key, |o| &o.meta);
+                take(&mut snapshot.destination_rules, key);
             });
         }
         Event::Endpoint { host, weight } => {
@@ -244,17 +244,13 @@ fn apply(following: &mut Following, event: &Event) {
         Event::Policy { namespace, selects } => {
             let object = policy(*namespace, *selects);
             change(following, object_changed(&object.meta), &|snapshot| {
-                put(&mut snapshot.authorization_policies, object.clone(), |o| {
-                    &o.meta
-                });
+                put(&mut snapshot.authorization_policies, object.clone());
             });
         }
         Event::PeerMode { namespace, disable } => {
             let object = peer_mode(*namespace, *disable);
             change(following, object_changed(&object.meta), &|snapshot| {
-                put(&mut snapshot.peer_authentications, object.clone(), |o| {
-                    &o.meta
-                });
+                put(&mut snapshot.peer_authentications, object.clone());
             });
         }
         Event::Service(there) => {

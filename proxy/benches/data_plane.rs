@@ -7,22 +7,26 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, Version};
+use proxy::config::ClusterId;
+use proxy::config::access_log::DEFAULT_FORMAT;
 use proxy::config::listener::Direction;
 use proxy::config::rbac::{Action, Input, Permission, Policies, Policy, Principal};
+use proxy::config::request::{RequestHead, Scheme};
 use proxy::config::route::RouteConfig;
-use proxy::config::{ClusterId, ConfigHandle};
+use proxy::executor::{Executor, InForce};
 use proxy::http::route::matcher;
-use proxy::http::stream::{RequestHead, Scheme};
+use proxy::listener::shared::Builder;
+use proxy::listener::socket::Sockets;
 use proxy::telemetry::WorkerTelemetry;
 use proxy::telemetry::access_log::Captures;
-use proxy::telemetry::log_format::{self, DEFAULT_FORMAT, LogFormat};
+use proxy::telemetry::log_format::{self, LogFormat};
 use proxy::telemetry::log_sink::LogSinks;
 use proxy::telemetry::stream_info::{ConnectionInfo, StreamInfo};
 use proxy::tls::secret_store::SecretStore;
 use proxy::upstream::PickContext;
-use proxy::worker::Worker;
-use proxy::xds::apply::{Applier, Received, Translators};
-use proxy::xds::{lds, rds};
+use proxy::upstream::worker::Worker;
+use proxy_xds::apply::{Applier, Received, Translators};
+use proxy_xds::{lds, rds};
 use serde_json::json;
 use xds::envoy::cluster::Cluster;
 use xds::envoy::endpoint::ClusterLoadAssignment;
@@ -70,15 +74,18 @@ fn request(authority: &str, path: &str) -> RequestHead {
     }
 }
 
-fn applier(handle: &ConfigHandle) -> Applier {
+fn applier(in_force: &InForce) -> Applier<Executor> {
     let translators = Translators {
         listener: lds::listener,
         route: rds::route_config,
     };
+    let builder = Builder {
+        secrets: SecretStore::new(),
+        sockets: Sockets::new(0),
+        logs: LogSinks::new(),
+    };
     Applier::new(
-        handle.clone(),
-        SecretStore::new(),
-        LogSinks::new(),
+        Executor::new(in_force.clone(), builder),
         Arc::default(),
         translators,
         Arc::default(),
@@ -96,7 +103,7 @@ fn received<M: Message + Name + Default>(name: &str, resource: &serde_json::Valu
     }
 }
 
-fn apply(applier: &mut Applier, kind: ResourceType, resource: &Received) {
+fn apply(applier: &mut Applier<Executor>, kind: ResourceType, resource: &Received) {
     let refused = applier.apply(kind, std::slice::from_ref(resource), &[], Instant::now());
     assert_eq!(refused, []);
     applier.flush();
@@ -115,11 +122,12 @@ fn routes() -> Arc<RouteConfig> {
     };
     let hosts: Vec<_> = (0..HOSTS).map(host).collect();
     let table = json!({"name": "9080", "virtual_hosts": hosts});
-    let handle = ConfigHandle::default();
+    let in_force = InForce::default();
     let received = received::<RouteConfiguration>("9080", &table);
-    apply(&mut applier(&handle), ResourceType::Route, &received);
-    let config = handle.load();
-    config
+    let mut applier = applier(&in_force);
+    apply(&mut applier, ResourceType::Route, &received);
+    applier
+        .config()
         .routes
         .iter()
         .flatten()
@@ -181,11 +189,11 @@ fn log_line(criterion: &mut Criterion) {
 }
 
 fn balancer_pick(criterion: &mut Criterion) {
-    let handle = ConfigHandle::default();
-    let mut applier = applier(&handle);
+    let in_force = InForce::default();
+    let mut applier = applier(&in_force);
     apply(&mut applier, ResourceType::Cluster, &eds_cluster());
     apply(&mut applier, ResourceType::Endpoint, &endpoints(1));
-    let worker = Worker::new(0, &handle, WorkerTelemetry::default());
+    let worker = Worker::new(0, &in_force.runtime, WorkerTelemetry::default());
     let cluster = worker.upstreams.get(&worker, &worker.view(), ClusterId(0));
     let cluster = cluster.expect("the first cluster has the first slot");
     assert_eq!(cluster.hosts().len(), ENDPOINTS);
@@ -216,8 +224,8 @@ fn endpoints(first: usize) -> Received {
 }
 
 fn eds_apply(criterion: &mut Criterion) {
-    let handle = ConfigHandle::default();
-    let mut applier = applier(&handle);
+    let in_force = InForce::default();
+    let mut applier = applier(&in_force);
     apply(&mut applier, ResourceType::Cluster, &eds_cluster());
     // Two sets in turn, as the same again would change nothing.
     let sets = [endpoints(1), endpoints(2)];

@@ -7,8 +7,9 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue};
 use proxy::config::http::{ForwardClientCert, ForwardClientCertMode};
 use proxy::config::listener::Direction;
+use proxy::config::peer::Peer;
 use proxy::http::xfcc::{XFCC, forward};
-use proxy::telemetry::peer_metadata::Peer;
+use proxy::telemetry::peer_metadata;
 use proxy::telemetry::stream_info::{ConnectionInfo, PeerCertificate, TlsInfo};
 use proxy::tls::peer::peer_certificate;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -164,18 +165,18 @@ fn peer_seeds() -> Vec<Vec<u8>> {
         cluster: "east".into(),
     };
     vec![
-        peer.to_struct_bytes(),
-        peer.to_header().into_bytes(),
-        peer.to_id().into_bytes(),
+        peer_metadata::to_struct_bytes(&peer),
+        peer_metadata::to_header(&peer).into_bytes(),
+        peer_metadata::to_id(&peer).into_bytes(),
     ]
 }
 
 /// A peer that was understood is understood again in what we would send for it.
 fn peer_metadata(input: &[u8]) -> Outcome {
-    let from_struct = Peer::from_struct_bytes(input);
-    let from_header = Peer::from_header(input);
+    let from_struct = peer_metadata::from_struct_bytes(input);
+    let from_header = peer_metadata::from_header(input);
     for peer in [&from_struct, &from_header].into_iter().flatten() {
-        let again = Peer::from_header(peer.to_header().as_bytes());
+        let again = peer_metadata::from_header(peer_metadata::to_header(peer).as_bytes());
         assert_eq!(again.as_ref(), Some(peer));
     }
     let text = String::from_utf8_lossy(input);

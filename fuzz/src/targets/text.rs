@@ -7,7 +7,7 @@ use mesh_api::hostname::Hostname;
 use mesh_api::identity::{SpiffeId, TrustDomain};
 use mesh_api::locality::Locality;
 use mesh_api::regex::{Expression, PROGRAM_SIZE_MAX, Regex};
-use proxy::http::format::Format;
+use proxy::config::format::Format;
 use proxy::telemetry::access_log::Captures;
 use proxy::telemetry::log_format;
 

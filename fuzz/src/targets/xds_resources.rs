@@ -7,11 +7,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use mesh_api::mesh_config::MeshConfig;
 use pilot::node::Node;
-use proxy::config::ConfigHandle;
+use proxy::executor::{Executor, InForce};
+use proxy::listener::shared::Builder;
+use proxy::listener::socket::Sockets;
 use proxy::telemetry::log_sink::LogSinks;
 use proxy::tls::secret_store::SecretStore;
-use proxy::xds::apply::{Applier, Received, Translators};
-use proxy::xds::{lds, rds};
+use proxy_xds::apply::{Applier, Received, Translators};
+use proxy_xds::{lds, rds};
 use serde_json::json;
 use xds::envoy::cluster::Cluster;
 use xds::envoy::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
@@ -84,11 +86,13 @@ fn apply(resource_type: ResourceType, input: &[u8]) -> Outcome {
         listener: lds::listener,
         route: rds::route_config,
     };
-    let handle = ConfigHandle::default();
+    let builder = Builder {
+        secrets: SecretStore::new(),
+        sockets: Sockets::new(0),
+        logs: LogSinks::new(),
+    };
     let mut applier = Applier::new(
-        handle.clone(),
-        SecretStore::new(),
-        LogSinks::new(),
+        Executor::new(InForce::default(), builder),
         Arc::default(),
         translators,
         Arc::default(),
@@ -107,10 +111,10 @@ fn apply(resource_type: ResourceType, input: &[u8]) -> Outcome {
     }
     let refused = apply(resource_type, Bytes::copy_from_slice(input));
     applier.flush();
-    let config = handle.load();
+    let wanted = applier.wanted();
+    let config = applier.config();
     let assignments = config.endpoints.iter().flatten();
     let endpoints: usize = assignments.map(|all| all.endpoints().count()).sum();
-    let wanted = applier.wanted();
     let tables = config.routes.iter().flatten();
     let routes: usize = tables
         .flat_map(|table| &table.virtual_hosts)

@@ -39,7 +39,8 @@ wire! {
     WireLogging {
         /// Requests that the entry applies to. By default those that the workload sends and receives.
         r#match: Option<LogSelector>,
-        /// Where logs are written. Only "envoy" has an effect: the file of meshConfig.accessLogFile.
+        /// Where logs are written. Only "envoy" has an effect: the file of meshConfig.accessLogFile, or standard output
+        /// if none is set.
         providers: Vec<ProviderRef>,
         /// True to write no access logs.
         disabled: Option<bool>,

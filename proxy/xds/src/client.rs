@@ -86,7 +86,7 @@ struct Stream {
 /// The way back. Servers of grpc-go send their headers with their first response, so requests must not wait for them.
 enum Responses {
     Opening(BoxFuture<'static, Result<Streaming<DeltaDiscoveryResponse>, Status>>),
-    Open(Streaming<DeltaDiscoveryResponse>),
+    Open(Box<Streaming<DeltaDiscoveryResponse>>),
 }
 
 /// What a stream brings.
@@ -294,7 +294,7 @@ async fn next_event(stream: &mut Option<Stream>) -> Event {
     match &mut stream.responses {
         Responses::Opening(opening) => match opening.await {
             Ok(responses) => {
-                stream.responses = Responses::Open(responses);
+                stream.responses = Responses::Open(Box::new(responses));
                 Event::Opened
             }
             Err(error) => Event::Ended(error),

@@ -125,7 +125,9 @@ fn routes() -> Arc<RouteConfig> {
     let in_force = InForce::default();
     let received = received::<RouteConfiguration>("9080", &table);
     let mut applier = applier(&in_force);
-    apply(&mut applier, ResourceType::Route, &received);
+    // No listener names it, so that a flush would drop it.
+    let refused = applier.apply(ResourceType::Route, &[received], &[], Instant::now());
+    assert_eq!(refused, []);
     applier
         .config()
         .routes

@@ -110,8 +110,7 @@ fn apply(resource_type: ResourceType, input: &[u8]) -> Outcome {
         apply(ResourceType::Cluster, eds_cluster());
     }
     let refused = apply(resource_type, Bytes::copy_from_slice(input));
-    applier.flush();
-    let wanted = applier.wanted();
+    // Routes that no listener names are dropped when it is asked what is wanted.
     let config = applier.config();
     let assignments = config.endpoints.iter().flatten();
     let endpoints: usize = assignments.map(|all| all.endpoints().count()).sum();
@@ -120,6 +119,8 @@ fn apply(resource_type: ResourceType, input: &[u8]) -> Outcome {
         .flat_map(|table| &table.virtual_hosts)
         .map(|host| 1 + host.routes.len())
         .sum();
+    applier.flush();
+    let wanted = applier.wanted();
     let reason = refused.first().map(|(name, reason)| {
         assert_eq!(name, "fuzzed");
         kind_of(reason)

@@ -94,11 +94,20 @@ impl Target for Executor {
     }
 
     fn set_cluster(&mut self, id: ClusterId, cluster: Option<&Arc<SharedCluster>>, now: Instant) {
-        *slot(&mut self.runtime.clusters, id.0) = cluster.cloned();
-        if cluster.is_none() {
+        let place = slot(&mut self.runtime.clusters, id.0);
+        let replaced = std::mem::replace(place, cluster.cloned());
+        // It takes over nothing before it is in force, or the version in force would lose what it still needs.
+        let goes_on = cluster.is_some_and(|next| next.take_over_health(replaced.as_deref()));
+        if !goes_on {
+            // Endpoints that are built from nothing have no history.
             *slot(&mut self.runtime.endpoints, id.0) = None;
         }
+        let planned = self.outlier_sweeps.get(&id).copied();
         self.plan_sweep(id, now);
+        if let (Some(planned), Some(next)) = (planned, self.outlier_sweeps.get_mut(&id)) {
+            // Or a cluster that is updated again and again would never be swept.
+            *next = planned.min(*next);
+        }
     }
 
     fn set_endpoints(&mut self, id: ClusterId, endpoints: &Arc<LoadAssignment>) {

@@ -15,8 +15,9 @@ use crate::config::cluster::RoutingPriority;
 use crate::listener::socket::Sockets;
 use crate::telemetry::log_sink::LogSinks;
 use crate::tls::secret_store::SecretStore;
-use crate::upstream::Outcome;
 use crate::upstream::circuit_breaker::Resource;
+
+mod outlier_detection;
 
 struct Fixture {
     applier: Applier<Executor>,
@@ -101,37 +102,6 @@ fn an_update_of_a_cluster_keeps_what_is_counted() {
         after.circuit_breakers.usage(resource, priority),
         Some((1, 1024))
     );
-}
-
-#[test]
-fn ejected_hosts_return_by_the_clock() {
-    let mut fixture = Fixture::new();
-    let detecting = cds::Cluster {
-        outlier_detection: Some(cds::OutlierDetection {
-            max_ejection_percent: Some(100.into_value()),
-            ..Default::default()
-        }),
-        load_assignment: Some(assignment("c", &[80])),
-        ..static_cluster()
-    };
-    fixture.apply(ResourceType::Cluster, "c", &detecting);
-    let cluster = fixture.cluster("c").unwrap();
-    let detection = cluster.outlier_detection.as_ref().unwrap();
-    let runtime = fixture.in_force.runtime.load();
-    let all = runtime.endpoints(cluster.id).unwrap();
-    let monitor = all.endpoints[0].monitor.clone();
-    for _ in 0..5 {
-        let outcome = Outcome::Response(503);
-        detection.record(&monitor, outcome, fixture.now);
-    }
-    assert!(monitor.ejected());
-    let mut now = fixture.now;
-    for _ in 0..3 {
-        now = fixture.applier.deadline().unwrap();
-        fixture.applier.tick(now);
-    }
-    assert_eq!(now, fixture.now + 3 * detection.settings.interval);
-    assert!(!monitor.ejected(), "the base time is thirty seconds");
 }
 
 /// A listener with these filter chains, by port and cluster.

@@ -211,18 +211,13 @@ impl UpstreamCluster {
         ) {
             old.retire_all();
         }
+        // Read before the balancer looks at the hosts: what is ejected in between is noticed by the next pick.
+        let detection = config.outlier_detection.as_ref();
+        let generation = detection.map_or(0, |detection| detection.generation());
+        let balancer = LoadBalancer::new(&config.balancing, endpoints.map(|e| &*e.config), &hosts);
         Rc::new(Self {
-            balancer: RefCell::new(LoadBalancer::new(
-                &config.balancing,
-                endpoints.map(|e| &*e.config),
-                &hosts,
-            )),
-            generation: Cell::new(
-                config
-                    .outlier_detection
-                    .as_ref()
-                    .map_or(0, |o| o.generation()),
-            ),
+            balancer: RefCell::new(balancer),
+            generation: Cell::new(generation),
             core,
             endpoints: endpoints.cloned(),
             hosts,

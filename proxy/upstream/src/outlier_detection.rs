@@ -5,6 +5,7 @@
 //! a count that reaches its threshold, and the periodic [`OutlierDetection::sweep`] of the control thread,
 //! take the lock. Balancers notice an ejection by [`OutlierDetection::generation`].
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,7 +72,10 @@ pub struct OutlierDetection {
 struct HostState {
     monitor: Arc<HostMonitor>,
     ejected_at: Option<Instant>,
-    backoff: u32,
+    /// When it last returned.
+    returned_at: Option<Instant>,
+    /// What the base ejection time is multiplied with.
+    multiplier: u32,
     jitter: Duration,
 }
 
@@ -106,22 +110,27 @@ impl OutlierDetection {
     }
 
     /// The hosts of the cluster; known ones keep their history. A host that left while ejected no longer counts
-    /// as ejected.
+    /// as ejected. An endpoint that is listed twice is one host.
     pub fn set_hosts(&self, monitors: impl IntoIterator<Item = Arc<HostMonitor>>) {
         let mut hosts = self.lock();
-        let mut known: Vec<HostState> = std::mem::take(&mut *hosts);
-        *hosts = monitors
-            .into_iter()
-            .map(|monitor| {
-                let same = known
-                    .iter()
-                    .position(|host| Arc::ptr_eq(&host.monitor, &monitor));
-                same.map_or_else(|| HostState::new(monitor), |at| known.swap_remove(at))
-            })
-            .collect();
+        let known = hosts
+            .drain(..)
+            .map(|host| (Arc::as_ptr(&host.monitor), host));
+        let mut known: HashMap<*const HostMonitor, HostState> = known.collect();
+        let mut listed = HashSet::new();
+        let monitors = monitors.into_iter();
+        hosts.extend(
+            monitors
+                .filter(|monitor| listed.insert(Arc::as_ptr(monitor)))
+                .map(|monitor| {
+                    let same = known.remove(&Arc::as_ptr(&monitor));
+                    same.unwrap_or_else(|| HostState::new(monitor))
+                }),
+        );
     }
 
-    /// Takes over the hosts of a predecessor, when the cluster was updated.
+    /// Takes over the hosts of a predecessor with the same settings, when the cluster was updated. The predecessor,
+    /// which workers may still ask for a moment, ejects nothing from then on.
     pub fn adopt(&self, predecessor: &Self) {
         *self.lock() = std::mem::take(&mut *predecessor.lock());
     }
@@ -153,8 +162,8 @@ impl OutlierDetection {
         for kind in [EXTERNAL, LOCAL] {
             changed |= self.judge_rates(&mut hosts, kind, now);
         }
-        for host in hosts.iter_mut().filter(|host| !host.monitor.ejected()) {
-            host.backoff = host.backoff.saturating_sub(1);
+        for host in hosts.iter_mut() {
+            self.relax(host, now);
         }
         if changed {
             self.generation.fetch_add(1, Ordering::Release);
@@ -235,9 +244,9 @@ impl OutlierDetection {
         host.monitor.ejected.store(true, Ordering::Relaxed);
         host.ejected_at = Some(now);
         host.jitter = settings.max_ejection_time_jitter.mul_f64(fastrand::f64());
-        let reached = settings.base_ejection_time * host.backoff;
+        let reached = settings.base_ejection_time * host.multiplier;
         if reached < settings.max_ejection_time + settings.base_ejection_time {
-            host.backoff += 1;
+            host.multiplier += 1;
         }
         self.ejections.fetch_add(1, Ordering::Relaxed);
     }
@@ -247,11 +256,12 @@ impl OutlierDetection {
             return false;
         };
         let settings = &self.settings;
-        let time = (settings.base_ejection_time * host.backoff).min(settings.max_ejection_time);
+        let time = (settings.base_ejection_time * host.multiplier).min(settings.max_ejection_time);
         if now.duration_since(ejected_at) < time + host.jitter {
             return false;
         }
         host.ejected_at = None;
+        host.returned_at = Some(now);
         let monitor = &host.monitor;
         // A counter just below its threshold must not eject the host again at the first error.
         clear(&monitor.consecutive_5xx);
@@ -259,6 +269,16 @@ impl OutlierDetection {
         clear(&monitor.consecutive_local_origin_failure);
         monitor.ejected.store(false, Ordering::Relaxed);
         true
+    }
+
+    /// As Envoy: the multiplier falls only at sweeps that find the host in, and back for an interval at least, so
+    /// that the time of an ejection and the sweep that ends it forgive nothing.
+    fn relax(&self, host: &mut HostState, now: Instant) {
+        let back_for = host.returned_at.map(|at| now.duration_since(at));
+        let is_back = back_for.is_some_and(|time| time >= self.settings.interval);
+        if is_back && !host.monitor.ejected() {
+            host.multiplier = host.multiplier.saturating_sub(1);
+        }
     }
 
     fn judges_rates(&self, kind: usize) -> bool {
@@ -336,7 +356,8 @@ impl HostState {
         Self {
             monitor,
             ejected_at: None,
-            backoff: 0,
+            returned_at: None,
+            multiplier: 0,
             jitter: Duration::ZERO,
         }
     }

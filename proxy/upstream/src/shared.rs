@@ -38,7 +38,7 @@ pub enum TransportSocket {
 }
 
 impl SharedCluster {
-    /// The live parts of a cluster. What is counted in the version before goes on.
+    /// The live parts of a cluster. The concurrency that is counted in the version before goes on.
     ///
     /// # Errors
     /// When a TLS context cannot be built.
@@ -54,17 +54,29 @@ impl SharedCluster {
                 .with_limits(limits.default, limits.high),
             None => CircuitBreakers::new(limits.default, limits.high),
         };
-        let outlier_detection = config.outlier_detection.clone().map(OutlierDetection::new);
-        let detected_before = previous.and_then(|cluster| cluster.outlier_detection.as_ref());
-        if let (Some(detection), Some(before)) = (&outlier_detection, detected_before) {
-            detection.adopt(before);
-        }
         Ok(Self {
             sockets: sockets(&config.transport, secrets)?,
-            config,
             circuit_breakers,
-            outlier_detection,
+            outlier_detection: config.outlier_detection.clone().map(OutlierDetection::new),
+            config,
         })
+    }
+
+    /// Goes on with what outlier detection found out in the version that this one replaces, and returns whether it may.
+    ///
+    /// Ejections and counts belong to the settings by which they came about, and go with them: a host that the old
+    /// settings ejected must not stay away without them, nor a count be compared with another threshold. Differs from
+    /// Envoy, which forgets them with every update of the cluster.
+    pub fn take_over_health(&self, replaced: Option<&Self>) -> bool {
+        let before = replaced.and_then(|cluster| cluster.outlier_detection.as_ref());
+        match (before, &self.outlier_detection) {
+            (None, None) => true,
+            (Some(before), Some(detection)) if before.settings == detection.settings => {
+                detection.adopt(before);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether all secrets of its TLS contexts have arrived.

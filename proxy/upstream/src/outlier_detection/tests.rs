@@ -60,41 +60,78 @@ fn errors_in_a_row_eject_and_a_success_between_them_does_not() {
     assert_eq!((detector.generation(), detector.ejections_active()), (1, 1));
 }
 
-#[test]
-fn ejection_times_grow_with_their_number_and_shrink_in_good_times() {
-    let start = Instant::now();
-    let (detector, hosts) = detector(settings(), 1);
-    let fail = |now| (0..3).for_each(|_| detector.record(&hosts[0], Outcome::LocalFailure, now));
-    fail(start);
-    detector.sweep(start + BASE - Duration::from_millis(1));
-    assert!(hosts[0].ejected());
-    detector.sweep(start + BASE);
-    assert!(
-        !hosts[0].ejected(),
-        "the first ejection lasts the base time"
-    );
+/// Fails the host until it is ejected, then sweeps every second; returns for how many seconds it was away.
+fn seconds_away(detector: &OutlierDetection, host: &HostMonitor, now: &mut Instant) -> u64 {
+    (0..3).for_each(|_| detector.record(host, Outcome::Response(500), *now));
+    assert!(host.ejected());
+    let start = *now;
+    while host.ejected() {
+        sweep_after(detector, 1, now);
+    }
+    now.duration_since(start).as_secs()
+}
 
-    // The sweep that let it return has already forgiven one step: the next ejection lasts once more the base.
-    let second = start + BASE;
-    fail(second);
-    fail(second);
-    detector.sweep(second + BASE);
-    assert!(!hosts[0].ejected());
+fn sweep_after(detector: &OutlierDetection, seconds: u64, now: &mut Instant) {
+    *now += Duration::from_secs(seconds);
+    detector.sweep(*now);
+}
+
+fn growing() -> OutlierSettings {
+    OutlierSettings {
+        interval: Duration::from_secs(1),
+        base_ejection_time: Duration::from_secs(2),
+        max_ejection_time: Duration::from_secs(7),
+        ..settings()
+    }
 }
 
 #[test]
-fn a_second_ejection_before_a_quiet_sweep_lasts_twice_as_long() {
-    let start = Instant::now();
+fn each_ejection_of_a_host_that_fails_at_once_lasts_longer() {
+    let (detector, hosts) = detector(growing(), 1);
+    let mut now = Instant::now();
+    let away: Vec<u64> = (0..6)
+        .map(|_| seconds_away(&detector, &hosts[0], &mut now))
+        .collect();
+    assert_eq!(
+        away,
+        [2, 4, 6, 7, 7, 7],
+        "the n-th n times as long, up to the maximum"
+    );
+}
+
+#[test]
+fn ejection_times_shrink_by_each_interval_that_the_host_is_back() {
+    let (detector, hosts) = detector(growing(), 1);
+    let mut now = Instant::now();
+    let mut away = |quiet_sweeps: u64| {
+        (0..quiet_sweeps).for_each(|_| sweep_after(&detector, 1, &mut now));
+        seconds_away(&detector, &hosts[0], &mut now)
+    };
+    assert_eq!([0, 0, 0].map(&mut away), [2, 4, 6]);
+    assert_eq!([2, 1, 0, 9].map(&mut away), [4, 4, 6, 2]);
+}
+
+#[test]
+fn a_sweep_before_the_host_is_back_for_an_interval_forgives_nothing() {
+    let slow = OutlierSettings {
+        interval: Duration::from_secs(10),
+        ..growing()
+    };
+    let (detector, hosts) = detector(slow, 1);
+    let mut now = Instant::now();
+    assert_eq!(seconds_away(&detector, &hosts[0], &mut now), 2);
+    sweep_after(&detector, 9, &mut now);
+    assert_eq!(seconds_away(&detector, &hosts[0], &mut now), 4);
+}
+
+#[test]
+fn an_endpoint_that_is_listed_twice_is_one_host() {
+    let now = Instant::now();
     let (detector, hosts) = detector(settings(), 1);
-    (0..3).for_each(|_| detector.record(&hosts[0], Outcome::Response(500), start));
-    {
-        let mut states = detector.lock();
-        assert!(detector.uneject_if_due(&mut states[0], start + BASE));
-    }
-    (0..3).for_each(|_| detector.record(&hosts[0], Outcome::Response(500), start + BASE));
-    detector.sweep(start + 2 * BASE);
-    assert!(hosts[0].ejected());
-    detector.sweep(start + 3 * BASE);
+    (0..3).for_each(|_| detector.record(&hosts[0], Outcome::Response(500), now));
+    detector.set_hosts([hosts[0].clone(), hosts[0].clone()]);
+    assert_eq!(detector.ejections_active(), 1);
+    detector.sweep(now + BASE);
     assert!(!hosts[0].ejected());
 }
 

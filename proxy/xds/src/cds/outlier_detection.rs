@@ -45,14 +45,21 @@ pub(super) fn settings(proto: &OutlierDetection) -> Result<OutlierSettings, Conf
     if interval.is_zero() {
         return Err(ConfigError::new("interval", "must be more than zero"));
     }
+    let max_ejection_time = duration_or(
+        "max_ejection_time",
+        proto.max_ejection_time.as_ref(),
+        MAX_EJECTION_TIME.max(base_ejection_time),
+    )?;
+    if max_ejection_time < base_ejection_time {
+        return Err(ConfigError::new(
+            "max_ejection_time",
+            "must not be less than base_ejection_time",
+        ));
+    }
     Ok(OutlierSettings {
         interval,
         base_ejection_time,
-        max_ejection_time: duration_or(
-            "max_ejection_time",
-            proto.max_ejection_time.as_ref(),
-            MAX_EJECTION_TIME.max(base_ejection_time),
-        )?,
+        max_ejection_time,
         max_ejection_time_jitter: duration_or(
             "max_ejection_time_jitter",
             proto.max_ejection_time_jitter.as_ref(),

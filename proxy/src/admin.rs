@@ -30,7 +30,7 @@ mod listeners;
 mod logging;
 mod ready;
 mod server_info;
-mod stats;
+pub mod stats;
 
 /// What the pages show and change.
 #[derive(Debug, Clone)]

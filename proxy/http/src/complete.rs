@@ -35,6 +35,7 @@ impl Drop for Stream {
         }
         let (flag, details) = match self.info.protocol {
             Some(http::Version::HTTP_2) => {
+                self.connection.cells.downstream_rq_rx_reset.inc();
                 (ResponseFlags::DOWNSTREAM_REMOTE_RESET, "http2.remote_reset")
             }
             _ => (

@@ -273,6 +273,11 @@ impl<'a> Exchange<'a> {
                 }
                 Err(_) => Verdict::Stands,
             };
+            if let (Verdict::Stands, Ok(Ok(_))) = (verdict, &outcome)
+                && stream.info.attempts > 1
+            {
+                self.cluster.cells().upstream_rq_retry_success.inc();
+            }
             if let Verdict::LimitExceeded = verdict {
                 stream
                     .info

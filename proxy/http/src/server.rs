@@ -55,7 +55,10 @@ pub async fn serve<I>(
         None => {
             let sniffing = sniff::sniff(io);
             let sniffed = match idle {
-                Some(limit) => tokio::time::timeout(limit, sniffing).await.unwrap_or(None),
+                Some(limit) => match tokio::time::timeout(limit, sniffing).await {
+                    Ok(sniffed) => sniffed,
+                    Err(_) => return connection.cells.downstream_cx_idle_timeout.inc(),
+                },
                 None => sniffing.await,
             };
             match sniffed {
@@ -220,37 +223,51 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                     shut_down(served.as_mut());
                 }
             }
-            () = timer.as_mut(), if !closing => {
+            end = timer.as_mut(), if !closing => {
                 closing = true;
+                if end == End::Idle {
+                    connection.cells.downstream_cx_idle_timeout.inc();
+                }
                 shut_down(served.as_mut());
             }
         }
     }
 }
 
+/// Why a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// No request for as long as `idle_timeout`.
+    Idle,
+    /// `max_connection_duration` is over.
+    Old,
+    /// It has served `max_requests_per_connection`.
+    Spent,
+}
+
 /// Resolves when the connection is idle for too long, too old, or has served enough requests.
-async fn next_end(connection: &HttpConnection) {
+async fn next_end(connection: &HttpConnection) -> End {
     let limits: &HttpLimits = &connection.hcm.limits;
     let oldest = limits
         .max_connection_duration
         .map(|limit| connection.info.start + limit);
     let idle = limits.idle_timeout;
-    if oldest.is_none() && idle.is_none() {
-        return connection.enough.notified().await;
-    }
     loop {
         let idle_end = idle.map(|limit| connection.idle_since.get() + limit);
         let next = [oldest, idle_end].into_iter().flatten().min();
-        let Some(next) = next else {
-            return;
+        let timer = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
         };
         tokio::select! {
-            () = tokio::time::sleep_until(next.into()) => {}
-            () = connection.enough.notified() => return,
+            () = timer => {}
+            () = connection.enough.notified() => return End::Spent,
         }
         let now = Instant::now();
         if oldest.is_some_and(|end| end <= now) {
-            return;
+            return End::Old;
         }
         let Some(limit) = idle else {
             continue;
@@ -258,7 +275,7 @@ async fn next_end(connection: &HttpConnection) {
         if connection.active.get() > 0 {
             connection.idle_since.set(now);
         } else if connection.idle_since.get() + limit <= now {
-            return;
+            return End::Idle;
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo, T
 use crate::tls::context::TlsError;
 use crate::tls::downstream::{Downstream, Prefixed};
 use crate::tls::server::ServerTls;
+use crate::tls::verify_spiffe::VerifyFailure;
 use crate::worker::ListeningWorker;
 
 /// The limit of a handshake where the chain has none.
@@ -116,7 +117,7 @@ async fn establish(
                 (stream, Some(session))
             }
             Err(error) => {
-                cells.ssl_connection_error.inc();
+                count_failed_handshake(&cells, &error);
                 tracing::debug!(client = %info.direct_remote, %error, "TLS handshake failed");
                 let mut stream = stream_info(Rc::new(info));
                 stream.connection_termination_details = Some(error.to_string().into());
@@ -140,6 +141,18 @@ async fn establish(
         downstream,
         info,
     })
+}
+
+/// As Envoy: a handshake is either a connection error or a certificate that is not accepted.
+fn count_failed_handshake(cells: &ListenerCells, error: &TlsError) {
+    let cell = match error.verify_failure() {
+        None => &cells.ssl_connection_error,
+        Some(VerifyFailure::NoCertificate) => &cells.ssl_fail_verify_no_cert,
+        Some(VerifyFailure::Chain) => &cells.ssl_fail_verify_error,
+        Some(VerifyFailure::San) => &cells.ssl_fail_verify_san,
+        Some(VerifyFailure::Pin) => &cells.ssl_fail_verify_cert_hash,
+    };
+    cell.inc();
 }
 
 async fn serve_tcp(

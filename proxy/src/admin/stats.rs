@@ -101,25 +101,36 @@ pub(super) async fn prometheus_page(State(admin): State<Admin>) -> Response {
     ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response()
 }
 
-/// What is not counted on workers.
+/// Metrics of the process: what is not counted on workers. All are gauges.
+pub const PROCESS_METRICS: [(&str, &str); 5] = [
+    ("envoy_server_live", "1 while the proxy is ready."),
+    (
+        "envoy_server_total_connections",
+        "Connections of clients that are open.",
+    ),
+    ("envoy_server_concurrency", "Worker threads."),
+    ("envoy_server_uptime", "Seconds since the start."),
+    (
+        "envoy_control_plane_connected_state",
+        "1 while the control plane is connected.",
+    ),
+];
+
 fn numbers(admin: &Admin) -> Vec<Number> {
-    let gauge = |name: &str, value: u64| Number {
-        name: name.to_owned(),
-        labels: String::new(),
-        kind: Kind::Gauge,
-        value,
-    };
-    vec![
-        gauge("envoy_server_live", u64::from(admin.readiness.is_ready())),
-        gauge(
-            "envoy_server_total_connections",
-            admin.balance.total() as u64,
-        ),
-        gauge("envoy_server_concurrency", admin.workers as u64),
-        gauge("envoy_server_uptime", admin.start.elapsed().as_secs()),
-        gauge(
-            "envoy_control_plane_connected_state",
-            u64::from(admin.status.connected()),
-        ),
-    ]
+    let values = [
+        u64::from(admin.readiness.is_ready()),
+        admin.balance.total() as u64,
+        admin.workers as u64,
+        admin.start.elapsed().as_secs(),
+        u64::from(admin.status.connected()),
+    ];
+    let metrics = PROCESS_METRICS.into_iter().zip(values);
+    metrics
+        .map(|((name, _), value)| Number {
+            name: name.to_owned(),
+            labels: String::new(),
+            kind: Kind::Gauge,
+            value,
+        })
+        .collect()
 }

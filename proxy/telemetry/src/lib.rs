@@ -11,6 +11,7 @@ use std::sync::Arc;
 use proxy_config as config;
 
 pub mod access_log;
+pub mod catalogue;
 pub mod log_format;
 pub mod log_sink;
 pub mod peer_metadata;

@@ -27,26 +27,26 @@ pub struct Number {
     pub value: u64,
 }
 
+/// Prefix and label of the metrics of clusters, connection managers, listeners and TCP proxies.
+pub(super) const SCOPES: [(&str, &str); 4] = [
+    ("envoy_cluster_", "cluster_name"),
+    ("envoy_http_", "http_conn_manager_prefix"),
+    ("envoy_listener_", "listener_address"),
+    ("envoy_tcp_", "tcp_prefix"),
+];
+
 /// The page: Istio's metrics, Envoy's, and further numbers.
 pub fn render(registry: &Registry, further: &[Number]) -> String {
     let mut page = String::new();
     requests(registry, &mut page);
     connections(registry, &mut page);
-    let scopes: [(&str, &str, Vec<Row>); 4] = [
-        ("envoy_cluster_", "cluster_name", rows(&registry.clusters)),
-        (
-            "envoy_http_",
-            "http_conn_manager_prefix",
-            rows(&registry.http),
-        ),
-        (
-            "envoy_listener_",
-            "listener_address",
-            rows(&registry.listeners),
-        ),
-        ("envoy_tcp_", "tcp_prefix", rows(&registry.tcp)),
+    let scopes: [Vec<Row>; 4] = [
+        rows(&registry.clusters),
+        rows(&registry.http),
+        rows(&registry.listeners),
+        rows(&registry.tcp),
     ];
-    for (prefix, label, rows) in scopes {
+    for ((prefix, label), rows) in SCOPES.into_iter().zip(scopes) {
         families(prefix, label, &rows, &mut page);
     }
     let mut last = "";
@@ -99,11 +99,7 @@ fn families(prefix: &str, label: &str, rows: &[Row], page: &mut String) {
     };
     let mut last_class_family = String::new();
     for (column, (field, kind, _)) in first.values.iter().enumerate() {
-        let (base, class) = match response_class(field) {
-            Some((base, class)) => (format!("{base}_xx"), Some(class)),
-            None => ((*field).to_owned(), None),
-        };
-        let name = format!("{prefix}{base}");
+        let (name, class) = family(prefix, field);
         if class.is_none() || last_class_family != name {
             header(&name, *kind, page);
         }
@@ -123,23 +119,49 @@ fn families(prefix: &str, label: &str, rows: &[Row], page: &mut String) {
     }
 }
 
+/// The family of a field, and its response class.
+pub(super) fn family(prefix: &str, field: &str) -> (String, Option<char>) {
+    match response_class(field) {
+        Some((base, class)) => (format!("{prefix}{base}_xx"), Some(class)),
+        None => (format!("{prefix}{field}"), None),
+    }
+}
+
 /// `upstream_rq_5xx` is class 5 of `upstream_rq`.
 fn response_class(field: &str) -> Option<(&str, char)> {
     let (base, class) = field.strip_suffix("xx")?.rsplit_once('_')?;
     Some((base, class.chars().next()?))
 }
 
+/// Names and meanings, in the order of the cells.
+pub(super) const REQUEST_COUNTERS: [(&str, &str); 3] = [
+    ("istio_requests_total", "Requests, when they are over."),
+    (
+        "istio_request_messages_total",
+        "gRPC messages of requests (series with `request_protocol=\"grpc\"`).",
+    ),
+    (
+        "istio_response_messages_total",
+        "gRPC messages of responses (series with `request_protocol=\"grpc\"`).",
+    ),
+];
+
+/// As above.
+pub(super) const REQUEST_HISTOGRAMS: [(&str, &str); 3] = [
+    (
+        "istio_request_duration_milliseconds",
+        "Time from the first byte of a request to the end of its response.",
+    ),
+    ("istio_request_bytes", "Body bytes of requests."),
+    ("istio_response_bytes", "Body bytes of responses."),
+];
+
 fn requests(registry: &Registry, page: &mut String) {
     let sums = registry.requests.sums();
     if sums.is_empty() {
         return;
     }
-    let counters = [
-        ("istio_requests_total", 0),
-        ("istio_request_messages_total", 1),
-        ("istio_response_messages_total", 2),
-    ];
-    for (name, at) in counters {
+    for (at, (name, _)) in REQUEST_COUNTERS.into_iter().enumerate() {
         header(name, Kind::Counter, page);
         let grpc_only = at > 0;
         for (labels, values) in &sums {
@@ -148,15 +170,10 @@ fn requests(registry: &Registry, page: &mut String) {
             }
         }
     }
-    let histograms = [
-        "istio_request_duration_milliseconds",
-        "istio_request_bytes",
-        "istio_response_bytes",
-    ];
-    for (n, name) in histograms.into_iter().enumerate() {
+    for (n, (name, _)) in REQUEST_HISTOGRAMS.into_iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = writeln!(page, "# TYPE {name} histogram");
-        let start = counters.len() + n * HISTOGRAM_VALUES;
+        let start = REQUEST_COUNTERS.len() + n * HISTOGRAM_VALUES;
         for (labels, values) in &sums {
             histogram(name, labels, &values[start..start + HISTOGRAM_VALUES], page);
         }
@@ -190,11 +207,7 @@ fn connections(registry: &Registry, page: &mut String) {
 }
 
 fn header(name: &str, kind: Kind, page: &mut String) {
-    let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    };
-    let _ = writeln!(page, "# TYPE {name} {kind}");
+    let _ = writeln!(page, "# TYPE {name} {}", kind.name());
 }
 
 fn line(name: &str, labels: &str, value: u64, page: &mut String) {

@@ -47,11 +47,11 @@ impl Cell {
 }
 
 macro_rules! cells {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $kind:ident,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub struct $name {
-            $($(#[$field_doc])* pub $field: Cell,)*
+            $($(#[doc = $field_doc])* pub $field: Cell,)*
         }
 
         impl $name {
@@ -65,6 +65,10 @@ macro_rules! cells {
                 Self::FIELDS
             }
 
+            fn descriptions() -> &'static [&'static str] {
+                &[$(concat!($($field_doc),*)),*]
+            }
+
             fn values(&self) -> Vec<u64> {
                 vec![$(self.$field.get()),*]
             }
@@ -76,6 +80,8 @@ macro_rules! cells {
 pub trait Cells: Default + Send + Sync + 'static {
     /// Names and kinds of the cells.
     fn fields() -> &'static [(&'static str, Kind)];
+    /// What each counts, in the same order: their doc comments, which the reference shows.
+    fn descriptions() -> &'static [&'static str];
     /// Their values, in the same order.
     fn values(&self) -> Vec<u64>;
 }
@@ -89,10 +95,20 @@ pub enum Kind {
     Gauge,
 }
 
+impl Kind {
+    /// As Prometheus names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
 cells! {
     /// Cells of a cluster (`cluster.<name>.*`).
     ClusterCells {
-        /// Connections made.
+        /// Connections begun.
         upstream_cx_total: Counter,
         /// Connections open.
         upstream_cx_active: Gauge,
@@ -102,7 +118,7 @@ cells! {
         upstream_cx_http2_total: Counter,
         /// Connections that could not be made.
         upstream_cx_connect_fail: Counter,
-        /// Of these, because of the timeout.
+        /// Connections that could not be made within the timeout.
         upstream_cx_connect_timeout: Counter,
         /// Connections refused by the circuit breaker.
         upstream_cx_overflow: Counter,
@@ -116,7 +132,7 @@ cells! {
         upstream_cx_tx_bytes_total: Counter,
         /// Requests sent.
         upstream_rq_total: Counter,
-        /// Requests running.
+        /// Requests active.
         upstream_rq_active: Gauge,
         /// Requests that had to wait for a connection.
         upstream_rq_pending_total: Counter,
@@ -128,17 +144,17 @@ cells! {
         upstream_rq_pending_failure_eject: Counter,
         /// Requests that timed out.
         upstream_rq_timeout: Counter,
-        /// Tries that timed out.
+        /// Attempts that timed out.
         upstream_rq_per_try_timeout: Counter,
         /// Retries.
         upstream_rq_retry: Counter,
-        /// Retries that succeeded.
+        /// Retries whose response was passed on.
         upstream_rq_retry_success: Counter,
         /// Retries refused by the circuit breaker.
         upstream_rq_retry_overflow: Counter,
-        /// Requests reset by the upstream.
+        /// Requests over HTTP/2 whose stream the upstream reset.
         upstream_rq_rx_reset: Counter,
-        /// Requests reset by us.
+        /// Requests over HTTP/2 whose stream the proxy reset: timeout, client gone, response before the end of the request.
         upstream_rq_tx_reset: Counter,
         /// Responses 1xx.
         upstream_rq_1xx: Counter,
@@ -150,7 +166,7 @@ cells! {
         upstream_rq_4xx: Counter,
         /// Responses 5xx.
         upstream_rq_5xx: Counter,
-        /// Picks in panic mode.
+        /// Endpoints picked in panic mode.
         lb_healthy_panic: Counter,
     }
 }
@@ -166,25 +182,25 @@ cells! {
         downstream_cx_http1_total: Counter,
         /// HTTP/2 connections.
         downstream_cx_http2_total: Counter,
-        /// Connections closed by a protocol error.
+        /// Malformed requests and connections.
         downstream_cx_protocol_error: Counter,
-        /// Connections closed for idleness.
+        /// Connections closed because of the idle timeout.
         downstream_cx_idle_timeout: Counter,
         /// Requests.
         downstream_rq_total: Counter,
-        /// Requests running.
+        /// Requests active.
         downstream_rq_active: Gauge,
         /// Requests over HTTP/1.
         downstream_rq_http1_total: Counter,
         /// Requests over HTTP/2.
         downstream_rq_http2_total: Counter,
-        /// Requests reset by the client.
+        /// Requests over HTTP/2 whose stream the client reset, or whose connection it closed, before their end.
         downstream_rq_rx_reset: Counter,
-        /// Requests that were too large.
+        /// Requests with heads beyond the limits.
         downstream_rq_too_large: Counter,
-        /// Requests refused because headers of others already take the memory that they may.
+        /// Not Envoy's: requests refused because header memory was at its limit.
         downstream_rq_header_memory_overflow: Counter,
-        /// Header bytes of requests that wait for their response.
+        /// Not Envoy's: memory charged for the headers of requests that wait for a response, in bytes.
         downstream_rq_header_bytes: Gauge,
         /// Responses 1xx.
         downstream_rq_1xx: Counter,
@@ -212,14 +228,20 @@ cells! {
         downstream_cx_active: Gauge,
         /// Connections that matched no filter chain.
         no_filter_chain_match: Counter,
-        /// Listener filters that ran out of time.
+        /// Connections closed because listener filters ran out of time.
         downstream_pre_cx_timeout: Counter,
         /// TLS handshakes that succeeded.
         ssl_handshake: Counter,
-        /// TLS handshakes that failed.
+        /// TLS handshakes that failed, except because of the client's certificate.
         ssl_connection_error: Counter,
-        /// Of these, because the client's certificate was refused.
+        /// TLS handshakes without the client certificate that is required.
+        ssl_fail_verify_no_cert: Counter,
+        /// TLS handshakes whose client certificate is not valid or not from a known authority.
         ssl_fail_verify_error: Counter,
+        /// TLS handshakes whose client certificate has no subject alternative name that is accepted.
+        ssl_fail_verify_san: Counter,
+        /// TLS handshakes whose client certificate is not one of those that are pinned.
+        ssl_fail_verify_cert_hash: Counter,
     }
 }
 
@@ -234,7 +256,7 @@ cells! {
         downstream_cx_tx_bytes_total: Counter,
         /// Bytes from the client.
         downstream_cx_rx_bytes_total: Counter,
-        /// Connections closed for idleness.
+        /// Connections closed because of the idle timeout.
         idle_timeout: Counter,
     }
 }

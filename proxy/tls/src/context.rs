@@ -8,6 +8,7 @@ use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVer
 
 use super::secret::{Certificate, Validation};
 use super::secret_store::Secrets;
+use super::verify_spiffe::VerifyFailure;
 use crate::config::error::{ConfigError, Within};
 use crate::config::secret::SecretRef;
 use crate::config::tls as config;
@@ -28,6 +29,16 @@ pub enum TlsError {
     /// The time for the handshake was over.
     #[error("handshake timeout")]
     Timeout,
+}
+
+impl TlsError {
+    /// In which way the peer's certificate was not accepted; `None` if the handshake failed for another reason.
+    pub fn verify_failure(&self) -> Option<VerifyFailure> {
+        match self {
+            Self::Handshake(error) => VerifyFailure::of(error),
+            _ => None,
+        }
+    }
 }
 
 /// A certificate or where it comes from.

@@ -35,6 +35,38 @@ enum Refusal {
     San { presented: String, wanted: String },
 }
 
+/// In which way a peer's certificate was not accepted, as counters tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyFailure {
+    /// There was none.
+    NoCertificate,
+    /// It is malformed, not valid now, revoked, or of an unknown authority.
+    Chain,
+    /// No subject alternative name is accepted.
+    San,
+    /// It is none of those that are pinned.
+    Pin,
+}
+
+impl VerifyFailure {
+    /// `None` where a handshake failed for another reason.
+    pub(super) fn of(error: &std::io::Error) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        match error {
+            rustls::Error::NoCertificatesPresented => Some(Self::NoCertificate),
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+                Some(match other.downcast_ref::<Refusal>() {
+                    Some(Refusal::San { .. }) => Self::San,
+                    Some(Refusal::Pin) => Self::Pin,
+                    _ => Self::Chain,
+                })
+            }
+            rustls::Error::InvalidCertificate(_) => Some(Self::Chain),
+            _ => None,
+        }
+    }
+}
+
 /// Verifies certificates against one validation context. Serves both sides of TLS.
 #[derive(Debug)]
 pub(super) struct PeerVerifier {

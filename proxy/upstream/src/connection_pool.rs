@@ -17,7 +17,7 @@ use super::connect::ConnectError;
 use super::http_connection::{Connection, Http1Connection, Http2Connection, establish};
 use super::{ClusterCore, Host};
 use crate::config::cluster::{RoutingPriority, UpstreamProtocol};
-use crate::telemetry::stats::Gauge;
+use crate::telemetry::stats::{ClusterCells, Gauge};
 
 /// Connections of one protocol and one server name.
 #[derive(Debug)]
@@ -92,6 +92,11 @@ impl Pool {
             open: Cell::new(0),
             retired: Cell::new(false),
         })
+    }
+
+    /// The counters of the cluster.
+    pub(super) fn cells(&self) -> &ClusterCells {
+        &self.cluster.cells
     }
 
     /// A connection that can take a request now.

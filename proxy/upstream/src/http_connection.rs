@@ -386,6 +386,12 @@ impl Http2Connection {
         let sender = self.sender.borrow().clone().filter(|_| self.has_room())?;
         self.active.set(self.active.get() + 1);
         self.requests.set(self.requests.get() + 1);
+        if self.requests.get() == self.requests_max {
+            if let Some(pool) = self.pool.upgrade() {
+                pool.cells().upstream_cx_max_requests.inc();
+            }
+            self.close();
+        }
         Some(Http2Stream {
             connection: self.clone(),
             sender,
@@ -415,6 +421,8 @@ pub struct HttpSender {
     finished: bool,
     /// No further request may follow on this HTTP/1 connection.
     last: bool,
+    /// The stream of an HTTP/2 request has ended already, other than by a reset of ours.
+    over: bool,
     host: Rc<Host>,
     pool: Rc<Pool>,
     _permit: Permit,
@@ -465,6 +473,7 @@ impl HttpSender {
             connection,
             finished: false,
             last: false,
+            over: false,
             host: host.clone(),
             pool: pool.clone(),
             _permit: permit,
@@ -542,29 +551,48 @@ impl HttpSender {
         result.map_err(|mut failed| {
             let request = failed.take_message().map(Box::new);
             let error = failed.into_error();
+            let kind = classify(&error, request.is_some());
+            self.note_end(kind);
             SendError {
-                kind: classify(&error, request.is_some()),
+                kind,
                 request,
                 error,
             }
         })
     }
 
+    /// The response broke off; without an error of hyper's the server has reset the stream in order.
+    pub fn cut(&mut self, error: Option<&hyper::Error>) {
+        self.note_end(error.map_or(SendFailure::Reset, |error| classify(error, false)));
+    }
+
     /// Tells the host's outlier detection what happened.
     pub fn record(&self, outcome: Outcome) {
         self.host.record(outcome);
+    }
+
+    /// Counts as Envoy: a connection that ends resets nothing, and HTTP/1 knows no resets.
+    fn note_end(&mut self, kind: SendFailure) {
+        match kind {
+            SendFailure::Reset => self.host.cells().upstream_rq_rx_reset.inc(),
+            SendFailure::NotSent | SendFailure::Refused | SendFailure::ConnectionTermination => {}
+            // The library resets the stream, or does when this is dropped.
+            SendFailure::Protocol | SendFailure::RequestBody => return,
+        }
+        self.over = true;
     }
 }
 
 impl Drop for HttpSender {
     fn drop(&mut self) {
         self.host.state.active.set(self.host.active_requests() - 1);
-        if let Connection::Http1(connection) = &self.connection {
-            if self.finished && !self.last {
+        match &self.connection {
+            Connection::Http1(connection) if self.finished && !self.last => {
                 connection.release(&self.host, &self.pool);
-            } else {
-                connection.abandon();
             }
+            Connection::Http1(connection) => connection.abandon(),
+            Connection::Http2(_) if self.finished || self.over => {}
+            Connection::Http2(_) => self.host.cells().upstream_rq_tx_reset.inc(),
         }
     }
 }

@@ -233,11 +233,17 @@ impl Body for ResponseBody {
                 if let Some(stream) = &mut self.stream {
                     crate::client::note_response_cut(&mut stream.info, error);
                 }
+                if let Some(sender) = &mut self.sender {
+                    sender.cut(Some(error));
+                }
                 self.complete();
             }
             Some(Err(BodyError::Cut)) => {
                 if let Some(stream) = &mut self.stream {
                     crate::client::note_response_reset(&mut stream.info);
+                }
+                if let Some(sender) = &mut self.sender {
+                    sender.cut(None);
                 }
                 self.complete();
             }

@@ -76,6 +76,10 @@ impl Cells for RequestCells {
         &FIELDS
     }
 
+    fn descriptions() -> &'static [&'static str] {
+        &[]
+    }
+
     fn values(&self) -> Vec<u64> {
         let mut values = vec![
             self.requests.get(),
@@ -109,6 +113,15 @@ impl Cells for TcpCells {
             ("istio_tcp_connections_closed_total", Kind::Counter),
             ("istio_tcp_sent_bytes_total", Kind::Counter),
             ("istio_tcp_received_bytes_total", Kind::Counter),
+        ]
+    }
+
+    fn descriptions() -> &'static [&'static str] {
+        &[
+            "TCP connections opened.",
+            "TCP connections closed.",
+            "Bytes to the client.",
+            "Bytes from the client.",
         ]
     }
 

@@ -55,6 +55,7 @@ fn connection() -> ConnectionInfo {
         tls: None,
         start: Instant::now(),
         filter_chain: "chain".into(),
+        buffer_limit_bytes: 1 << 20,
     }
 }
 

@@ -12,5 +12,6 @@ mod http {
     mod exchange;
     mod framing;
     mod header_memory;
+    mod limits;
     mod malformed;
 }

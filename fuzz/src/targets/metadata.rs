@@ -151,6 +151,7 @@ fn connection(mutual: bool, subject: &str) -> ConnectionInfo {
         }),
         start: Instant::now(),
         filter_chain: Arc::from(""),
+        buffer_limit_bytes: 1 << 20,
     }
 }
 

@@ -231,8 +231,6 @@ pub struct HttpOptions {
     pub idle_timeout: Option<Duration>,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
-    /// `max_stream_duration`.
-    pub max_stream_duration: Option<Duration>,
     /// `max_requests_per_connection`; `None` is unlimited.
     pub max_requests_per_connection: Option<u32>,
     /// `auto_sni`: the SNI is the request's authority.
@@ -303,8 +301,6 @@ pub struct Transport {
 /// One entry of `transport_socket_matches`.
 #[derive(Debug, Clone)]
 pub struct TransportMatch {
-    /// Its name, in statistics.
-    pub name: Arc<str>,
     /// Fields that the endpoint's metadata must have.
     pub criteria: Struct,
     /// What to use then.

@@ -31,6 +31,8 @@ pub struct ConnectionInfo {
     pub start: Instant,
     /// The filter chain's name.
     pub filter_chain: Arc<str>,
+    /// `per_connection_buffer_limit_bytes` of the listener: how much of what a side sends may wait here for the other.
+    pub buffer_limit_bytes: u32,
 }
 
 /// A TLS session that ended here.

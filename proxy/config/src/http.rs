@@ -206,8 +206,10 @@ pub struct HttpLimits {
     pub max_stream_duration: Option<Duration>,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
-    /// `drain_timeout`.
+    /// `drain_timeout`: for how long a connection over HTTP/2 that is to end takes new streams at most.
     pub drain_timeout: Duration,
+    /// `delayed_close_timeout`: how long a client may take to read a refusal while it still sends; zero does not wait.
+    pub delayed_close_timeout: Duration,
     /// `max_concurrent_streams`.
     pub max_concurrent_streams: u32,
     /// `initial_stream_window_size`.

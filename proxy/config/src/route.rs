@@ -81,19 +81,8 @@ pub struct Route {
     pub headers: Vec<Arc<HeaderOps>>,
     /// `typed_per_filter_config` of all levels, merged.
     pub overrides: Arc<FilterOverrides>,
-    /// `decorator.operation`.
-    pub decorator: Option<Decorator>,
     /// How much of a body is kept for retries and mirrors, in bytes.
     pub buffer_limit: Option<u32>,
-}
-
-/// `Decorator`.
-#[derive(Debug, Clone)]
-pub struct Decorator {
-    /// The operation's name.
-    pub operation: HeaderValue,
-    /// Tell the next hop and the client (`x-envoy-decorator-operation`).
-    pub propagate: bool,
 }
 
 /// `RouteMatch`.

@@ -32,9 +32,6 @@ use crate::upstream::{Host, HttpConnectOptions, Outcome, PickContext, UpstreamCl
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
-/// How much of a body is kept for retries unless the route says otherwise: Envoy's default buffer limit.
-const BUFFER_LIMIT_BYTES: u32 = 1 << 20;
-
 /// Answers a request that has passed the filters.
 pub async fn route(
     mut stream: Box<Stream>,
@@ -348,7 +345,7 @@ impl<'a> Exchange<'a> {
             .route
             .route()
             .buffer_limit
-            .unwrap_or(BUFFER_LIMIT_BYTES);
+            .unwrap_or(stream.info.connection.buffer_limit_bytes);
         let tape = SharedTape::new(counted, retries, limit as usize);
         for mirror in mirrors {
             mirror::send(mirror, stream, head, RequestBody::Mirror(tape.mirror()));

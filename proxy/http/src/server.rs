@@ -74,8 +74,12 @@ pub async fn serve<I>(
     }
 }
 
-/// Buffers of HTTP/1 connections grow up to this, in bytes, and what headers may need.
+/// Buffers of HTTP/1 connections grow up to this, in bytes, and what headers may need; less where the listener limits
+/// them.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// What may wait to be sent on a stream of HTTP/2, in bytes; less where the listener limits it, but one frame.
+const HTTP2_SEND_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=400 * 1024;
 
 async fn serve_http1<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
 where
@@ -83,13 +87,17 @@ where
 {
     connection.cells.downstream_cx_http1_total.inc();
     let limits = &connection.hcm.limits;
+    let buffer_limit = connection.info.buffer_limit_bytes as usize;
     let io = Http1Io::new(io, connection.hcm.clone(), connection.exchanges.clone());
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .half_close(false)
         .max_headers(limits.max_headers_count as usize + 1)
-        .max_buf_size(limits.max_headers_bytes as usize + HTTP1_BUFFER_BYTES_MAX)
+        .max_buf_size(
+            limits.max_headers_bytes as usize
+                + buffer_limit.clamp(8 * 1024, HTTP1_BUFFER_BYTES_MAX),
+        )
         .preserve_header_case(connection.hcm.preserve_header_case)
         .header_read_timeout(limits.request_headers_timeout);
     let shared = connection.clone();
@@ -140,6 +148,7 @@ where
     connection.cells.downstream_cx_http2_total.inc();
     let limits = &connection.hcm.limits;
     let entries_max = limits.max_headers_count as usize;
+    let buffer_limit = connection.info.buffer_limit_bytes as usize;
     let io = Http2Io::new(io, entries_max, connection.exchanges.clone());
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -147,6 +156,7 @@ where
         .initial_stream_window_size(limits.initial_stream_window)
         .initial_connection_window_size(limits.initial_connection_window)
         .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_send_buf_size(buffer_limit.clamp(*HTTP2_SEND_BYTES.start(), *HTTP2_SEND_BYTES.end()))
         .max_header_list_size(http2_list_bytes_max(limits))
         .enable_connect_protocol();
     if let Some((interval, timeout)) = limits.http2_keepalive {
@@ -157,7 +167,12 @@ where
     let shared = connection.clone();
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { handle(shared, request).await }
+        async move {
+            if shared.refusing.get() {
+                return Err(h2::Reason::REFUSED_STREAM.into());
+            }
+            handle(shared, request).await
+        }
     });
     let served = builder.serve_connection(TokioIo::new(io), service);
     let shut_down = |served: Pin<&mut _>| http2::Connection::graceful_shutdown(served);
@@ -181,7 +196,9 @@ enum Drain {
     /// HTTP/1 has no other means than `Connection: close` on the next response: a client may be writing a
     /// request on an idle connection while we close it.
     AfterNextResponse,
-    /// HTTP/2 tells the last stream by GOAWAY.
+    /// HTTP/2 announces the end by GOAWAY and names the last stream by another, as soon as the client has answered the
+    /// PING between them (RFC 9113 section 6.8). Envoy waits for all of `drain_timeout` instead; here it is for clients
+    /// that do not answer.
     AtOnce,
 }
 
@@ -207,6 +224,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut drained = pin!(drain.cancelled());
     let mut timer = pin!(next_end(connection));
     let mut closing = false;
+    let mut grace = None;
     loop {
         tokio::select! {
             biased;
@@ -218,9 +236,10 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             }
             () = drained.as_mut(), if !connection.draining.get() => {
                 connection.draining.set(true);
-                if style == Drain::AtOnce {
+                if style == Drain::AtOnce && !closing {
                     closing = true;
                     shut_down(served.as_mut());
+                    grace = Some(Box::pin(tokio::time::sleep(connection.hcm.limits.drain_timeout)));
                 }
             }
             end = timer.as_mut(), if !closing => {
@@ -229,8 +248,29 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                     connection.cells.downstream_cx_idle_timeout.inc();
                 }
                 shut_down(served.as_mut());
+                if style == Drain::AtOnce {
+                    grace = Some(Box::pin(tokio::time::sleep(connection.hcm.limits.drain_timeout)));
+                }
             }
+            () = elapsed(&mut grace) => {
+                grace = None;
+                connection.refusing.set(true);
+            }
+            () = connection.quiet.notified() => {}
         }
+        if connection.refusing.get() && connection.active.get() == 0 {
+            // Time for the end of the last response to be sent; hyper would wait for the client without a limit.
+            let flush = connection.hcm.limits.delayed_close_timeout;
+            let _ = tokio::time::timeout(flush, served.as_mut()).await;
+            return;
+        }
+    }
+}
+
+async fn elapsed(timer: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
+    match timer {
+        Some(timer) => timer.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -296,6 +336,8 @@ impl HttpConnection {
             idle_since: Cell::new(Instant::now()),
             draining: Cell::new(false),
             enough: tokio::sync::Notify::new(),
+            refusing: Cell::new(false),
+            quiet: tokio::sync::Notify::new(),
             exchanges: Arc::new(Exchanges::default()),
             header_bytes: HeaderBytes::default(),
         }
@@ -323,6 +365,9 @@ impl HttpConnection {
         self.cells.downstream_rq_active.dec();
         self.active.set(self.active.get() - 1);
         self.idle_since.set(Instant::now());
+        if self.refusing.get() {
+            self.quiet.notify_one();
+        }
     }
 
     /// Counts a request that is refused because of how it is written.

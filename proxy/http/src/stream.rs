@@ -45,6 +45,10 @@ pub struct HttpConnection {
     pub(super) draining: Cell<bool>,
     /// Wakes the driver when `max_requests_per_connection` is reached.
     pub(super) enough: Notify,
+    /// New streams are refused: the client had time enough to learn that the connection ends.
+    pub(super) refusing: Cell<bool>,
+    /// Wakes the driver when the last request is over while streams are refused.
+    pub(super) quiet: Notify,
     /// What the socket of an HTTP/1 connection knows of its requests.
     pub(super) exchanges: Arc<Exchanges>,
     /// Header bytes of requests that wait for their response.

@@ -109,6 +109,7 @@ mod tests {
             ..PeerCertificate::default()
         };
         ConnectionInfo {
+            buffer_limit_bytes: 1 << 20,
             id: 1,
             direction: Direction::Inbound,
             remote: "10.0.0.1:1".parse().unwrap(),

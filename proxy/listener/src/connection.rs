@@ -266,6 +266,7 @@ fn connection_info(
     start: Instant,
 ) -> ConnectionInfo {
     ConnectionInfo {
+        buffer_limit_bytes: listener.buffer_limit_bytes,
         id: worker.listeners.next_connection_id(worker.index),
         direction: listener.direction,
         remote: fresh.remote,

@@ -35,12 +35,24 @@ thread_local! {
 pub struct Progress<'a> {
     moved: &'a Cell<u64>,
     last: &'a Cell<Instant>,
+    bytes_max: usize,
 }
 
 impl<'a> Progress<'a> {
     /// `moved` is increased as bytes are written; `last` is set on every movement of either direction.
     pub fn new(moved: &'a Cell<u64>, last: &'a Cell<Instant>) -> Self {
-        Self { moved, last }
+        Self {
+            moved,
+            last,
+            bytes_max: usize::MAX,
+        }
+    }
+
+    /// The same direction, holding so many bytes at most that are read and not yet written.
+    #[must_use]
+    pub fn holding(mut self, bytes_max: u32) -> Self {
+        self.bytes_max = bytes_max as usize;
+        self
     }
 
     fn add(&self, bytes: usize) {
@@ -79,7 +91,7 @@ pub async fn sockets(
 async fn one_way(from: &TcpStream, to: &TcpStream, progress: &Progress<'_>) -> io::Result<()> {
     while progress.moved.get() < SPLICE_FROM_BYTES {
         from.readable().await?;
-        match through_buffer(from, to)? {
+        match through_buffer(from, to, progress.bytes_max)? {
             Step::Idle => {}
             Step::End => return shutdown(to),
             Step::Moved(moved, left) => {
@@ -103,8 +115,9 @@ enum Step {
 }
 
 /// One read and, without waiting, one write.
-fn through_buffer(from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
+fn through_buffer(from: &TcpStream, to: &TcpStream, bytes_max: usize) -> io::Result<Step> {
     BUFFER.with_borrow_mut(|buffer| {
+        let buffer = &mut buffer[..bytes_max.min(BUFFER_BYTES)];
         let read = match from.try_read(buffer) {
             Ok(0) => return Ok(Step::End),
             Ok(read) => read,
@@ -144,7 +157,7 @@ fn shutdown(socket: &TcpStream) -> io::Result<()> {
 }
 
 async fn spliced(from: &TcpStream, to: &TcpStream, progress: &Progress<'_>) -> io::Result<()> {
-    let pipe = Pipe::new()?;
+    let pipe = Pipe::new(progress.bytes_max)?;
     loop {
         let filled = from
             .async_io(Interest::READABLE, || pipe.fill(from))
@@ -172,13 +185,14 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn new() -> io::Result<Self> {
+    fn new(bytes_max: usize) -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         // Refused when the user's pipes hold too many pages; the default size does as well.
-        let capacity = match fcntl_setpipe_size(&write, PIPE_BYTES) {
+        let capacity = match fcntl_setpipe_size(&write, PIPE_BYTES.min(bytes_max)) {
             Ok(_) => PIPE_BYTES,
             Err(_) => BUFFER_BYTES,
         };
+        let capacity = capacity.min(bytes_max);
         Ok(Self {
             read,
             write,
@@ -284,6 +298,7 @@ impl Half {
         progress: &Progress<'_>,
     ) -> Poll<io::Result<()>> {
         BUFFER.with_borrow_mut(|buffer| {
+            let buffer = &mut buffer[..progress.bytes_max.min(BUFFER_BYTES)];
             let mut buffer = ReadBuf::new(buffer);
             ready!(from.poll_read(cx, &mut buffer))?;
             let read = buffer.filled();

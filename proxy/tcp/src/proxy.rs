@@ -120,7 +120,9 @@ pub async fn run(
         }
         counted = Counted { received, sent };
     };
-    relay(downstream, upstream, proxy, info, &mut count).await;
+    let held = info.connection.buffer_limit_bytes;
+    let held = held.min(cluster.config().buffer_limit_bytes);
+    relay(downstream, upstream, proxy, held, info, &mut count).await;
     count(info);
     if info.connection_termination_details.as_deref() == Some(IDLE_DETAILS) {
         cells.idle_timeout.inc();
@@ -193,6 +195,7 @@ async fn relay(
     downstream: Downstream,
     upstream: UpstreamStream,
     proxy: &TcpProxy,
+    held: u32,
     info: &mut StreamInfo,
     count: &mut impl FnMut(&StreamInfo),
 ) {
@@ -203,8 +206,8 @@ async fn relay(
     let transfer = transfer(
         downstream,
         io,
-        Progress::new(&received, &last),
-        Progress::new(&sent, &last),
+        Progress::new(&received, &last).holding(held),
+        Progress::new(&sent, &last).holding(held),
     );
     let mut limits = std::pin::pin!(async {
         tokio::select! {

@@ -68,7 +68,7 @@ pub(crate) async fn proxy(
     more: &str,
     clusters: &[(&str, SocketAddr, &str)],
 ) -> Proxy {
-    start(action, "", more, clusters).await
+    start("", action, "", more, clusters).await
 }
 
 /// The same; `edits` are further fields of the route, each ended by a comma.
@@ -77,10 +77,20 @@ pub(crate) async fn proxy_with_edits(
     edits: &str,
     clusters: &[(&str, SocketAddr, &str)],
 ) -> Proxy {
-    start(action, edits, "", clusters).await
+    start("", action, edits, "", clusters).await
+}
+
+/// The same; `fields` are further fields of the listener, each ended by a comma.
+pub(crate) async fn proxy_of_listener(
+    fields: &str,
+    action: &str,
+    clusters: &[(&str, SocketAddr, &str)],
+) -> Proxy {
+    start(fields, action, "", "", clusters).await
 }
 
 async fn start(
+    fields: &str,
     action: &str,
     edits: &str,
     more: &str,
@@ -99,7 +109,7 @@ async fn start(
         .iter()
         .map(|(name, address, more)| cluster(name, *address, more))
         .collect();
-    Proxy::start(&bootstrap(&[listener("in", "", &[manager])], &clusters)).await
+    Proxy::start(&bootstrap(&[listener("in", fields, &[manager])], &clusters)).await
 }
 
 /// A counter or gauge of the proxy's connection managers.

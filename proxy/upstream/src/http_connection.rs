@@ -19,7 +19,7 @@ use super::connection_pool::{Pool, PoolProtocol};
 use super::outlier_detection::Outcome;
 use super::{ClusterCore, Host};
 use crate::body::RequestBody;
-use crate::config::cluster::{HeaderCase, Http1Options, Http2Options};
+use crate::config::cluster::{Cluster, HeaderCase};
 use crate::framing;
 use crate::shared::TransportSocket;
 use crate::telemetry::stats::Gauge;
@@ -28,6 +28,13 @@ use crate::tls::client::UpstreamIo;
 
 /// Frames of HTTP/2 that we accept from a server.
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
+
+/// Buffers of HTTP/1 connections grow up to this, in bytes, or what headers may need; less where the cluster limits them,
+/// but what hyper asks for at least.
+const HTTP1_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
+
+/// What may wait to be sent on a stream of HTTP/2, in bytes; less where the cluster limits it, but one frame.
+const HTTP2_SEND_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
 
 /// A place on a connection for one request.
 #[derive(Debug)]
@@ -147,11 +154,11 @@ pub(super) async fn establish(
     let requests_max = options.max_requests_per_connection.unwrap_or(u32::MAX);
     if http2 {
         cluster.cells.upstream_cx_http2_total.inc();
-        let started = start_http2(io, facts, &options.http2, requests_max, pool).await;
+        let started = start_http2(io, facts, &cluster.config, requests_max, pool).await;
         return started.map_err(handshake_failed);
     }
     cluster.cells.upstream_cx_http1_total.inc();
-    start_http1(io, facts, &options.http1, requests_max)
+    start_http1(io, facts, &cluster.config, requests_max)
         .await
         .map_err(handshake_failed)
 }
@@ -196,13 +203,15 @@ pub(super) async fn connect_host<'h>(
 async fn start_http1(
     io: UpstreamIo,
     facts: Rc<ConnectionFacts>,
-    options: &Http1Options,
+    cluster: &Cluster,
     requests_max: u32,
 ) -> hyper::Result<Established> {
+    let options = &cluster.http.http1;
+    let buffer = bounded(cluster.buffer_limit_bytes, &HTTP1_BUFFER_BYTES);
     let mut builder = http1::Builder::new();
     builder
         .max_headers(options.max_headers_count as usize)
-        .max_buf_size((options.max_headers_bytes as usize).max(64 * 1024));
+        .max_buf_size((options.max_headers_bytes as usize).max(buffer));
     match options.header_case {
         HeaderCase::Lower => {}
         HeaderCase::Title => {
@@ -233,16 +242,18 @@ async fn start_http1(
 async fn start_http2(
     io: UpstreamIo,
     facts: Rc<ConnectionFacts>,
-    options: &Http2Options,
+    cluster: &Cluster,
     requests_max: u32,
     pool: &Rc<Pool>,
 ) -> hyper::Result<Established> {
+    let options = &cluster.http.http2;
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(options.stream_window)
         .initial_connection_window_size(options.connection_window)
         .max_frame_size(FRAME_BYTES_MAX)
+        .max_send_buf_size(bounded(cluster.buffer_limit_bytes, &HTTP2_SEND_BYTES))
         .max_header_list_size(options.max_headers_bytes);
     if let Some((interval, timeout)) = options.keepalive {
         builder
@@ -266,6 +277,10 @@ async fn start_http2(
         Rc::new(connection_state),
         Http2Driver(Box::new(connection)),
     ))
+}
+
+fn bounded(limit: u32, range: &std::ops::RangeInclusive<usize>) -> usize {
+    (limit as usize).clamp(*range.start(), *range.end())
 }
 
 fn handshake_failed(error: hyper::Error) -> ConnectError {

@@ -19,6 +19,14 @@ pub fn unpack<M: Message + Name + Default>(any: &wire::Any) -> Result<M, ConfigE
         .map_err(|error| ConfigError::new("", format!("malformed \"{}\": {error}", any.type_url)))
 }
 
+/// `per_connection_buffer_limit_bytes`: Envoy's default is a MiB, zero is no limit.
+pub fn buffer_limit(proto: Option<&wire::UInt32Value>) -> u32 {
+    match u32_or(proto, 1 << 20) {
+        0 => u32::MAX,
+        limit => limit,
+    }
+}
+
 /// A duration that must not be negative.
 pub fn duration(proto: &wire::Duration) -> Result<Duration, ConfigError> {
     let invalid = || {

@@ -8,7 +8,7 @@ use xds::envoy::cluster as proto;
 use xds::envoy::core::BindConfig;
 use xds::envoy::tls::UpstreamTlsContext;
 
-use super::any::{duration_or, socket_address, u32_or, unpack};
+use super::any::{buffer_limit, duration_or, socket_address, unpack};
 use super::context::ApplyContext;
 use crate::config::cluster::{
     Cluster, HttpOptions, ServiceName, TcpKeepalive, Transport, TransportMatch, TransportSocket,
@@ -26,8 +26,6 @@ mod outlier_detection;
 
 /// Envoy's default `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Envoy's default `per_connection_buffer_limit_bytes`.
-const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
 
 /// Translates a cluster.
 pub fn cluster(
@@ -55,10 +53,7 @@ pub fn cluster(
             proto.connect_timeout.as_ref(),
             CONNECT_TIMEOUT,
         )?,
-        buffer_limit_bytes: u32_or(
-            proto.per_connection_buffer_limit_bytes.as_ref(),
-            BUFFER_LIMIT_BYTES,
-        ),
+        buffer_limit_bytes: buffer_limit(proto.per_connection_buffer_limit_bytes.as_ref()),
         balancing: balancing::balancing(proto)?,
         circuit_breakers: circuit_breakers::limits(proto.circuit_breakers.as_ref())
             .within("circuit_breakers")?,
@@ -148,7 +143,6 @@ fn transport(proto: &proto::Cluster, http: &HttpOptions) -> Result<Transport, Co
         .map(|(n, entry)| {
             let socket = socket(entry.transport_socket.as_ref());
             Ok(TransportMatch {
-                name: entry.name.as_str().into(),
                 criteria: entry.r#match.as_ref().map(fields).unwrap_or_default(),
                 socket: socket
                     .within("transport_socket")

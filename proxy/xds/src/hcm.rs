@@ -32,6 +32,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Envoy's drain timeout.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(5000);
+/// Envoy's `delayed_close_timeout`.
+const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_millis(1000);
 /// HTTP/2 limits where nothing is said: what keeps a fast peer busy without holding much per stream.
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -320,6 +322,12 @@ fn limits(proto: &wire::HttpConnectionManager) -> Result<HttpLimits, ConfigError
             "drain_timeout",
             proto.drain_timeout.as_ref(),
             Some(DRAIN_TIMEOUT),
+        )?
+        .unwrap_or_default(),
+        delayed_close_timeout: timeout_or(
+            "delayed_close_timeout",
+            proto.delayed_close_timeout.as_ref(),
+            Some(DELAYED_CLOSE_TIMEOUT),
         )?
         .unwrap_or_default(),
         max_concurrent_streams: u32_or(

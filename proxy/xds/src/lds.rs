@@ -22,9 +22,6 @@ use crate::config::match_chain::overlapping;
 mod listener_filters;
 mod network_filters;
 
-/// Envoy's default of `per_connection_buffer_limit_bytes`.
-const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
-
 /// Envoy's default `listener_filters_timeout`.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 
@@ -90,10 +87,7 @@ pub fn listener(
         continue_on_listener_filters_timeout: proto.continue_on_listener_filters_timeout,
         filter_chains,
         default_filter_chain,
-        buffer_limit_bytes: any::u32_or(
-            proto.per_connection_buffer_limit_bytes.as_ref(),
-            BUFFER_LIMIT_BYTES,
-        ),
+        buffer_limit_bytes: any::buffer_limit(proto.per_connection_buffer_limit_bytes.as_ref()),
         access_logs: super::access_log::access_logs(&proto.access_log)?,
         tcp_keepalive: proto.tcp_keepalive.as_ref().map(keepalive),
         source: ctx.source.clone(),

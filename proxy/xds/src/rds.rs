@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use xds::envoy::route as wire;
 
-use super::any::bool_or;
 use super::context::ApplyContext;
-use super::headers::{names, ops, value};
+use super::headers::{names, ops};
 use super::http_filters::overrides;
 use super::matchers::refuse;
 use crate::config::error::{ConfigError, Within};
@@ -15,7 +14,7 @@ use crate::config::route::headers::HeaderOps;
 use crate::config::route::host_index::HostIndex;
 use crate::config::route::overrides::FilterOverrides;
 use crate::config::route::retry::RetryPolicy;
-use crate::config::route::{Decorator, RequireTls, Route, RouteConfig, VirtualHost};
+use crate::config::route::{RequireTls, Route, RouteConfig, VirtualHost};
 
 mod action;
 mod forward;
@@ -221,12 +220,6 @@ fn route(
         overrides: outer.overrides_with(&proto.typed_per_filter_config)?,
         ..outer.clone()
     };
-    let decorator = proto.decorator.as_ref().map(|decorator| {
-        Ok(Decorator {
-            operation: value(&decorator.operation).within("decorator.operation")?,
-            propagate: bool_or(decorator.propagate.as_ref(), true),
-        })
-    });
     let own_limit = buffer_limit(
         proto
             .per_request_buffer_limit_bytes
@@ -243,7 +236,6 @@ fn route(
         action: action::action(proto.action.as_ref(), &inner, context)?,
         headers: inner.headers,
         overrides: inner.overrides,
-        decorator: decorator.transpose()?,
         buffer_limit: own_limit.or(outer.buffer_limit),
     })
 }

@@ -9,6 +9,7 @@ use crate::config::listener::Direction;
 
 fn connection(remote: &str) -> ConnectionInfo {
     ConnectionInfo {
+        buffer_limit_bytes: 1 << 20,
         id: 1,
         direction: Direction::Unspecified,
         remote: remote.parse().unwrap(),

@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,10 +25,7 @@ use crate::refusal::Refusal;
 /// What no head may contain, and the end of a head, without which hyper would wait for more.
 const UNACCEPTABLE: &[u8] = b"\0\r\n\r\n";
 
-/// How long a client may take to read a refusal while it still sends (Envoy's `delayed_close_timeout`).
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How much of what it still sends is read for that, in bytes: twice the largest head.
+/// How much of what a refused client still sends is read, in bytes: twice the largest head.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// What the requests of a connection tell its socket, and the reverse. Plain loads and stores of one thread; atomic
@@ -248,8 +244,12 @@ impl<I: AsyncWrite + Unpin> Http1Io<I> {
 impl<I: AsyncRead + Unpin> Http1Io<I> {
     /// Reads what the client still sends, so that the refusal is not lost with the reset that unread bytes cause.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = self.hcm.limits.delayed_close_timeout;
+        if limit.is_zero() {
+            return Poll::Ready(Ok(()));
+        }
         let linger = self.lingering.get_or_insert_with(|| Linger {
-            end: Box::pin(tokio::time::sleep(LINGER)),
+            end: Box::pin(tokio::time::sleep(limit)),
             read: 0,
         });
         let mut scratch = [0; 4096];

@@ -113,3 +113,82 @@ async fn idleness_is_counted_from_the_last_movement() {
     // Over already: returns without sleeping.
     idle(&last, Duration::from_secs(30)).await;
 }
+
+#[tokio::test]
+async fn limited_sockets_carry_bulk_byte_for_byte() {
+    let ((client, down), (up, server)) = (pair().await, pair().await);
+    let there = pattern(5, BULK_BYTES);
+    let (sent, received, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
+    let copy = sockets(
+        &down,
+        &up,
+        b"",
+        Progress::new(&sent, &last).holding(5000),
+        Progress::new(&received, &last).holding(5000),
+    );
+    let client = send_and_receive(client, there.clone());
+    let server = send_and_receive(server, Vec::new());
+    let (copied, _, at_server) = tokio::join!(copy, client, server);
+    copied.unwrap();
+    assert!(at_server == there, "bytes differ");
+}
+
+#[test]
+fn a_pipe_takes_no_more_than_the_limit() {
+    let capacity = |bytes_max| Pipe::new(bytes_max).unwrap().capacity;
+    assert_eq!(capacity(5000), 5000);
+    assert!(capacity(usize::MAX) >= BUFFER_BYTES);
+}
+
+/// Has some bytes to read, and remembers the largest room that was offered for them.
+struct Source {
+    left: usize,
+    largest_read: usize,
+}
+
+impl AsyncRead for Source {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.largest_read = self.largest_read.max(buf.remaining());
+        let bytes = self.left.min(buf.remaining());
+        buf.put_slice(&vec![0; bytes]);
+        self.left -= bytes;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Source {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_direction_of_streams_reads_no_more_than_it_may_hold() {
+    let source = || Source {
+        left: 100_000,
+        largest_read: 0,
+    };
+    let (mut a, mut b) = (source(), source());
+    let (sent, received, last) = (Cell::new(0), Cell::new(0), Cell::new(Instant::now()));
+    let there = Progress::new(&sent, &last).holding(3000);
+    let back = Progress::new(&received, &last);
+    streams(&mut a, &mut b, there, back).await.unwrap();
+    assert_eq!((a.largest_read, b.largest_read), (3000, BUFFER_BYTES));
+    assert_eq!((sent.get(), received.get()), (100_000, 100_000));
+}

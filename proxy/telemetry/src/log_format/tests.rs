@@ -19,6 +19,7 @@ fn address(text: &str) -> SocketAddr {
 
 fn connection() -> Rc<ConnectionInfo> {
     Rc::new(ConnectionInfo {
+        buffer_limit_bytes: 1 << 20,
         id: 7,
         direction: Direction::Outbound,
         remote: address("10.0.0.9:4000"),

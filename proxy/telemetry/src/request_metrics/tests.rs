@@ -26,6 +26,7 @@ fn info(direction: Direction, tls: Option<TlsInfo>) -> StreamInfo {
     let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
     StreamInfo {
         connection: std::rc::Rc::new(ConnectionInfo {
+            buffer_limit_bytes: 1 << 20,
             id: 1,
             direction,
             remote: address,

@@ -57,6 +57,13 @@ pub(super) fn http_options(proto: &proto::Cluster) -> Result<HttpOptions, Config
     }
     let (protocol, http1, http2) = protocol(proto, &options)?;
     let common = options.common_http_protocol_options.unwrap_or_default();
+    if common.max_stream_duration.is_some() {
+        // The route's `max_stream_duration` does the same for both sides.
+        return Err(ConfigError::unsupported(
+            "common_http_protocol_options.max_stream_duration",
+            "a limit of the upstream stream alone",
+        ));
+    }
     let upstream = options.upstream_http_protocol_options.unwrap_or_default();
     if !matches!(
         upstream.override_auto_sni_header.as_str(),
@@ -83,11 +90,6 @@ pub(super) fn http_options(proto: &proto::Cluster) -> Result<HttpOptions, Config
         max_connection_duration: timeout_or(
             "max_connection_duration",
             common.max_connection_duration.as_ref(),
-            None,
-        )?,
-        max_stream_duration: timeout_or(
-            "max_stream_duration",
-            common.max_stream_duration.as_ref(),
             None,
         )?,
         max_requests_per_connection: max_requests.map(|max| max.value).filter(|max| *max > 0),

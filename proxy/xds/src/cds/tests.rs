@@ -45,10 +45,38 @@ fn defaults_are_envoys() {
     assert!(cluster.outlier_detection.is_none());
 }
 
+#[allow(deprecated, reason = "control planes still send the field")]
+fn with_stream_duration(cluster: &mut Proto) {
+    cluster.common_http_protocol_options = Some(core::HttpProtocolOptions {
+        max_stream_duration: Some(wire::Duration {
+            seconds: 1,
+            nanos: 0,
+        }),
+        ..Default::default()
+    });
+}
+
+#[test]
+fn a_buffer_limit_of_zero_is_none() {
+    let limit = |bytes: Option<u32>| {
+        cluster(|c| c.per_connection_buffer_limit_bytes = bytes.map(IntoValue::into_value))
+            .buffer_limit_bytes
+    };
+    assert_eq!([None, Some(7), Some(0)].map(limit), [1 << 20, 7, u32::MAX]);
+}
+
 #[rstest]
 #[case::name(|c: &mut Proto| c.name.clear(), "name: a cluster needs a name")]
 #[case::health_checks(|c: &mut Proto| c.health_checks.push(Default::default()),
     "health_checks: active health checking is not supported")]
+#[case::stream_duration(
+    with_stream_duration,
+    "common_http_protocol_options.max_stream_duration: a limit of the upstream stream alone is not supported"
+)]
+#[case::ejection_time(|c: &mut Proto| c.outlier_detection = Some(xds::envoy::cluster::OutlierDetection {
+        max_ejection_time: Some(wire::Duration { seconds: 29, nanos: 0 }),
+        ..Default::default()
+    }), "outlier_detection.max_ejection_time: must not be less than base_ejection_time")]
 #[case::policy(|c: &mut Proto| c.lb_policy = Policy::ClusterProvided as i32,
     "lb_policy: CLUSTER_PROVIDED is for ORIGINAL_DST clusters")]
 #[case::maglev(|c: &mut Proto| {

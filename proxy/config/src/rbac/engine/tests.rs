@@ -18,6 +18,7 @@ fn connection(identity: Option<&str>) -> ConnectionInfo {
         ..PeerCertificate::default()
     });
     ConnectionInfo {
+        buffer_limit_bytes: 1 << 20,
         id: 1,
         direction: Direction::Inbound,
         remote: "10.0.0.1:1000".parse().unwrap(),

@@ -65,12 +65,6 @@ impl ControlPlane {
         server.set(of, name, Any::pack(message));
         self.shared.changes.send_modify(|change| *change += 1);
     }
-
-    /// Removes a resource.
-    pub(crate) fn remove(&self, of: ResourceType, name: &str) {
-        self.shared.server.lock().unwrap().remove(of, name);
-        self.shared.changes.send_modify(|change| *change += 1);
-    }
 }
 
 struct Service(Arc<Shared>);

@@ -1,6 +1,5 @@
 //! Sidecar objects: what proxies of a namespace need to know (Istio `Sidecar`).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::hostname::Hostname;
@@ -35,8 +34,6 @@ pub struct IngressListener {
     pub name: Arc<str>,
     /// What is spoken.
     pub protocol: Protocol,
-    /// `bind`.
-    pub bind: Option<IpAddr>,
     /// Where to send requests: `127.0.0.1:8080`, the pod's own address, or a unix socket.
     pub default_endpoint: Option<Arc<str>>,
     /// Pool for this port.
@@ -48,10 +45,6 @@ pub struct IngressListener {
 pub struct EgressListener {
     /// The port; `None` for all ports without a listener of their own.
     pub port: Option<(u16, Protocol)>,
-    /// `bind`.
-    pub bind: Option<IpAddr>,
-    /// `captureMode: NONE`: the application connects to the listener itself.
-    pub captured: bool,
     /// What may be seen.
     pub hosts: Vec<EgressHost>,
 }

@@ -34,6 +34,8 @@ pub(crate) struct Inputs {
     pub(crate) publish_not_ready: bool,
     /// Where the client is and what that means; `None` if locality plays no role.
     pub(crate) locality: Option<LocalityInputs>,
+    /// The machine whose endpoints alone are served (`internalTrafficPolicy: Local`), the client's; `None` for all.
+    pub(crate) node: Option<Arc<str>>,
     /// Workload ports on which mesh TLS is refused, by namespace and labels.
     pub(crate) mtls_disabled: Arc<Vec<MtlsDisabled>>,
 }
@@ -78,7 +80,12 @@ pub(crate) fn generate(inputs: &Inputs) -> ClusterLoadAssignment {
         .port(inputs.port)
         .iter()
         .filter(|endpoint| {
-            subset.matches(&endpoint.labels) && is_served(endpoint, inputs.publish_not_ready)
+            let near = inputs
+                .node
+                .as_ref()
+                .is_none_or(|node| endpoint.node == *node);
+            near && subset.matches(&endpoint.labels)
+                && is_served(endpoint, inputs.publish_not_ready)
         });
     let mtls = |endpoint: &Endpoint| {
         endpoint.mtls_capable && !inputs.mtls_disabled.iter().any(|d| d.covers(endpoint))

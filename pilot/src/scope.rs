@@ -43,23 +43,31 @@ pub(crate) struct ScopeKey {
     /// The service account of a gateway whose workload the mesh knows, so that `labels` are what
     /// its object says; nothing for sidecars.
     pub(crate) known_account: Option<Arc<str>>,
+    /// The machine of the node's workload, where a service of the mesh asks for it: proxies of different machines would
+    /// share nothing otherwise.
+    pub(crate) node: Option<Arc<str>>,
+}
+
+/// What of a node plays a role anywhere in the mesh.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Relevant {
+    /// The labels that something selects clients by.
+    pub(crate) labels: BTreeSet<String>,
+    /// A service has `internalTrafficPolicy: Local`.
+    pub(crate) machines: bool,
 }
 
 impl ScopeKey {
     /// The key of a node. Gateways are few and selected by label, so they keep all of theirs.
-    pub(crate) fn of(
-        node: &Node,
-        workload: Option<&Workload>,
-        selected_labels: &BTreeSet<String>,
-    ) -> Self {
-        let relevant = |key: &str| node.kind == NodeKind::Router || selected_labels.contains(key);
+    pub(crate) fn of(node: &Node, workload: Option<&Workload>, relevant: &Relevant) -> Self {
+        let selected = |key: &str| node.kind == NodeKind::Router || relevant.labels.contains(key);
         Self {
             kind: node.kind,
             namespace: node.namespace.clone(),
             labels: node
                 .labels
                 .iter()
-                .filter(|(key, _)| relevant(key))
+                .filter(|(key, _)| selected(key))
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
             locality: node.locality.clone(),
@@ -70,6 +78,9 @@ impl ScopeKey {
             known_account: workload
                 .filter(|_| node.kind == NodeKind::Router)
                 .map(|workload| Arc::clone(&workload.identity.service_account)),
+            node: workload
+                .filter(|_| relevant.machines)
+                .map(|workload| Arc::clone(&workload.node)),
         }
     }
 }

@@ -6,3 +6,4 @@ mod deltas;
 mod discovery;
 mod envoy_connects;
 pub(crate) mod fixture;
+mod promises;

@@ -4,6 +4,7 @@
 //! `ROOTCA`) or which [`crate::sds`] sends (`kubernetes://…`).
 
 use mesh_api::mesh_config::MeshConfig;
+use mesh_api::traffic_policy::tls::TlsVersion;
 use xds::envoy::{core, tls};
 use xds::prost::Name;
 
@@ -128,9 +129,17 @@ pub(crate) fn subject_matchers(
 
 /// TLS 1.2 or better: the mesh's floor.
 pub(crate) fn mesh_parameters() -> tls::TlsParameters {
+    parameters_from(TlsVersion::V1_2)
+}
+
+fn parameters_from(min_version: TlsVersion) -> tls::TlsParameters {
     use tls::tls_parameters::TlsProtocol;
+    let minimum = match min_version {
+        TlsVersion::V1_2 => TlsProtocol::TlSv12,
+        TlsVersion::V1_3 => TlsProtocol::TlSv13,
+    };
     tls::TlsParameters {
-        tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+        tls_minimum_protocol_version: minimum.into(),
         tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
         ..Default::default()
     }
@@ -138,15 +147,20 @@ pub(crate) fn mesh_parameters() -> tls::TlsParameters {
 
 /// The context of a server that ends mutual TLS of the mesh.
 ///
-/// Clients must be of one of the trust domains.
-pub(crate) fn mutual_server(alpn: &[&str], trust_domains: &[String]) -> tls::DownstreamTlsContext {
+/// Clients must be of one of the trust domains. `min_version` is the mesh's (`meshMTLS.minProtocolVersion`), which
+/// concerns servers alone, as in Istio.
+pub(crate) fn mutual_server(
+    alpn: &[&str],
+    trust_domains: &[String],
+    min_version: TlsVersion,
+) -> tls::DownstreamTlsContext {
     let names = trust_domains
         .iter()
         .map(|domain| wire::prefix(&format!("spiffe://{domain}/")));
     tls::DownstreamTlsContext {
         require_client_certificate: Some(wire::boolean(true)),
         common_tls_context: Some(tls::CommonTlsContext {
-            tls_params: Some(mesh_parameters()),
+            tls_params: Some(parameters_from(min_version)),
             alpn_protocols: alpn.iter().map(ToString::to_string).collect(),
             tls_certificate_sds_secret_configs: vec![agent_secret(WORKLOAD_CERTIFICATE)],
             validation_context_type: Some(validation(agent_secret(ROOT_CA), names.collect())),

@@ -33,7 +33,7 @@ use crate::cache::GeneratorCache;
 pub use crate::cache::Work;
 use crate::caller::Caller;
 use crate::node::Node;
-use crate::scope::ScopeKey;
+use crate::scope::{Relevant, ScopeKey};
 use crate::{cds, eds, lds, rds, sds};
 
 /// The caches of all generators, shared by successive worlds.
@@ -179,7 +179,7 @@ impl World {
             Some(before) => Arc::clone(&before.group),
             None => {
                 let workload = workload.map(|workload| &**workload);
-                let key = ScopeKey::of(&node, workload, &self.facts.selected_labels);
+                let key = ScopeKey::of(&node, workload, &self.facts.relevant);
                 self.kept.groups.of(key)
             }
         };
@@ -204,7 +204,7 @@ impl World {
             world: self.number,
             workload: workload.cloned(),
             served: served.cloned(),
-            selected_labels: Arc::clone(&self.facts.selected_labels),
+            relevant: Arc::clone(&self.facts.relevant),
             group,
             seen,
             own,
@@ -228,7 +228,7 @@ pub struct ProxyResources {
     workload: Option<Arc<Workload>>,
     /// The workload whose ports are the proxy's own.
     served: Option<Arc<Workload>>,
-    selected_labels: Arc<BTreeSet<String>>,
+    relevant: Arc<Relevant>,
     group: Arc<Group>,
     seen: Seen,
     own: Arc<Own>,
@@ -238,8 +238,7 @@ pub struct ProxyResources {
 impl ProxyResources {
     /// Whether the proxy, as it is known, is still in its group.
     fn is_of(&self, workload: Option<&Arc<Workload>>, facts: &Facts) -> bool {
-        same(self.workload.as_ref(), workload)
-            && Arc::ptr_eq(&self.selected_labels, &facts.selected_labels)
+        same(self.workload.as_ref(), workload) && Arc::ptr_eq(&self.relevant, &facts.relevant)
     }
 
     /// The number of the world that they belong to.

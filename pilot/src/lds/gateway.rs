@@ -281,7 +281,13 @@ fn server_context(
     let alpn: &[&str] = if http { &tls::ALPN_HTTP } else { &[] };
     let (certificate, clients) = match settings.mode.as_ref()? {
         ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough => return None,
-        ServerTlsMode::IstioMutual => return Some(tls::mutual_server(alpn, trust_domains)),
+        ServerTlsMode::IstioMutual => {
+            return Some(tls::mutual_server(
+                alpn,
+                trust_domains,
+                settings.min_version,
+            ));
+        }
         ServerTlsMode::Simple(certificate) => (certificate, None),
         ServerTlsMode::Mutual(certificate) => (certificate, Some(true)),
         ServerTlsMode::OptionalMutual(certificate) => (certificate, Some(false)),

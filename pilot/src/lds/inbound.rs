@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mesh_api::authz::AuthorizationPolicy;
 use mesh_api::port::Protocol;
+use mesh_api::traffic_policy::tls::TlsVersion;
 use xds::envoy::listener::{FilterChain, FilterChainMatch, Listener};
 use xds::envoy::route::{
     Decorator, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
@@ -41,6 +42,8 @@ pub(crate) struct Inputs {
     pub(crate) request_authentication: Vec<HttpFilter>,
     /// Trust domains whose workloads are let in; the first is the own one.
     pub(crate) trust_domains: Vec<String>,
+    /// The oldest version of TLS between workloads (`meshMTLS.minProtocolVersion`).
+    pub(crate) min_tls_version: TlsVersion,
     /// How long to wait for the first bytes; for ever if `None`.
     pub(crate) detection_timeout: Option<Duration>,
     /// The rest.
@@ -155,6 +158,7 @@ impl<'i> ChainSet<'i> {
             &tls::ALPN_WITH_PEER_EXCHANGE[..]
         };
         let domains = &self.inputs.trust_domains;
+        let min_version = self.inputs.min_tls_version;
         FilterChain {
             name: if chain.http {
                 self.http_name.clone()
@@ -169,7 +173,7 @@ impl<'i> ChainSet<'i> {
             }),
             transport_socket: chain
                 .terminates_tls
-                .then(|| tls::socket(&tls::mutual_server(alpn, domains))),
+                .then(|| tls::socket(&tls::mutual_server(alpn, domains, min_version))),
             filters: if chain.http {
                 self.http_filters()
             } else {

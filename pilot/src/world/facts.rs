@@ -11,7 +11,9 @@ use super::delta::{Changed, Delta};
 use crate::cache::Work;
 use crate::eds::MtlsDisabled;
 use crate::policy;
-use crate::scope::{labels_of_destination_rule, labels_of_others, labels_of_virtual_service};
+use crate::scope::{
+    Relevant, labels_of_destination_rule, labels_of_others, labels_of_virtual_service,
+};
 
 /// The facts of one world.
 #[derive(Clone, Debug)]
@@ -19,8 +21,8 @@ pub(super) struct Facts {
     /// How often rules select clients by a label.
     label_uses: Arc<BTreeMap<String, usize>>,
     others: Arc<BTreeSet<String>>,
-    /// The keys of all labels that anything selects clients by. The same as long as they are equal.
-    pub(super) selected_labels: Arc<BTreeSet<String>>,
+    /// The same as long as it is equal.
+    pub(super) relevant: Arc<Relevant>,
     /// Workloads that refuse mesh TLS.
     pub(super) mtls_disabled: Arc<Vec<MtlsDisabled>>,
     selecting: Arc<SelectingServices>,
@@ -44,7 +46,10 @@ impl Facts {
         let mut facts = Self {
             label_uses: Arc::new(label_uses),
             others: Arc::new(labels_of_others(snapshot)),
-            selected_labels: Arc::default(),
+            relevant: Arc::new(Relevant {
+                labels: BTreeSet::new(),
+                machines: snapshot.services.values().any(|service| service.node_local),
+            }),
             mtls_disabled: Arc::new(policy::mtls_disabled(snapshot)),
             selecting: Arc::new(selecting_services(snapshot)),
         };
@@ -81,9 +86,10 @@ impl Facts {
 
     fn select(&mut self) {
         let selected = self.label_uses.keys().chain(self.others.iter());
-        let selected: BTreeSet<_> = selected.cloned().collect();
-        if selected != *self.selected_labels {
-            self.selected_labels = Arc::new(selected);
+        let labels: BTreeSet<_> = selected.cloned().collect();
+        if labels != self.relevant.labels {
+            let machines = self.relevant.machines;
+            self.relevant = Arc::new(Relevant { labels, machines });
         }
     }
 

@@ -138,6 +138,10 @@ impl Generate<'_> {
             endpoints: Shared(self.endpoints(&cluster.service).unwrap_or_default()),
             publish_not_ready: cluster.service.publish_not_ready,
             locality: self.locality(cluster),
+            node: cluster
+                .service
+                .node_local
+                .then(|| self.scope.key.node.clone().unwrap_or_default()),
             mtls_disabled: Arc::clone(&self.world.facts.mtls_disabled),
         };
         let name = inputs.cluster.clone();

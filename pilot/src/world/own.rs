@@ -99,6 +99,7 @@ impl OwnInputs {
             )),
             trust_domains: tls::trust_domains(mesh),
             detection_timeout: mesh.protocol_detection_timeout,
+            min_tls_version: mesh.mesh_mtls_min_version,
             common: Common {
                 weft: node.is_weft(),
                 access_log: policy::access_log(snapshot, &node.namespace, &labels, position),

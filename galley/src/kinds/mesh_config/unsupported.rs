@@ -27,7 +27,7 @@ pub(super) fn without_effect(config: &WireMesh) -> Vec<(&'static str, bool)> {
             tls.is_some_and(|tls| {
                 !matches!(
                     tls.min_protocol_version,
-                    TlsProtocol::Auto | TlsProtocol::V1_2
+                    TlsProtocol::Auto | TlsProtocol::V1_2 | TlsProtocol::V1_3
                 )
             }),
         ),

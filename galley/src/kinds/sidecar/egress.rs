@@ -51,10 +51,9 @@ pub(super) fn read(
     let hosts = each(&wire.hosts, &list, findings, |text, at, findings| {
         host(text, at, scope, findings)
     });
+    bind?;
     Some(EgressListener {
         port: number?,
-        bind: bind?,
-        captured: wire.capture_mode != CaptureMode::None,
         hosts: hosts?.into_iter().flatten().collect(),
     })
 }

@@ -55,12 +55,12 @@ pub(super) fn read(
     }
     let pool = wire.connection_pool.as_ref();
     let pool = pool.map(|wire| connection_pool(wire, &path.field("connectionPool"), findings));
+    bind?;
     let (number, protocol) = number?;
     Some(IngressListener {
         port: number,
         name: wire.port.as_ref()?.name.as_str().into(),
         protocol,
-        bind: bind?,
         default_endpoint: some(&wire.default_endpoint),
         connection_pool: pool,
     })

@@ -38,17 +38,13 @@ pub(super) fn port(
 }
 
 /// An address to listen on. No listener is bound for an entry, so one that is right has no effect.
-pub(super) fn bind(
-    text: &str,
-    path: &FieldPath<'_>,
-    findings: &mut Findings<'_>,
-) -> Option<Option<IpAddr>> {
+pub(super) fn bind(text: &str, path: &FieldPath<'_>, findings: &mut Findings<'_>) -> Option<()> {
     if text.is_empty() {
-        return Some(None);
+        return Some(());
     }
-    if let Ok(address) = text.parse() {
+    if text.parse::<IpAddr>().is_ok() {
         findings.not_supported(path);
-        return Some(Some(address));
+        return Some(());
     }
     match text.strip_prefix("unix://") {
         Some(_) => {

@@ -3,6 +3,8 @@
 
 mod reference {
     pub(crate) mod page;
+    pub(crate) mod refusals;
 
+    mod compatibility;
     mod metrics;
 }

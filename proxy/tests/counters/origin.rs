@@ -46,7 +46,7 @@ async fn respond(request: Request<Incoming>, flaky: &AtomicU32) -> Response<Body
     match word {
         "hold" => std::future::pending().await,
         // The first of two requests fails.
-        "flaky" if flaky.fetch_add(1, Ordering::SeqCst) % 2 == 0 => with_status(503),
+        "flaky" if flaky.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => with_status(503),
         "reset" => Response::new(reset()),
         "upgrade" => upgrade(request),
         "grpc" => grpc(request.into_body()),

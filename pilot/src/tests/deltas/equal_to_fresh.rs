@@ -1,6 +1,7 @@
 //! Whatever changes in whatever order, a proxy that follows has what a new one gets.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use mesh_api::authn::{MtlsMode, PeerAuthentication};
 use mesh_api::authz::{AuthorizationPolicy, AuthzAction};
@@ -29,6 +30,8 @@ const HOSTS: [&str; 6] = [
     "outside.example.com",
     "*.example.com",
 ];
+
+const MACHINES: [&str; 3] = ["machine-0", "machine-1", "machine-2"];
 
 const NAMESPACES: [&str; 3] = ["default", "istio-system", "other"];
 
@@ -60,6 +63,10 @@ enum Event {
         disable: bool,
     },
     Service(bool),
+    /// Whether the reviews are served within a machine alone.
+    NodeLocal(bool),
+    /// The pod of a proxy is on another machine.
+    Machine(u8),
     /// Proxies miss this world.
     Unseen(Box<Self>),
 }
@@ -75,6 +82,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (byte(), any::<bool>()).prop_map(|(namespace, selects)| Event::Policy { namespace, selects }),
         1 => (byte(), any::<bool>()).prop_map(|(namespace, disable)| Event::PeerMode { namespace, disable }),
         1 => any::<bool>().prop_map(Event::Service),
+        1 => any::<bool>().prop_map(Event::NodeLocal),
+        1 => byte().prop_map(Event::Machine),
     ];
     (one, prop::bool::weighted(0.2)).prop_map(|(event, unseen)| match unseen {
         true => Event::Unseen(Box::new(event)),
@@ -188,7 +197,21 @@ fn mesh() -> Snapshot {
         root_namespace: "istio-system".into(),
         ..Default::default()
     });
+    let endpoints = edit(&mut mesh.snapshot.endpoints);
+    let endpoints = endpoints.get_mut(&reviews()).unwrap();
+    for of_port in Arc::make_mut(endpoints).by_port.values_mut() {
+        for (endpoint, machine) in of_port.iter_mut().zip(MACHINES) {
+            Arc::make_mut(endpoint).node = machine.into();
+        }
+    }
     mesh.snapshot
+}
+
+fn reviews() -> ServiceKey {
+    ServiceKey {
+        hostname: HOSTS[0].parse().unwrap(),
+        namespace: "default".into(),
+    }
 }
 
 fn apply(following: &mut Following, event: &Event) {
@@ -264,6 +287,29 @@ fn apply(following: &mut Following, event: &Event) {
                     edit(&mut mesh.snapshot.services).remove(&ServiceKey::of(&object));
                 }
                 *snapshot = mesh.snapshot;
+            });
+        }
+        Event::NodeLocal(node_local) => {
+            let key = reviews();
+            let object = &following.world.snapshot().services[&key];
+            change(
+                following,
+                object_changed(&object.meta.clone()),
+                &|snapshot| {
+                    let object = edit(&mut snapshot.services).get_mut(&key).unwrap();
+                    Arc::make_mut(object).node_local = *node_local;
+                },
+            );
+        }
+        Event::Machine(machine) => {
+            let ip: IpAddr = "10.244.0.0".parse().unwrap();
+            let changes = Changes {
+                workloads: [ip].into(),
+                ..Default::default()
+            };
+            change(following, changes, &|snapshot| {
+                let workload = edit(&mut snapshot.workloads).get_mut(&ip).unwrap();
+                Arc::make_mut(workload).node = MACHINES[usize::from(*machine) % 3].into();
             });
         }
     }
@@ -354,6 +400,17 @@ fn a_rule_reaches_the_routes_of_hosts_that_only_a_route_knows() {
         form: 0,
     };
     check(vec![route, hashed]).unwrap();
+}
+
+#[test]
+fn a_proxy_that_moved_is_served_by_its_new_machine() {
+    check(vec![
+        Event::Machine(0),
+        Event::NodeLocal(true),
+        Event::Machine(1),
+        Event::NodeLocal(false),
+    ])
+    .unwrap();
 }
 
 proptest! {

@@ -6,11 +6,16 @@
 //! take the lock. Balancers notice an ejection by [`OutlierDetection::generation`].
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::monitor::clear;
 use crate::config::cluster::outlier_detection::{OutlierSettings, Trigger};
+
+pub use self::monitor::HostMonitor;
+
+mod monitor;
 
 /// What happened to a request or connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,33 +34,8 @@ pub enum Outcome {
     ServerFailure,
 }
 
-/// Passive health of one host.
-#[derive(Debug, Default)]
-pub struct HostMonitor {
-    ejected: AtomicBool,
-    consecutive_5xx: AtomicU32,
-    consecutive_gateway_failure: AtomicU32,
-    consecutive_local_origin_failure: AtomicU32,
-    rates: [Rate; 2],
-}
-
-/// Requests since the last sweep.
-#[derive(Debug, Default)]
-struct Rate {
-    total: AtomicU32,
-    success: AtomicU32,
-}
-
 const EXTERNAL: usize = 0;
 const LOCAL: usize = 1;
-
-impl HostMonitor {
-    /// True while the host is ejected.
-    #[inline]
-    pub fn ejected(&self) -> bool {
-        self.ejected.load(Ordering::Relaxed)
-    }
-}
 
 /// The detector of one cluster, shared by all workers.
 #[derive(Debug)]
@@ -360,29 +340,6 @@ impl HostState {
             multiplier: 0,
             jitter: Duration::ZERO,
         }
-    }
-}
-
-impl Rate {
-    fn count(&self, success: bool) {
-        self.total.fetch_add(1, Ordering::Relaxed);
-        if success {
-            self.success.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn take(&self) -> (u32, u32) {
-        (
-            self.total.swap(0, Ordering::Relaxed),
-            self.success.swap(0, Ordering::Relaxed),
-        )
-    }
-}
-
-/// Writes only if there is something to clear: the line stays shared while all is well.
-fn clear(counter: &AtomicU32) {
-    if counter.load(Ordering::Relaxed) != 0 {
-        counter.store(0, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod counting;
 mod equal_to_fresh;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -16,11 +16,9 @@ use mesh_api::traffic_policy::load_balancer::{
 };
 use mesh_api::traffic_policy::{DestinationRule, TrafficPolicy};
 use proptest::prelude::*;
-use xds::type_url::ResourceType;
-use xds::version::Version;
 
+use super::versions::{updated, versions};
 use super::*;
-use crate::world::Change;
 
 const HOSTS: [&str; 6] = [
     "reviews.default.svc.cluster.local",
@@ -313,50 +311,6 @@ fn apply(following: &mut Following, event: &Event) {
             });
         }
     }
-}
-
-type Versions = BTreeMap<(ResourceType, Arc<str>), Version>;
-
-fn versions(resources: &ProxyResources) -> Versions {
-    let mut versions = Versions::new();
-    for resource_type in ResourceType::ALL {
-        for resource in resources
-            .layers(resource_type)
-            .iter()
-            .flat_map(|layer| layer.values())
-        {
-            let name = Arc::clone(resource.name());
-            versions.insert((resource_type, name), resource.version());
-        }
-    }
-    versions
-}
-
-/// What a client has that is sent what a change names.
-fn updated(mut has: Versions, before: &ProxyResources, after: &ProxyResources) -> Versions {
-    let due = versions(after);
-    for resource_type in ResourceType::ALL {
-        match after.change_since(before, resource_type) {
-            Change::Nothing => {}
-            Change::Names(names) => {
-                for name in names {
-                    let key = (resource_type, name);
-                    match due.get(&key) {
-                        Some(version) => drop(has.insert(key, *version)),
-                        None => drop(has.remove(&key)),
-                    }
-                }
-            }
-            Change::Unknown => {
-                has.retain(|(of_type, _), _| *of_type != resource_type);
-                let of_type = due
-                    .iter()
-                    .filter(|((of_type, _), _)| *of_type == resource_type);
-                has.extend(of_type.map(|(key, version)| (key.clone(), *version)));
-            }
-        }
-    }
-    has
 }
 
 /// Lets proxies follow, and compares what they have and are sent with what new ones get.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::executor::InForce;
+use crate::http::filter::registry::Registry;
 use crate::listener::accept;
 use crate::listener::balance::{Balance, Handed};
 use crate::listener::worker::ListeningWorker;
@@ -44,6 +45,8 @@ pub struct Seat {
     pub in_force: InForce,
     /// Counters and log buffers.
     pub telemetry: WorkerTelemetry,
+    /// The HTTP filters that can be configured.
+    pub filters: Registry,
     /// Connections per worker.
     pub balance: Arc<Balance>,
     /// Connections that other workers hand over.
@@ -76,7 +79,8 @@ impl Seat {
     pub async fn run(mut self) {
         let runtime = &self.in_force.runtime;
         let telemetry = std::mem::take(&mut self.telemetry);
-        let worker = ListeningWorker::new(Worker::new(self.index, runtime, telemetry));
+        let worker = Worker::new(self.index, runtime, telemetry);
+        let worker = ListeningWorker::new(worker, self.filters.clone());
         let mut changes = runtime.changes();
         changes.mark_changed();
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);

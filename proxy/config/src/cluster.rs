@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ClusterId;
+use super::filter::FilterSpec;
 use super::metadata::{Metadata, Struct};
 use super::secret::ResourceSource;
 use super::tls::ClientTls;
@@ -233,6 +234,8 @@ pub struct HttpOptions {
     pub max_connection_duration: Option<Duration>,
     /// `max_requests_per_connection`; `None` is unlimited.
     pub max_requests_per_connection: Option<u32>,
+    /// `http_filters` without the codec at their end: they run for each attempt.
+    pub filters: Vec<FilterSpec>,
     /// `auto_sni`: the SNI is the request's authority.
     pub auto_sni: bool,
 }

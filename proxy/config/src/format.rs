@@ -4,6 +4,7 @@
 //! (<https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#command-operators>)
 //! that can be known while headers are written.
 
+use crate::metadata::MetadataKey;
 use crate::request::HeaderKey;
 
 mod parse;
@@ -35,6 +36,8 @@ pub enum Op {
     },
     /// A value that takes no argument.
     Field(Field),
+    /// A value of dynamic metadata, and at most how many bytes of it.
+    DynamicMetadata(MetadataKey, Option<usize>),
     /// The value of an environment variable when the resource was applied.
     Environment(Box<str>),
 }

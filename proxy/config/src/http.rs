@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::RouteTableId;
 use super::route::RouteConfig;
 use crate::access_log::AccessLog;
-use crate::filter::HttpFilter;
+use crate::filter::FilterSpec;
 
 /// One HTTP connection manager.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct HttpConnectionManager {
     /// Where routes come from.
     pub routes: RouteSource,
     /// The filters in order, without the router, which comes after them.
-    pub filters: Vec<HttpFilter>,
+    pub filters: Vec<FilterSpec>,
     /// The router's options.
     pub router: RouterOptions,
     /// Access logs.

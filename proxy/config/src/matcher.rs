@@ -10,6 +10,8 @@ use mesh_api::regex::{Regex, RegexError};
 
 use crate::request::{HeaderKey, RequestHead};
 
+pub mod metadata;
+
 /// `envoy.type.matcher.v3.StringMatcher`.
 #[derive(Debug, Clone)]
 pub struct StringMatcher {

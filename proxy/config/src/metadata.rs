@@ -31,6 +31,13 @@ pub enum Value {
     Struct(Struct),
 }
 
+/// Where a value stands in metadata: `filter:key:key`, as formats write it (`%DYNAMIC_METADATA(...)%`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataKey {
+    filter: Box<str>,
+    path: Vec<Box<str>>,
+}
+
 /// A number, equal if its bits are. Negative zero is zero, as in protobuf's own comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Number(u64);
@@ -77,6 +84,38 @@ impl Metadata {
     /// The filters and their fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Struct)> {
         self.0.iter().map(|(name, fields)| (&**name, fields))
+    }
+}
+
+impl MetadataKey {
+    /// From its text; `None` without a filter.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':').map(Box::<str>::from);
+        let filter = parts.next().filter(|filter| !filter.is_empty())?;
+        Some(Self {
+            filter,
+            path: parts.collect(),
+        })
+    }
+
+    /// The value as JSON; all fields of the filter if no key is given.
+    pub fn json(&self, metadata: Option<&Metadata>) -> Option<serde_json::Value> {
+        let metadata = metadata?;
+        if self.path.is_empty() {
+            let fields = metadata.filter(&self.filter);
+            return (!fields.is_empty()).then(|| fields.to_json());
+        }
+        let path = self.path.iter().map(|key| &**key);
+        let value = metadata.path(&self.filter, path)?;
+        (*value != Value::Null).then(|| value.to_json())
+    }
+
+    /// The value as text: a string as it is, anything else as JSON.
+    pub fn text(&self, metadata: Option<&Metadata>) -> Option<String> {
+        Some(match self.json(metadata)? {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        })
     }
 }
 
@@ -217,6 +256,22 @@ mod tests {
         assert_eq!(metadata.path("istio", ["a", "b", "c"]), None);
         assert_eq!(metadata.path("other", ["a"]), None);
         assert_eq!(metadata.path("istio", []), None);
+    }
+
+    #[test]
+    fn keys_lead_to_text_and_json() {
+        let mut metadata = Metadata::default();
+        let inner = fields(&[("n", Value::Number(1.0.into())), ("none", Value::Null)]);
+        let all = [("s", text("x y")), ("in", Value::Struct(inner))];
+        metadata.insert("f", fields(&all));
+        let found = |key: &str| MetadataKey::parse(key).unwrap().text(Some(&metadata));
+        assert_eq!(found("f:s").as_deref(), Some("x y"));
+        assert_eq!(found("f:in:n").as_deref(), Some("1"));
+        assert_eq!(found("f:in:none"), None);
+        let whole = r#"{"in":{"n":1,"none":null},"s":"x y"}"#;
+        assert_eq!(found("f").as_deref(), Some(whole));
+        assert_eq!(found("g"), None);
+        assert_eq!(MetadataKey::parse(""), None);
     }
 
     #[test]

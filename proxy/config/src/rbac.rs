@@ -5,10 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::matcher::metadata::MetadataMatcher;
 use super::matcher::{HeaderMatcher, StringMatcher};
+use super::metadata::Metadata;
 use crate::connection::ConnectionInfo;
 use crate::request::RequestHead;
 
@@ -18,7 +21,7 @@ mod engine;
 #[derive(Debug, Default)]
 pub struct Rbac {
     /// `stat_prefix`, also in shadow metadata.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Arc<str>,
     /// What is enforced; `None` allows everything.
     pub rules: Option<Policies>,
     /// What is only evaluated and counted.
@@ -75,6 +78,8 @@ pub enum Permission {
     DestinationIp(IpNet),
     /// The destination's port.
     DestinationPort(Range<u32>),
+    /// Dynamic metadata.
+    Metadata(MetadataMatcher),
     /// SNI; the empty string if there is none.
     RequestedServerName(StringMatcher),
 }
@@ -102,6 +107,8 @@ pub enum Principal {
     Header(HeaderMatcher),
     /// The path without query.
     UrlPath(StringMatcher),
+    /// Dynamic metadata.
+    Metadata(MetadataMatcher),
 }
 
 /// What is decided on.
@@ -113,6 +120,8 @@ pub struct Input<'a> {
     pub remote: SocketAddr,
     /// The request; `None` in the network filter.
     pub request: Option<&'a RequestHead>,
+    /// What filters said about the request, if they said anything.
+    pub metadata: Option<&'a Metadata>,
 }
 
 impl<'a> Input<'a> {
@@ -122,6 +131,7 @@ impl<'a> Input<'a> {
             connection,
             remote: connection.remote,
             request: None,
+            metadata: None,
         }
     }
 

@@ -71,6 +71,20 @@ impl RequestHead {
         }
     }
 
+    /// Takes the head, and leaves an empty one.
+    pub fn take(&mut self) -> Self {
+        let empty = Self {
+            method: Method::GET,
+            scheme: Scheme::Http,
+            path: PathAndQuery::from_static("/"),
+            headers: HeaderMap::new(),
+            version: self.version,
+            extensions: Extensions::new(),
+            upgrade: None,
+        };
+        std::mem::replace(self, empty)
+    }
+
     /// A copy, without what the HTTP library attached.
     pub fn copy(&self) -> Self {
         Self {

@@ -2,23 +2,21 @@
 //! text of the local reply, as Envoy has them.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
-use http::uri::{Authority, Parts, Scheme as UriScheme};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme as UriScheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 
+use super::attempt::Target;
 use super::body::RequestBody;
-use super::body::incoming::BodyProgress;
 use super::framing;
 use super::local_reply::LocalReply;
 use super::stream::{RequestHead, Scheme};
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 use crate::upstream::{
     ConnectError, Host, HttpConnectOptions, HttpSender, Outcome, SendError, SendFailure,
-    UpstreamCluster,
 };
 
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
@@ -130,48 +128,30 @@ impl Failure {
     }
 }
 
-/// A response with the connection that it comes on. The sender is kept until the body has ended.
-#[derive(Debug)]
-pub struct Answer {
-    /// The response.
-    pub response: Response<Incoming>,
-    /// The place on the connection.
-    pub sender: HttpSender,
-}
-
-impl Answer {
-    /// Gives the response up for another try. The connection serves on only if there is nothing left to read.
-    pub fn discard(mut self, progress: &BodyProgress) {
-        if progress.complete.get() && self.response.body().is_end_stream() {
-            self.sender.finish();
-        }
-    }
-}
-
-/// Sends a request to a host. `body` is called for each connection that is tried.
+/// Sends a request to a host. The response comes with the place on its connection, which is kept until the body has
+/// ended.
 pub async fn send(
-    cluster: &UpstreamCluster,
-    host: &Rc<Host>,
-    options: &HttpConnectOptions<'_>,
-    head: &RequestHead,
+    target: Target<'_>,
+    head: RequestHead,
     info: &mut StreamInfo,
-    mut body: RequestBody,
-) -> Result<Answer, Failure> {
+    body: RequestBody,
+) -> Result<(Response<Incoming>, HttpSender), Failure> {
+    let (mut outgoing, mut body) = (Outgoing(head), body);
     let mut stale = 0;
     loop {
-        let connected = cluster.http(host, options).await;
-        let mut sender = connected.map_err(|error| connect_failure(host, &error))?;
+        let connected = outgoing.connect(target).await;
+        let mut sender = connected.map_err(|error| connect_failure(target.host, &error))?;
         let facts = sender.facts();
         info.upstream_host = Some(facts.info.remote);
         info.upstream_local = Some(facts.info.local);
         info.upstream_connection = Some(facts.info.clone());
-        info.upstream_endpoint = Some(host.named().clone());
+        info.upstream_endpoint = Some(target.host.named().clone());
         sender.record(Outcome::Connected);
-        let request = upstream_request(head, sender.version(), body);
+        let request = outgoing.take_request(sender.version(), body);
         match sender.send(request).await {
             Ok(response) => {
-                return match is_sound(&response, &sender, head) {
-                    true => Ok(Answer { response, sender }),
+                return match is_sound(&response, &sender, &outgoing.0) {
+                    true => Ok((response, sender)),
                     // The sender is dropped unfinished, which closes the connection.
                     false => Err(unsound(&sender)),
                 };
@@ -183,7 +163,7 @@ pub async fn send(
             }) if stale < STALE_CONNECTIONS_MAX => {
                 // The connection had closed while it was idle; nothing was sent, so this is no retry.
                 stale += 1;
-                body = request.into_body();
+                body = outgoing.put_back(*request);
             }
             Err(error) => return Err(send_failure(&sender, &error)),
         }
@@ -252,35 +232,72 @@ fn unsound(sender: &HttpSender) -> Failure {
     }
 }
 
-/// The request as it goes on the wire of a protocol.
-pub fn upstream_request(
-    head: &RequestHead,
-    version: Version,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    let mut headers = head.headers.clone();
-    let mut uri = Parts::default();
-    if head.method != Method::CONNECT {
-        uri.path_and_query = Some(head.path.clone());
+/// A request's head on its way to the wire. Its parts move into the request, and back if it was not sent.
+#[derive(Debug)]
+struct Outgoing(RequestHead);
+
+impl Outgoing {
+    async fn connect(&self, target: Target<'_>) -> Result<HttpSender, ConnectError> {
+        let head = &self.0;
+        let options = HttpConnectOptions {
+            priority: target.priority,
+            // Upgrades are HTTP/1 upstream. Differs from Envoy, which may use extended CONNECT.
+            downstream_version: match head.upgrade {
+                Some(_) => Version::HTTP_11,
+                None => head.version,
+            },
+            authority: std::str::from_utf8(head.authority()).ok(),
+        };
+        target.cluster.http(target.host, &options).await
     }
-    if version == Version::HTTP_2 {
-        let authority = headers.get(HOST).map(HeaderValue::as_bytes);
-        if let Some(Ok(authority)) = authority.map(Authority::try_from) {
-            uri.scheme = Some(match head.scheme {
-                Scheme::Http => UriScheme::HTTP,
-                Scheme::Https => UriScheme::HTTPS,
-            });
-            uri.authority = Some(authority);
-            headers.remove(HOST);
+
+    /// The request as it goes on the wire of a protocol.
+    fn take_request(&mut self, version: Version, body: RequestBody) -> Request<RequestBody> {
+        let head = &mut self.0;
+        let mut headers = std::mem::take(&mut head.headers);
+        let mut uri = Parts::default();
+        if head.method != Method::CONNECT {
+            let root = PathAndQuery::from_static("/");
+            uri.path_and_query = Some(std::mem::replace(&mut head.path, root));
         }
-        *request.version_mut() = Version::HTTP_2;
+        if version == Version::HTTP_2 {
+            let authority = headers.get(HOST).map(HeaderValue::as_bytes);
+            if let Some(Ok(authority)) = authority.map(Authority::try_from) {
+                uri.scheme = Some(match head.scheme {
+                    Scheme::Http => UriScheme::HTTP,
+                    Scheme::Https => UriScheme::HTTPS,
+                });
+                uri.authority = Some(authority);
+                headers.remove(HOST);
+            }
+        }
+        framing::request(head, &mut headers, version, framing::length(&body));
+        let mut request = Request::new(body);
+        if version == Version::HTTP_2 {
+            *request.version_mut() = Version::HTTP_2;
+        }
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        *request.headers_mut() = headers;
+        request
     }
-    framing::request(head, &mut headers, version, framing::length(request.body()));
-    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-    *request.headers_mut() = headers;
-    request
+
+    /// Takes back what was not sent, for a connection that may speak another protocol.
+    fn put_back(&mut self, request: Request<RequestBody>) -> RequestBody {
+        let head = &mut self.0;
+        let (parts, body) = request.into_parts();
+        head.headers = parts.headers;
+        let uri = parts.uri.into_parts();
+        if let Some(path) = uri.path_and_query {
+            head.path = path;
+        }
+        if let Some(authority) = uri.authority
+            && let Ok(authority) = HeaderValue::from_str(authority.as_str())
+        {
+            head.headers.insert(HOST, authority);
+        }
+        body
+    }
 }
 
 /// The upstream's response broke off after its head was sent to the client.

@@ -1,5 +1,6 @@
 //! The end of a stream: filters hear of it, then logs are written. Exactly once.
 
+use super::filter::{Side, run};
 use super::stream::Stream;
 use crate::telemetry::stream_info::ResponseFlags;
 
@@ -14,11 +15,9 @@ impl Stream {
         if std::mem::replace(&mut self.completed, true) {
             return;
         }
-        self.info.grpc_messages = (self.grpc_counts.0.get(), self.grpc_counts.1.get());
+        self.end_attempt();
+        run::complete(self, Side::Downstream);
         let connection = self.connection.clone();
-        for slot in &connection.hcm.filters {
-            slot.filter.on_complete(self);
-        }
         let hcm = &connection.hcm;
         hcm.access_logs
             .write(&connection.worker.telemetry, &self.info);

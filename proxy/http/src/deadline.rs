@@ -8,9 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::body::incoming::BodyProgress;
+use super::local_reply::LocalReply;
+use super::stream::Stream;
+use crate::telemetry::stream_info::ResponseFlags;
 
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,42 @@ pub enum Expired {
     Idle,
     /// Of the stream's duration.
     Duration,
+    /// None: a filter that saw the request's body has answered.
+    Answered,
+}
+
+impl Expired {
+    /// The local reply. `complete` says whether the whole request has come.
+    pub fn reply(self, complete: bool) -> LocalReply {
+        let late = match complete {
+            true => StatusCode::GATEWAY_TIMEOUT,
+            false => StatusCode::REQUEST_TIMEOUT,
+        };
+        let (status, text, details, flag) = match self {
+            Self::Global | Self::PerTry | Self::Answered => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream request timeout",
+                match self {
+                    Self::PerTry => "upstream_per_try_timeout",
+                    _ => "response_timeout",
+                },
+                ResponseFlags::UPSTREAM_REQUEST_TIMEOUT,
+            ),
+            Self::Idle => (
+                late,
+                "stream timeout",
+                "stream_idle_timeout",
+                ResponseFlags::STREAM_IDLE_TIMEOUT,
+            ),
+            Self::Duration => (
+                late,
+                "downstream duration timeout",
+                "max_duration_timeout",
+                ResponseFlags::DURATION_TIMEOUT,
+            ),
+        };
+        LocalReply::new(status, text, details, flag)
+    }
 }
 
 /// A limit that runs from the end of the request.
@@ -108,6 +148,18 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What bounds the time that filters take: the client's silence and the stream's duration.
+    pub fn of_filters(stream: &Stream) -> Self {
+        let limits = &stream.connection.hcm.limits;
+        Self {
+            global: AfterRequest::new(None, &stream.upload),
+            idle: limits
+                .stream_idle_timeout
+                .map(|limit| Idle::new(limit, &stream.info.bytes_received)),
+            duration: Self::duration_from(stream.info.start, limits.max_stream_duration),
+        }
+    }
+
     /// The end of the stream's duration, counted from its beginning.
     pub fn duration_from(
         start: std::time::Instant,
@@ -127,6 +179,9 @@ impl Limits {
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
+            }
+            if self.global.progress.poll_answered(cx) {
+                return Poll::Ready(Err(Expired::Answered));
             }
             match self.poll_expired(per_try, cx) {
                 Some(expired) => Poll::Ready(Err(expired)),

@@ -37,6 +37,13 @@ fn write_op(op: &Op, context: &FormatContext<'_>, out: &mut Vec<u8>) {
         Op::Literal(text) => out.extend_from_slice(text),
         Op::Environment(value) => out.extend_from_slice(value.as_bytes()),
         Op::Field(field) => write_field(*field, context, out),
+        Op::DynamicMetadata(key, max_len) => {
+            let metadata = context.stream.info.dynamic_metadata.borrow();
+            if let Some(text) = key.text(metadata.as_deref()) {
+                let len = max_len.map_or(text.len(), |max| max.min(text.len()));
+                out.extend_from_slice(&text.as_bytes()[..len]);
+            }
+        }
         Op::Header {
             source,
             main,

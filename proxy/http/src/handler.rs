@@ -9,18 +9,18 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 
 use super::body::response::ResponseBody;
-use super::filter::FilterSlot;
-use super::filter::Step;
+use super::filter::{ReplyOrigin, Side, run};
 use super::header_memory::{Exhausted, Lease};
 use super::local_reply::LocalReply;
 use super::path::{self, Cleaned};
-use super::protocol::{Rejected, Reset};
+use super::protocol::{Rejected, Reset, bad_request};
 use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
+use super::respond::{answer, reply};
+use super::route::choose;
 use super::route::matcher::without_port;
-use super::route::{Found, rewrite};
-use super::stream::{HttpConnection, RequestHead, Scheme, Stream, is_grpc_content_type, joined};
-use super::{framing, header_memory, headers, protocol, route, router};
+use super::stream::{HttpConnection, RequestHead, Stream, is_grpc_content_type, joined};
+use super::{body, header_memory, headers, protocol, route, router};
 use crate::config::http::StripHostPort;
 use crate::telemetry::stream_info::{ResponseFlags, StreamInfo};
 
@@ -32,31 +32,28 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, h2::Error> {
     let (parts, body) = request.into_parts();
-    let mut stream = begin(connection, &parts);
-    stream.unread_body = !body.is_end_stream();
+    let mut stream = begin(connection, &parts, body.is_end_stream());
     let leased = lease_headers(&mut stream, &parts);
     let (mut head, checked) = protocol::head(&stream.connection, parts);
     stream.close_after = protocol::ends_connection(&head);
-    match leased.and(checked) {
-        Ok(()) => {}
-        Err(Rejected::Reply(answer)) => {
-            let connection = stream.connection.clone();
-            connection.count_refusal(answer.flags, answer.status);
-            stream.capture_request(&head);
-            return Ok(reply(stream, *answer, &head));
-        }
+    let prepared = match leased.and(checked) {
+        Ok(()) => prepare(&mut stream, &mut head),
+        Err(Rejected::Reply(answer)) => Err(answer),
         Err(Rejected::Reset(reset)) => return Err(end_by_reset(stream, reset)),
-    }
-    if let Err(answer) = prepare(&mut stream, &mut head) {
+    };
+    if let Err(answer) = prepared {
         stream.connection.count_refusal(answer.flags, answer.status);
         stream.capture_request(&head);
-        return Ok(reply(stream, *answer, &head));
+        return Ok(reply(stream, *answer, ReplyOrigin::Connection).await);
     }
-    if let Some(answer) = run_filters(&mut stream, &mut head).await {
-        stream.capture_request(&head);
-        return Ok(reply(stream, *answer, &head));
+    let mut body = body::of_client(body, &stream, head.version);
+    match run::request(&mut stream, Side::Downstream, &mut head, &mut body).await {
+        Ok(()) => Ok(router::route(stream, head, body).await),
+        Err(answered) => {
+            stream.capture_request(&head);
+            Ok(answer(stream, answered).await)
+        }
     }
-    Ok(router::route(stream, head, body).await)
 }
 
 /// Charges the connection and the worker with the request's headers.
@@ -97,14 +94,18 @@ fn end_by_reset(mut stream: Box<Stream>, reset: Reset) -> h2::Error {
     reset.reason.into()
 }
 
-fn begin(connection: Rc<HttpConnection>, parts: &http::request::Parts) -> Box<Stream> {
+fn begin(
+    connection: Rc<HttpConnection>,
+    parts: &http::request::Parts,
+    complete: bool,
+) -> Box<Stream> {
     let mut info = StreamInfo::new(connection.info.clone());
     info.protocol = Some(parts.version);
     info.method = Some(parts.method.clone());
     info.grpc = is_grpc_content_type(&parts.headers);
     let view = connection.worker.view();
     connection.begin_request(info.protocol);
-    let mut stream = Box::new(Stream::new(connection, view, info));
+    let mut stream = Box::new(Stream::new(connection, view, info, complete));
     stream.closes_by_version = parts.version < Version::HTTP_11 && !keeps_alive(&parts.headers);
     stream
 }
@@ -134,42 +135,7 @@ fn prepare(stream: &mut Stream, head: &mut RequestHead) -> Result<(), Box<LocalR
     if hcm.request_id.set_in_response || head.headers.contains_key(FORCE_TRACE) {
         stream.request_id = head.headers.get(X_REQUEST_ID).cloned();
     }
-    match route::find(table, &connection, head, client.internal) {
-        Found::Route(found) => {
-            stream.info.route_name = Some(found.route().name.clone()).filter(|n| !n.is_empty());
-            stream.info.cluster = found.cluster_id();
-            let cluster = found.cluster_id().and_then(|id| stream.view.cluster(id));
-            stream.info.cluster_name = cluster.map(|cluster| cluster.name.clone());
-            stream.route = Some(found);
-        }
-        Found::RedirectToHttps => return Err(Box::new(redirect_to_https(head))),
-        Found::None => {}
-    }
-    if let Some(upgrade) = &head.upgrade
-        && !super::upgrade::is_allowed(stream, upgrade)
-    {
-        let flags = ResponseFlags::default();
-        let answer = LocalReply::empty(StatusCode::FORBIDDEN, "upgrade_failed", flags);
-        return Err(Box::new(answer.closing()));
-    }
-    Ok(())
-}
-
-pub(super) fn bad_request(details: &'static str) -> Box<LocalReply> {
-    let flags = ResponseFlags::default();
-    Box::new(LocalReply::empty(StatusCode::BAD_REQUEST, details, flags))
-}
-
-fn redirect_to_https(head: &RequestHead) -> LocalReply {
-    let authority = String::from_utf8_lossy(head.authority());
-    let location = format!("https://{authority}{}", head.path);
-    let flags = ResponseFlags::default();
-    let mut reply = LocalReply::empty(StatusCode::MOVED_PERMANENTLY, "direct_response", flags);
-    reply.plain = true;
-    match HeaderValue::from_str(&location) {
-        Ok(location) => reply.with_header(LOCATION, location),
-        Err(_) => reply,
-    }
+    choose::first(stream, table, head)
 }
 
 fn strip_host(stream: &Stream, head: &mut RequestHead) {
@@ -225,123 +191,5 @@ fn clean_path(stream: &Stream, head: &mut RequestHead) -> Result<(), Box<LocalRe
             }))
         }
         Cleaned::Rejected => Err(bad_request("path_normalization_failed")),
-    }
-}
-
-/// Runs the filters in their order; a reply ends it.
-async fn run_filters(stream: &mut Stream, head: &mut RequestHead) -> Option<Box<LocalReply>> {
-    let connection = stream.connection.clone();
-    for slot in &connection.hcm.filters {
-        if is_off(stream, slot) {
-            continue;
-        }
-        match slot.filter.decode_headers(stream, head) {
-            Step::Continue => {}
-            Step::Reply(reply) => return Some(reply),
-            Step::Wait(decision) => {
-                if let Some(reply) = decision.await {
-                    return Some(reply);
-                }
-            }
-        }
-    }
-    None
-}
-
-fn is_off(stream: &Stream, slot: &FilterSlot) -> bool {
-    let Some(route) = &stream.route else {
-        return slot.disabled;
-    };
-    let said = route.overrides().disabled(slot.filter.name());
-    said.unwrap_or(slot.disabled)
-}
-
-/// Answers with a reply of our own.
-pub fn reply(
-    mut stream: Box<Stream>,
-    reply: LocalReply,
-    head: &RequestHead,
-) -> Response<ResponseBody> {
-    // Whatever failed, it is because of the client's body: the connection serves one request at a time.
-    let broken = match head.version {
-        Version::HTTP_2 => None,
-        _ => stream.connection.exchanges.broken(),
-    };
-    let reply = broken.map_or(reply, Refusal::reply);
-    stream.info.flags.insert(reply.flags);
-    stream.info.response_code_details = reply.details.clone();
-    if let Some(status) = reply.grpc_status {
-        stream.info.grpc_status = Some(status);
-    }
-    let close = reply.close;
-    let plain = reply.plain && reply.details == "cors_response";
-    let (mut parts, body) = reply
-        .into_response(stream.info.grpc, head.method == Method::HEAD)
-        .into_parts();
-    stream.info.response_code = parts.status.as_u16();
-    if !plain {
-        rewrite::finalize_response(&stream, &mut parts.headers);
-    }
-    if stream.attempts_in_reply {
-        let count = HeaderValue::from(stream.info.attempts);
-        parts.headers.insert("x-envoy-attempt-count", count);
-    }
-    if stream.info.grpc {
-        let status = super::body::response::grpc_status(&parts.headers);
-        stream.info.grpc_status = status.or(stream.info.grpc_status);
-    }
-    if close && head.version < Version::HTTP_2 {
-        stream.close_after = true;
-    }
-    let length = Some(body.len() as u64);
-    respond(stream, parts, length, |stream| {
-        ResponseBody::full(body, stream)
-    })
-}
-
-/// Runs the filters over a response with a body of this length ([`framing::length`]) and adds what the connection
-/// manager adds.
-pub fn respond(
-    mut stream: Box<Stream>,
-    mut parts: http::response::Parts,
-    length: Option<u64>,
-    body: impl FnOnce(Box<Stream>) -> ResponseBody,
-) -> Response<ResponseBody> {
-    // The head is gone, or about to be: what follows may last for days.
-    stream.header_lease = None;
-    let connection = stream.connection.clone();
-    for slot in connection.hcm.filters.iter().rev() {
-        if !is_off(&stream, slot) {
-            slot.filter.encode_headers(&mut stream, &mut parts);
-        }
-    }
-    let upgrade = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    headers::clean_response(&stream, &mut parts, upgrade);
-    let method = stream.info.method.as_ref();
-    framing::response(method, parts.status, &mut parts.headers, length);
-    stream.info.response_code = parts.status.as_u16();
-    stream.capture_response(&parts.headers);
-    let http1 = stream
-        .info
-        .protocol
-        .is_none_or(|version| version < Version::HTTP_2);
-    // As Envoy: an HTTP/1 connection ends with a response that overtakes its request, because the rest of the
-    // request may be long in coming, and must not be taken for the next.
-    let close = stream.close_after || connection.is_spent() || stream.is_uploading();
-    if !upgrade && (http1 && close || stream.closes_by_version) {
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    parts.version = Version::HTTP_11;
-    Response::from_parts(parts, body(stream))
-}
-
-/// The scheme that the connection itself has.
-pub(super) fn connection_scheme(connection: &HttpConnection) -> Scheme {
-    if connection.info.tls.is_some() {
-        Scheme::Https
-    } else {
-        Scheme::Http
     }
 }

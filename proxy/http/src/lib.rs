@@ -13,11 +13,13 @@ use proxy_upstream as upstream;
 
 pub use proxy_upstream::framing;
 
+pub mod attempt;
 pub mod body;
 pub mod client;
 pub mod complete;
 pub mod connection_manager;
 pub mod deadline;
+pub mod exchange;
 pub mod filter;
 pub mod format;
 pub mod handler;
@@ -28,9 +30,11 @@ pub mod path;
 pub mod protocol;
 pub mod refusal;
 pub mod request_id;
+pub mod respond;
 pub mod route;
 pub mod router;
 pub mod server;
 pub mod stream;
 pub mod upgrade;
+pub mod worker;
 pub mod xfcc;

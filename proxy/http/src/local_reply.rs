@@ -31,8 +31,20 @@ pub struct LocalReply {
     pub headers: HeaderMap,
     /// The connection cannot be used afterwards.
     pub close: bool,
-    /// A response like an upstream's, not an error: never turned into gRPC.
-    pub plain: bool,
+    /// How it is written.
+    pub shape: Shape,
+}
+
+/// How a local reply is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// As an error: gRPC clients are told by `grpc-status`.
+    #[default]
+    Error,
+    /// As HTTP whoever asks, e.g. a redirect.
+    Plain,
+    /// As it is: the route's header operations are not for it, e.g. the answer to a preflight.
+    Whole,
 }
 
 impl LocalReply {
@@ -51,7 +63,7 @@ impl LocalReply {
             grpc_status: None,
             headers: HeaderMap::new(),
             close: false,
-            plain: false,
+            shape: Shape::Error,
         }
     }
 
@@ -71,6 +83,13 @@ impl LocalReply {
         self
     }
 
+    /// Says how it is written.
+    #[must_use]
+    pub fn shaped(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
+    }
+
     /// Says that the connection ends with this answer.
     #[must_use]
     pub fn closing(mut self) -> Self {
@@ -80,7 +99,7 @@ impl LocalReply {
 
     /// The response: trailers-only for gRPC, else text. `head` is true for an answer to HEAD.
     pub fn into_response(self, grpc: bool, head: bool) -> Response<Bytes> {
-        if grpc && !self.plain {
+        if grpc && self.shape == Shape::Error {
             return self.into_grpc();
         }
         let mut response = Response::new(Bytes::new());

@@ -11,7 +11,6 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version, request};
 use hyper::ext::Protocol;
 
-use super::handler::{bad_request, connection_scheme};
 use super::header_memory::text_bytes;
 use super::local_reply::LocalReply;
 use super::refusal::Refusal;
@@ -105,6 +104,20 @@ fn rooted(path: PathAndQuery, has_authority: bool) -> PathAndQuery {
     // Written out it has its slash.
     let rooted = Bytes::from(path.to_string());
     PathAndQuery::from_maybe_shared(rooted).unwrap_or(path)
+}
+
+pub(super) fn bad_request(details: &'static str) -> Box<LocalReply> {
+    let flags = ResponseFlags::default();
+    Box::new(LocalReply::empty(StatusCode::BAD_REQUEST, details, flags))
+}
+
+/// The scheme that the connection itself has.
+fn connection_scheme(connection: &HttpConnection) -> Scheme {
+    if connection.info.tls.is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
 }
 
 /// What both protocols are judged by.

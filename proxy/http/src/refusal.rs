@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::local_reply::LocalReply;
+use super::local_reply::{LocalReply, Shape};
 use crate::telemetry::stream_info::ResponseFlags;
 
 /// What is wrong with a request.
@@ -105,10 +105,9 @@ impl Refusal {
     /// The reply over HTTP/1. The connection ends with it: where the next request begins is not certain.
     pub fn reply(self) -> LocalReply {
         let body = Bytes::from_static(self.text().as_bytes());
-        let mut reply = LocalReply::new(self.status(), body, self.details(), self.flags());
+        let reply = LocalReply::new(self.status(), body, self.details(), self.flags());
         // Never turned into gRPC: a request that is not understood is no gRPC request.
-        reply.plain = true;
-        reply.closing()
+        reply.shaped(Shape::Plain).closing()
     }
 }
 

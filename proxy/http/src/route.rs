@@ -11,6 +11,7 @@ use crate::config::route::{
 use crate::config::{ClusterId, RouteTableId};
 use crate::upstream::worker::View;
 
+pub mod choose;
 pub mod hash_policy;
 pub mod matcher;
 pub mod mirror;

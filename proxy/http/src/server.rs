@@ -19,7 +19,8 @@ use super::handler::handle;
 use super::stream::{HttpConnection, Stream};
 use crate::config::http::{Codec, HttpLimits};
 use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
-use crate::upstream::worker::{HeaderBytes, Worker};
+use crate::upstream::worker::HeaderBytes;
+use crate::worker::HttpWorker;
 
 pub mod framing;
 pub mod hpack;
@@ -37,7 +38,7 @@ pub async fn serve<I>(
     io: I,
     info: Rc<ConnectionInfo>,
     hcm: Arc<ConnectionManager>,
-    worker: Rc<Worker>,
+    worker: Rc<HttpWorker>,
     drain: CancellationToken,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -138,7 +139,7 @@ fn note_refusal(connection: &Rc<HttpConnection>) {
     let view = connection.worker.view();
     connection.begin_request(info.protocol);
     connection.count_refusal(refusal.flags(), refusal.status());
-    Box::new(Stream::new(connection.clone(), view, info)).complete();
+    Box::new(Stream::new(connection.clone(), view, info, true)).complete();
 }
 
 async fn serve_http2<I>(io: Rewind<I>, connection: Rc<HttpConnection>, drain: CancellationToken)
@@ -322,12 +323,18 @@ async fn next_end(connection: &HttpConnection) -> End {
 
 impl HttpConnection {
     /// A connection that begins.
-    pub fn new(info: Rc<ConnectionInfo>, hcm: Arc<ConnectionManager>, worker: Rc<Worker>) -> Self {
+    pub fn new(
+        info: Rc<ConnectionInfo>,
+        hcm: Arc<ConnectionManager>,
+        worker: Rc<HttpWorker>,
+    ) -> Self {
         let cells = worker.telemetry.http_cells(&hcm.stat_prefix);
         cells.downstream_cx_total.inc();
         cells.downstream_cx_active.inc();
+        let filters = worker.filters.of_manager(&hcm.config, &worker.telemetry);
         Self {
             cells,
+            filters,
             info,
             hcm,
             worker,

@@ -14,13 +14,17 @@ use tokio::sync::Notify;
 
 use super::body::incoming::BodyProgress;
 use super::connection_manager::ConnectionManager;
+use super::filter::chain::FilterChain;
+use super::filter::state::StreamFilters;
+use super::filter::{self, ReplyOrigin, Side};
 use super::header_memory::Lease;
 use super::route::RouteRef;
 use super::server::http1_io::Exchanges;
 use crate::telemetry::stats::HttpCells;
 
 use crate::telemetry::stream_info::{ConnectionInfo, StreamInfo};
-use crate::upstream::worker::{HeaderBytes, View, Worker};
+use crate::upstream::worker::{HeaderBytes, View};
+use crate::worker::HttpWorker;
 
 pub use crate::config::request::{HeaderKey, RequestHead, Scheme, is_grpc_content_type, joined};
 
@@ -32,7 +36,9 @@ pub struct HttpConnection {
     /// What it is served by.
     pub hcm: Arc<ConnectionManager>,
     /// Where it is served.
-    pub worker: Rc<Worker>,
+    pub worker: Rc<HttpWorker>,
+    /// The filters of its connection manager on this worker.
+    pub(super) filters: Rc<FilterChain>,
     /// The counters of the connection manager on this worker.
     pub(super) cells: Arc<HttpCells>,
     /// Requests running.
@@ -66,24 +72,20 @@ pub struct Stream {
     pub info: StreamInfo,
     /// The route it matched; `None` if there is none.
     pub route: Option<RouteRef>,
-    /// The `origin` that CORS allowed, for the response.
-    pub cors: Option<super::filter::cors::Allowed>,
-    /// The client told who it is, and so reads who we are (peer metadata).
-    pub peer_asked: bool,
-    /// Count gRPC messages of both bodies.
-    pub count_grpc_messages: bool,
-    /// Where the body wrappers count gRPC messages: towards the upstream, towards the client.
-    pub grpc_counts: (Rc<Cell<u64>>, Rc<Cell<u64>>),
+    /// Who made the response, if it is the proxy's own.
+    pub origin: Option<ReplyOrigin>,
+    /// The connection manager's filters.
+    pub(super) filters: StreamFilters,
+    /// The filters of the cluster, for the attempt that runs.
+    pub(super) attempt_filters: Option<Box<StreamFilters>>,
     /// `x-request-id`, if the response is to tell it.
     pub request_id: Option<HeaderValue>,
     /// The request comes from inside (`x-envoy-internal`).
     pub internal: bool,
     /// A cookie made up for consistent hashing, to be set by the response.
     pub set_cookie: Option<HeaderValue>,
-    /// The request has a body that nobody has begun to read.
-    pub(super) unread_body: bool,
-    /// How far the request's body has come, once it is being read.
-    pub(super) upload: Option<Rc<BodyProgress>>,
+    /// How far the request's body has come.
+    pub(super) upload: Rc<BodyProgress>,
     /// The request's head, for responses whose header operations mention it.
     pub head_for_formats: Option<Box<RequestHead>>,
     /// Local replies tell the number of tries.
@@ -99,22 +101,27 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream that begins.
-    pub fn new(connection: Rc<HttpConnection>, view: View, info: StreamInfo) -> Self {
+    /// A stream that begins. `complete` says whether its request has no body.
+    pub fn new(
+        connection: Rc<HttpConnection>,
+        view: View,
+        info: StreamInfo,
+        complete: bool,
+    ) -> Self {
+        let upload = Rc::new(BodyProgress::default());
+        upload.complete.set(complete);
         Self {
+            filters: StreamFilters::new(connection.filters.clone()),
+            attempt_filters: None,
+            upload,
             connection,
             view,
             info,
             route: None,
-            cors: None,
-            peer_asked: false,
-            count_grpc_messages: false,
-            grpc_counts: (Rc::default(), Rc::default()),
+            origin: None,
             request_id: None,
             internal: false,
             set_cookie: None,
-            unread_body: false,
-            upload: None,
             head_for_formats: None,
             attempts_in_reply: false,
             closes_by_version: false,
@@ -126,26 +133,52 @@ impl Stream {
 
     /// True if trailers end here: HTTP/1 has them only where they are enabled.
     pub(super) fn drops_trailers(&self) -> bool {
-        let http1 = self
-            .info
-            .protocol
-            .is_some_and(|version| version < Version::HTTP_2);
-        http1 && !self.connection.hcm.http1_trailers
+        self.is_http1() && !self.connection.hcm.http1_trailers
+    }
+
+    /// True if the client speaks HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        let version = self.info.protocol;
+        version.is_none_or(|version| version < Version::HTTP_2)
+    }
+
+    /// The filters of a chain for this stream.
+    pub(super) fn filters(&self, side: Side) -> Option<&StreamFilters> {
+        match side {
+            Side::Downstream => Some(&self.filters),
+            Side::Upstream => self.attempt_filters.as_deref(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn filters_mut(&mut self, side: Side) -> Option<&mut StreamFilters> {
+        match side {
+            Side::Downstream => Some(&mut self.filters),
+            Side::Upstream => self.attempt_filters.as_deref_mut(),
+        }
+    }
+
+    /// True if the filter at a position works for this stream.
+    #[inline]
+    pub(super) fn is_filtered(&self, side: Side, position: u8) -> bool {
+        let filters = self.filters(side);
+        filters.is_some_and(|filters| filters.is_enabled(position))
+    }
+
+    /// Tells the cluster's filters that their attempt is over.
+    pub(super) fn end_attempt(&mut self) {
+        filter::run::complete(self, Side::Upstream);
+        self.attempt_filters = None;
     }
 
     /// True while something of the request is still to come from the client.
     pub(super) fn is_uploading(&self) -> bool {
-        match &self.upload {
-            Some(progress) => !progress.complete.get(),
-            None => self.unread_body,
-        }
+        !self.upload.complete.get()
     }
 
     /// Ends the request's body as it is.
     pub(super) fn stop_upload(&self) {
-        if let Some(progress) = &self.upload {
-            progress.stopped.set(true);
-        }
+        self.upload.stopped.set(true);
     }
 
     /// Notes what logs will ask of the request, as it goes upstream.
@@ -170,7 +203,7 @@ impl Stream {
     }
 
     /// The worker that serves it.
-    pub fn worker(&self) -> &Rc<Worker> {
+    pub fn worker(&self) -> &Rc<HttpWorker> {
         &self.connection.worker
     }
 }

@@ -6,27 +6,27 @@
 //! announces the body but holds it back until the 101. Bytes behind the request are read after the 101 only; without
 //! one they are neither forwarded nor read as a request, because the client's connection closes.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
-use http::{Method, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
+use http::{Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use super::attempt::{Outcome, attempt};
 use super::body::RequestBody;
-use super::body::incoming::BodyProgress;
-use super::body::response::ResponseBody;
-use super::client::{self, Answer};
+use super::body::response::{ResponseBody, ResponseSource};
+use super::body::upstream::UpstreamBody;
+use super::client;
 use super::deadline::{AfterRequest, Limits};
-use super::handler::{reply, respond};
+use super::exchange::{Exchange, note_failure};
+use super::filter::{ReplyOrigin, ResponseHead};
 use super::local_reply::LocalReply;
-use super::router::{Exchange, counted, note_failure};
+use super::respond::{answer, reply, respond};
 use super::stream::{RequestHead, Stream};
 use crate::config::route::Action;
 use crate::telemetry::stream_info::ResponseFlags;
-use crate::upstream::{HttpConnectOptions, HttpSender};
+use crate::upstream::HttpSender;
 
 /// How much of each direction is in flight at once, in bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -48,67 +48,64 @@ pub async fn forward(
     mut stream: Box<Stream>,
     exchange: &Exchange<'_>,
     mut head: RequestHead,
-    body: Incoming,
+    body: RequestBody,
 ) -> Response<ResponseBody> {
     let Some(host) = exchange.pick(&stream, None) else {
-        return reply(stream, client::no_healthy_upstream(), &head);
+        return reply(stream, client::no_healthy_upstream(), ReplyOrigin::Router).await;
     };
     exchange.set_auto_host(&host, &mut head);
     let client_upgrade = head.extensions.remove::<OnUpgrade>();
     let extended = as_get(&mut head);
     stream.info.attempts = 1;
-    let authority = std::str::from_utf8(head.authority()).ok();
-    let options = HttpConnectOptions {
-        priority: exchange.forward.priority,
-        // Upgrades are HTTP/1 upstream. Differs from Envoy, which may use extended CONNECT.
-        downstream_version: Version::HTTP_11,
-        authority,
-    };
-    let progress = Rc::new(BodyProgress::default());
-    stream.upload = Some(progress.clone());
-    let body = match body.is_end_stream() {
-        true => {
-            progress.complete.set(true);
-            RequestBody::Empty
-        }
-        false => RequestBody::Incoming(counted(&stream, &head, body, &progress)),
-    };
     let mut limits = Limits {
-        global: AfterRequest::new(exchange.timeouts.global, &progress),
+        global: AfterRequest::new(exchange.timeouts.global, &stream.upload),
         idle: None,
         duration: None,
     };
-    let mut none = AfterRequest::new(None, &progress);
+    let mut none = AfterRequest::new(None, &stream.upload);
     let sent = Instant::now();
-    let work = client::send(
-        &exchange.cluster,
-        &host,
-        &options,
-        &head,
-        &mut stream.info,
-        body,
-    );
-    let answer = match limits.run(&mut none, work).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(failure)) => {
+    let work = attempt(exchange.target(&host), &mut stream, head, body);
+    let outcome = limits.run(&mut none, work).await;
+    let (head, body) = match outcome {
+        Ok(Outcome::Response(head, body)) => (head, body),
+        Ok(Outcome::Failed(failure)) => {
             note_failure(&mut stream, &failure);
             let answer = failure.reply(false, exchange.suppress_envoy_headers);
-            return reply(stream, answer, &head);
+            return reply(stream, answer, ReplyOrigin::Router).await;
         }
-        Err(expired) => return exchange.expire(stream, &head, expired, &host, &progress),
+        Ok(Outcome::Answered(answered)) => return answer(stream, answered).await,
+        Err(expired) => return exchange.expire(stream, expired, &host).await,
     };
-    let status = answer.response.status();
+    let status = head.status;
     match client_upgrade {
         // What is left of the body would reach an upstream that may take it for the other protocol.
         _ if status == StatusCode::SWITCHING_PROTOCOLS && stream.is_uploading() => {
-            reply(stream, client::protocol_error(), &head)
+            reply(stream, client::protocol_error(), ReplyOrigin::Router).await
         }
         Some(client) if status == StatusCode::SWITCHING_PROTOCOLS => {
-            join(stream, exchange, answer, client, extended, sent)
+            let granted = Granted {
+                head,
+                body,
+                extended,
+            };
+            join(stream, exchange, granted, client, sent).await
         }
-        _ if extended && status.is_success() => reply(stream, not_granted(), &head),
-        _ => exchange.finish(stream, answer, sent, limits),
+        _ if extended && status.is_success() => {
+            reply(stream, not_granted(), ReplyOrigin::Router).await
+        }
+        _ => {
+            let elapsed = sent.elapsed();
+            exchange.finish(stream, head, body, elapsed, limits).await
+        }
     }
+}
+
+/// The upstream switches protocols.
+struct Granted {
+    head: ResponseHead,
+    body: ResponseSource,
+    /// The client asked by an extended CONNECT.
+    extended: bool,
 }
 
 /// An extended CONNECT (RFC 8441) becomes a GET without a body, to which [`framing`](super::framing) adds the
@@ -132,37 +129,41 @@ fn not_granted() -> LocalReply {
     )
 }
 
-fn join(
+async fn join(
     mut stream: Box<Stream>,
     exchange: &Exchange<'_>,
-    answer: Answer,
-    client_upgrade: OnUpgrade,
-    extended: bool,
+    granted: Granted,
+    client: OnUpgrade,
     sent: Instant,
 ) -> Response<ResponseBody> {
-    let Answer {
-        mut response,
-        sender,
-    } = answer;
-    let upstream_upgrade = hyper::upgrade::on(&mut response);
-    let (mut parts, _) = response.into_parts();
-    let granted = parts.headers.get(UPGRADE).cloned();
-    exchange.note_response(&mut stream, &mut parts, sent.elapsed());
+    let Granted {
+        mut head,
+        mut body,
+        extended,
+    } = granted;
+    let upstream = head.extensions.remove::<OnUpgrade>();
+    let sender = body.upstream_mut().and_then(UpstreamBody::take_sender);
+    let protocol = head.headers.get(UPGRADE).cloned();
+    exchange.note_response(&mut stream, &mut head, sent.elapsed());
     if extended {
-        parts.status = StatusCode::OK;
+        head.status = StatusCode::OK;
     }
     let sent_bytes = stream.info.bytes_sent.clone();
     let received_bytes = stream.info.bytes_received.clone();
-    let mut response = respond(stream, parts, Some(0), ResponseBody::detached);
-    if !extended && let Some(granted) = granted {
+    let mut response = respond(stream, head, ResponseSource::default()).await;
+    let (Some(upstream), false) = (upstream, response.body().is_local_reply()) else {
+        // A filter has answered in place of the upstream.
+        return response;
+    };
+    if !extended && let Some(protocol) = protocol {
         // Exactly what was granted, whatever the route's header operations did.
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, granted);
+        headers.insert(UPGRADE, protocol);
     }
     let stream = response.body_mut().take_stream();
     tokio::task::spawn_local(async move {
-        let copied = copy(client_upgrade, upstream_upgrade, sender).await;
+        let copied = copy(client, upstream, sender).await;
         if let Ok((up, down)) = copied {
             received_bytes.set(received_bytes.get() + up);
             sent_bytes.set(sent_bytes.get() + down);
@@ -178,7 +179,7 @@ fn join(
 async fn copy(
     client: OnUpgrade,
     upstream: OnUpgrade,
-    sender: HttpSender,
+    sender: Option<HttpSender>,
 ) -> std::io::Result<(u64, u64)> {
     let client = client.await.map_err(std::io::Error::other)?;
     let upstream = upstream.await.map_err(std::io::Error::other)?;

@@ -17,6 +17,7 @@ use crate::shared::{SharedChain, SharedListener, Terminal};
 use crate::tcp;
 use crate::tcp::proxy::TcpProxy;
 use crate::tcp::rbac::Verdict;
+use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::stats::ListenerCells;
 use crate::telemetry::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo, TlsInfo};
 use crate::tls::context::TlsError;
@@ -50,7 +51,7 @@ pub async fn run(worker: Rc<ListeningWorker>, listener: Arc<SharedListener>, fre
     let serve: Pin<Box<dyn Future<Output = ()>>> = match &chain.terminal {
         Terminal::Http(hcm) => {
             let (hcm, graceful) = (hcm.clone(), drain.graceful.clone());
-            let worker = worker.worker.clone();
+            let worker = worker.http.clone();
             Box::pin(http::server::serve(downstream, info, hcm, worker, graceful))
         }
         Terminal::Tcp(proxy) => {
@@ -127,7 +128,7 @@ async fn establish(
         },
     };
     let info = Rc::new(ConnectionInfo { tls, ..info });
-    if let Err(details) = filter(&chain.filters, &info) {
+    if let Err(details) = filter(&chain.filters, &info, &worker.telemetry) {
         let mut stream = stream_info(info);
         stream.connection_termination_details = Some(details.into());
         match &chain.terminal {
@@ -217,11 +218,23 @@ fn stats_config(filter: &NetworkFilter) -> Option<&StatsConfig> {
 }
 
 /// The network filters before the terminal one. An error is the reason for closing the connection.
-fn filter(filters: &[NetworkFilter], info: &ConnectionInfo) -> Result<(), String> {
+fn filter(
+    filters: &[NetworkFilter],
+    info: &ConnectionInfo,
+    telemetry: &WorkerTelemetry,
+) -> Result<(), String> {
     for filter in filters {
         match filter {
             NetworkFilter::Rbac(rbac) => {
-                if let Verdict::Denied(details) = tcp::rbac::evaluate(rbac, info) {
+                let verdict = tcp::rbac::evaluate(rbac, info);
+                if rbac.rules.is_some() {
+                    let cells = telemetry.tcp_rbac_cells(&rbac.stat_prefix);
+                    match verdict {
+                        Verdict::Allowed => cells.allowed.inc(),
+                        Verdict::Denied(_) => cells.denied.inc(),
+                    }
+                }
+                if let Verdict::Denied(details) = verdict {
                     return Err(details);
                 }
             }

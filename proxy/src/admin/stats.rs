@@ -76,22 +76,27 @@ fn all(admin: &Admin) -> Vec<(String, u64)> {
     let Registry {
         clusters,
         http,
+        http_rbac,
+        tcp_rbac,
         listeners,
         tcp,
         ..
     } = &*admin.registry;
-    scope("cluster", clusters, &mut all);
-    scope("http", http, &mut all);
-    scope("listener", listeners, &mut all);
-    scope("tcp", tcp, &mut all);
+    scope("cluster", clusters, "", &mut all);
+    scope("http", http, "", &mut all);
+    scope("http", http_rbac, "rbac.", &mut all);
+    scope("", tcp_rbac, "rbac.", &mut all);
+    scope("listener", listeners, "", &mut all);
+    scope("tcp", tcp, "", &mut all);
     all.sort();
     all
 }
 
-fn scope<T: Cells>(prefix: &str, scopes: &Scopes<T>, all: &mut Vec<(String, u64)>) {
+fn scope<T: Cells>(prefix: &str, scopes: &Scopes<T>, part: &str, all: &mut Vec<(String, u64)>) {
+    let dot = if prefix.is_empty() { "" } else { "." };
     for (name, values) in scopes.sums() {
         for ((field, _), value) in T::fields().iter().zip(values) {
-            all.push((format!("{prefix}.{name}.{field}"), value));
+            all.push((format!("{prefix}{dot}{name}.{part}{field}"), value));
         }
     }
 }

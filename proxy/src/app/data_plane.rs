@@ -27,6 +27,7 @@ use crate::args;
 use crate::bootstrap::{self, Ads};
 use crate::config::error::ConfigError;
 use crate::executor::{Executor, InForce};
+use crate::http::filter::registry::Registry as Filters;
 use crate::listener::balance::Balance;
 use crate::listener::shared::Builder;
 use crate::listener::socket::Sockets;
@@ -85,6 +86,8 @@ pub struct Options {
     pub stream_metadata: Option<StreamMetadata>,
     /// A listener without which the proxy is not ready.
     pub required_listener: Option<Arc<str>>,
+    /// The HTTP filters that can be configured.
+    pub filters: Filters,
     /// Cancelled by `/quitquitquit`.
     pub quit: CancellationToken,
 }
@@ -101,6 +104,7 @@ impl Options {
             secrets: SecretStore::new(),
             stream_metadata: None,
             required_listener: None,
+            filters: Filters::default(),
             quit: CancellationToken::new(),
         }
     }
@@ -165,7 +169,8 @@ impl DataPlane {
                 route: rds::route_config,
             },
             status.clone(),
-        );
+        )
+        .knowing(options.filters.further());
         apply_static(&mut applier, &bootstrap)?;
         let ads = bootstrap::ads(&bootstrap)?;
         let ads = ads.map(|ads| ads_options(&ads, node, &mut applier, &in_force, &options));
@@ -181,6 +186,7 @@ impl DataPlane {
                 index,
                 in_force: in_force.clone(),
                 telemetry: WorkerTelemetry::new(&registry, &logs),
+                filters: options.filters.clone(),
                 balance: balance.clone(),
                 mailbox,
                 stage: stage.subscribe(),

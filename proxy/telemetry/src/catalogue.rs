@@ -2,7 +2,7 @@
 
 use super::prometheus::{REQUEST_COUNTERS, REQUEST_HISTOGRAMS, SCOPES, family};
 use super::request_metrics;
-use super::stats::{Cells, ClusterCells, HttpCells, ListenerCells, TcpCells};
+use super::stats::{Cells, ClusterCells, HttpCells, ListenerCells, RbacCells, TcpCells};
 
 /// A metric as it is exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,13 @@ pub fn catalogue() -> Vec<Metric> {
     let histograms = REQUEST_HISTOGRAMS.into_iter().map(istio("histogram"));
     let mut all: Vec<Metric> = counters.chain(histograms).collect();
     all.extend(scope::<request_metrics::cells::TcpCells>(("", "")));
-    let [clusters, http, listeners, tcp] = SCOPES;
+    let [clusters, http, http_rbac, listeners, tcp, tcp_rbac] = SCOPES;
     all.extend(scope::<ClusterCells>(clusters));
     all.extend(scope::<HttpCells>(http));
+    all.extend(scope::<RbacCells>(http_rbac));
     all.extend(scope::<ListenerCells>(listeners));
     all.extend(scope::<TcpCells>(tcp));
+    all.extend(scope::<RbacCells>(tcp_rbac));
     all
 }
 

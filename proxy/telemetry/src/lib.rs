@@ -21,7 +21,7 @@ pub mod stats;
 pub mod stream_info;
 
 use log_sink::{LogSinks, SinkId};
-use stats::{Cells, ClusterCells, HttpCells, ListenerCells, Scopes, TcpCells};
+use stats::{Cells, ClusterCells, HttpCells, ListenerCells, RbacCells, Scopes, TcpCells};
 
 /// A buffer is handed to the writer when it is this long, or when the worker's upkeep comes by.
 const LOG_BUFFER_BYTES: usize = 64 * 1024;
@@ -33,6 +33,10 @@ pub struct Registry {
     pub clusters: Scopes<ClusterCells>,
     /// Connection managers, by `stat_prefix`.
     pub http: Scopes<HttpCells>,
+    /// RBAC of connection managers, by their `stat_prefix`.
+    pub http_rbac: Scopes<RbacCells>,
+    /// RBAC of connections, by `stat_prefix`.
+    pub tcp_rbac: Scopes<RbacCells>,
     /// Listeners, by address or `stat_prefix`.
     pub listeners: Scopes<ListenerCells>,
     /// TCP proxies, by `stat_prefix`.
@@ -63,6 +67,8 @@ type KnownScopes = HashMap<(ScopeKind, Arc<str>), Box<dyn Any + Send>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ScopeKind {
     Http,
+    HttpRbac,
+    TcpRbac,
     Listener,
     Tcp,
 }
@@ -85,6 +91,18 @@ impl WorkerTelemetry {
     /// This worker's cells of a connection manager. Asked for once per connection.
     pub fn http_cells(&self, stat_prefix: &Arc<str>) -> Arc<HttpCells> {
         self.scope(ScopeKind::Http, stat_prefix, |registry| &registry.http)
+    }
+
+    /// This worker's cells of the RBAC filters of a connection manager. Asked for once per filter.
+    pub fn http_rbac_cells(&self, stat_prefix: &Arc<str>) -> Arc<RbacCells> {
+        let kind = ScopeKind::HttpRbac;
+        self.scope(kind, stat_prefix, |registry| &registry.http_rbac)
+    }
+
+    /// This worker's cells of the RBAC of connections. Asked for once per connection.
+    pub fn tcp_rbac_cells(&self, stat_prefix: &Arc<str>) -> Arc<RbacCells> {
+        let kind = ScopeKind::TcpRbac;
+        self.scope(kind, stat_prefix, |registry| &registry.tcp_rbac)
     }
 
     /// This worker's cells of a listener. Asked for once per connection.

@@ -27,12 +27,15 @@ pub struct Number {
     pub value: u64,
 }
 
-/// Prefix and label of the metrics of clusters, connection managers, listeners and TCP proxies.
-pub(super) const SCOPES: [(&str, &str); 4] = [
+/// Prefix and label of the metrics of clusters, connection managers, their RBAC filters, listeners, TCP proxies, and the
+/// RBAC filters of connections.
+pub(super) const SCOPES: [(&str, &str); 6] = [
     ("envoy_cluster_", "cluster_name"),
     ("envoy_http_", "http_conn_manager_prefix"),
+    ("envoy_http_rbac_", "http_conn_manager_prefix"),
     ("envoy_listener_", "listener_address"),
     ("envoy_tcp_", "tcp_prefix"),
+    ("envoy_tcp_rbac_", "tcp_prefix"),
 ];
 
 /// The page: Istio's metrics, Envoy's, and further numbers.
@@ -40,11 +43,13 @@ pub fn render(registry: &Registry, further: &[Number]) -> String {
     let mut page = String::new();
     requests(registry, &mut page);
     connections(registry, &mut page);
-    let scopes: [Vec<Row>; 4] = [
+    let scopes: [Vec<Row>; 6] = [
         rows(&registry.clusters),
         rows(&registry.http),
+        rows(&registry.http_rbac),
         rows(&registry.listeners),
         rows(&registry.tcp),
+        rows(&registry.tcp_rbac),
     ];
     for ((prefix, label), rows) in SCOPES.into_iter().zip(scopes) {
         families(prefix, label, &rows, &mut page);

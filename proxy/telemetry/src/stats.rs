@@ -220,6 +220,16 @@ cells! {
 }
 
 cells! {
+    /// Cells of RBAC filters (`http.<stat_prefix>.rbac.*`, `tcp.<stat_prefix>.rbac.*`).
+    RbacCells {
+        /// Requests or connections that the rules let pass.
+        allowed: Counter,
+        /// Those that they refused.
+        denied: Counter,
+    }
+}
+
+cells! {
     /// Cells of a listener (`listener.<address>.*`).
     ListenerCells {
         /// Connections.

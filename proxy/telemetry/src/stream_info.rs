@@ -2,7 +2,7 @@
 //! metrics and RBAC. Corresponds to Envoy's `StreamInfo`.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +14,34 @@ use smallvec::SmallVec;
 use crate::config::ClusterId;
 use crate::config::cluster::Cluster;
 use crate::config::endpoint::Endpoint;
+use crate::config::metadata::{Metadata, Struct};
 
 pub use crate::config::connection::{ConnectionInfo, PeerCertificate, TlsInfo};
 pub use crate::config::response_flags::ResponseFlags;
+
+/// Metadata that filters write while a stream runs, by the name of the filter. Nothing is allocated before the first
+/// one writes, or watches a body.
+#[derive(Debug, Default)]
+pub struct DynamicMetadata(Option<Rc<RefCell<Metadata>>>);
+
+impl DynamicMetadata {
+    /// Sets fields of one filter; its other fields stay.
+    pub fn set(&mut self, filter: &str, fields: &Struct) {
+        let mut metadata = self.0.get_or_insert_default().borrow_mut();
+        let merged = fields.over(metadata.filter(filter));
+        metadata.insert(filter, merged);
+    }
+
+    /// The metadata, if there is any.
+    pub fn borrow(&self) -> Option<Ref<'_, Metadata>> {
+        self.0.as_ref().map(|metadata| metadata.borrow())
+    }
+
+    /// The same metadata for a body in flight.
+    pub fn share(&mut self) -> Self {
+        Self(Some(self.0.get_or_insert_default().clone()))
+    }
+}
 
 /// Bytes of one direction, shared between the body in flight and its stream.
 pub type ByteCount = Rc<Cell<u64>>;
@@ -104,6 +129,8 @@ pub struct StreamInfo {
     pub grpc: bool,
     /// gRPC messages counted by `envoy.filters.http.grpc_stats`: to the upstream, to the client.
     pub grpc_messages: (u64, u64),
+    /// What filters tell each other, RBAC and logs about the stream.
+    pub dynamic_metadata: DynamicMetadata,
     /// Who the peer is, for metrics: found by the peer metadata filter.
     pub peer: Option<Arc<crate::config::peer::Peer>>,
     /// Request header values that access logs asked for, in the order of the logs' requests.
@@ -144,6 +171,7 @@ impl StreamInfo {
             grpc_status: None,
             grpc: false,
             grpc_messages: (0, 0),
+            dynamic_metadata: DynamicMetadata::default(),
             peer: None,
             logged_request_headers: SmallVec::new(),
             logged_response_headers: SmallVec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mesh_runtime::log::LogHandle;
 use mesh_runtime::readiness::Readiness;
 use proxy::app::data_plane::{DataPlane, Options};
+use proxy::http::filter::registry::Registry as Filters;
 use proxy::tls::secret_store::SecretStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +29,15 @@ impl Proxy {
 
     /// The same over a store that may have secrets already.
     pub(crate) async fn start_with(bootstrap: &str, secrets: SecretStore) -> Self {
+        Self::start_filtered(bootstrap, secrets, Filters::default()).await
+    }
+
+    /// The same with HTTP filters that are not built in.
+    pub(crate) async fn start_filtered(
+        bootstrap: &str,
+        secrets: SecretStore,
+        filters: Filters,
+    ) -> Self {
         let options = Options {
             workers: 2,
             drain_time: Duration::from_secs(1),
@@ -37,6 +47,7 @@ impl Proxy {
             secrets: secrets.clone(),
             stream_metadata: None,
             required_listener: None,
+            filters,
             quit: CancellationToken::new(),
         };
         let bootstrap = proxy::bootstrap::parse(bootstrap).unwrap();

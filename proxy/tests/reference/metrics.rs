@@ -9,7 +9,14 @@ use super::page::{Page, table};
 #[test]
 fn the_page_lists_the_metrics_that_are_exported() {
     let all = catalogue();
-    let of = |prefix: &str| rows(all.iter().filter(|metric| metric.name.starts_with(prefix)));
+    let of = |prefix: &str| {
+        // RBAC filters have blocks of their own.
+        let own = |metric: &&Metric| {
+            metric.name.starts_with(prefix)
+                && metric.name.contains("_rbac_") == prefix.contains("_rbac_")
+        };
+        rows(all.iter().filter(own))
+    };
     let process = PROCESS_METRICS
         .iter()
         .map(|(name, meaning)| vec![format!("`{name}`"), (*meaning).to_owned()]);
@@ -18,8 +25,10 @@ fn the_page_lists_the_metrics_that_are_exported() {
         ("buckets", buckets()),
         ("metrics of clusters", of("envoy_cluster_")),
         ("metrics of connection managers", of("envoy_http_")),
+        ("metrics of RBAC filters", of("envoy_http_rbac_")),
         ("metrics of listeners", of("envoy_listener_")),
         ("metrics of TCP proxies", of("envoy_tcp_")),
+        ("metrics of RBAC filters of connections", of("envoy_tcp_rbac_")),
         (
             "metrics of the process",
             table(&["Gauge", "Value"], process),

@@ -1,15 +1,15 @@
 //! Bodies that stream through: nothing is collected unless a retry may need it again.
 //!
 //! [`RequestBody`] goes upstream: nothing, the client's own body ([`incoming`]), or a body that remembers what
-//! it sent ([`replay`]).
+//! it sent ([`replay`]). What watches a body is of a layer above ([`Filtered`]).
 
+use std::fmt::Debug;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-pub mod grpc;
 pub mod incoming;
 pub mod replay;
 
@@ -27,13 +27,31 @@ pub enum BodyError {
     Cut,
     /// The stream ran into a time limit after the response had begun.
     #[error("the stream timed out")]
-    Timeout,
+    Timeout(Cutoff),
     /// A copy of a request was given up because the original outran it.
     #[error("the mirrored body exceeds its buffer")]
     MirrorOverflow,
+    /// A filter answers in place of the rest.
+    #[error("a filter has answered")]
+    Answered,
     /// Nobody reads or writes the other end any more.
     #[error("the other end is gone")]
     Aborted,
+}
+
+/// Which time limit cut a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cutoff {
+    /// Of the whole response.
+    Deadline,
+    /// Between two frames.
+    Idle,
+}
+
+/// A request's body that passes through something of a layer above.
+pub trait Filtered: Body<Data = Bytes, Error = BodyError> + Unpin + Debug {
+    /// Ends the body before its trailers.
+    fn drop_trailers(&mut self);
 }
 
 /// The body of a request on its way upstream.
@@ -50,6 +68,8 @@ pub enum RequestBody {
     Replay(ReplayBody),
     /// A copy of the client's body.
     Mirror(MirrorBody),
+    /// A body that filters watch.
+    Filtered(Box<dyn Filtered>),
 }
 
 impl RequestBody {
@@ -60,6 +80,7 @@ impl RequestBody {
             Self::Incoming(body) => body.drop_trailers(),
             Self::Replay(body) => body.drop_trailers(),
             Self::Mirror(body) => body.drop_trailers(),
+            Self::Filtered(body) => body.drop_trailers(),
         }
     }
 }
@@ -78,6 +99,7 @@ impl Body for RequestBody {
             Self::Incoming(body) => body.poll(cx),
             Self::Replay(body) => body.poll(cx),
             Self::Mirror(body) => body.poll(cx),
+            Self::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -88,6 +110,7 @@ impl Body for RequestBody {
             Self::Incoming(body) => body.is_end_stream(),
             Self::Replay(body) => body.is_end_stream(),
             Self::Mirror(_) => false,
+            Self::Filtered(body) => body.is_end_stream(),
         }
     }
 
@@ -98,6 +121,7 @@ impl Body for RequestBody {
             Self::Incoming(body) => body.size_hint(),
             Self::Replay(body) => body.size_hint(),
             Self::Mirror(body) => body.size_hint(),
+            Self::Filtered(body) => body.size_hint(),
         }
     }
 }

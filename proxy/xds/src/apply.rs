@@ -70,6 +70,7 @@ pub struct Wanted {
 pub struct Applier<T: Target> {
     names: Names,
     node: Arc<Node>,
+    further_filters: Arc<[Box<str>]>,
     translators: Translators,
     target: T,
     /// What is in force, or will be by the next [`Applier::flush`].
@@ -118,6 +119,7 @@ impl<T: Target> Applier<T> {
             config: Config::default(),
             target,
             node,
+            further_filters: Arc::default(),
             translators,
             dirty: false,
             clusters: BTreeMap::new(),
@@ -127,6 +129,13 @@ impl<T: Target> Applier<T> {
             absent: BTreeSet::new(),
             status,
         }
+    }
+
+    /// The same applier, which knows these HTTP filters besides those that are built in.
+    #[must_use]
+    pub fn knowing(mut self, filters: Arc<[Box<str>]>) -> Self {
+        self.further_filters = filters;
+        self
     }
 
     /// Applies a static resource of the bootstrap. It cannot be replaced or removed later.
@@ -339,6 +348,7 @@ impl<T: Target> Applier<T> {
         ApplyContext {
             names: &mut self.names,
             previous_listener: None,
+            further_filters: &self.further_filters,
             node: &self.node,
             source: resource.source(),
         }

@@ -36,7 +36,7 @@ pub fn cluster(
         return Err(ConfigError::new("name", "a cluster needs a name"));
     }
     refuse_unsupported(proto)?;
-    let http = http_options::http_options(proto)?;
+    let http = http_options::http_options(proto, context)?;
     let metadata = crate::metadata::metadata(proto.metadata.as_ref());
     let connection = proto.upstream_connection_options.unwrap_or_default();
     let stat_name = match proto.alt_stat_name.as_str() {

@@ -18,6 +18,8 @@ pub struct ApplyContext<'a> {
     pub previous_listener: Option<Arc<Listener>>,
     /// This proxy.
     pub node: &'a Arc<Node>,
+    /// HTTP filters that are not built in, by the type of the `TypedStruct` that configures them.
+    pub further_filters: &'a [Box<str>],
     /// The resource that is being translated, as it came.
     pub source: ResourceSource,
 }

@@ -1,61 +1,155 @@
-//! HTTP filters, and what routes say to them.
+//! HTTP filters, and what routes say to them: a line for each type of message.
 //!
 //! A filter that is not known is refused, unless it is marked optional.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::StatusCode;
-use xds::envoy::http::common_fault::FaultDelay;
-use xds::envoy::http::common_fault::fault_delay::FaultDelaySecifier;
-use xds::envoy::http::cors::CorsPolicy as WireCors;
-use xds::envoy::http::fault::{FaultAbort, HttpFault, fault_abort};
 use xds::envoy::http::rbac as http_rbac;
 use xds::envoy::http::router::Router;
 use xds::envoy::network::http_connection_manager::HttpFilter;
 use xds::envoy::network::http_connection_manager::http_filter::ConfigType;
-use xds::envoy::route::FilterConfig;
+use xds::envoy::route as wire;
 use xds::pb::google::protobuf::Any;
 
-use super::any::{bool_or, duration, unpack};
+use super::any::unpack;
 use super::context::ApplyContext;
-use super::headers::value;
 use super::istio;
-use super::matchers::{self, refuse};
+use super::matchers::refuse;
 use super::rbac;
 use crate::config::error::{ConfigError, Within};
 use crate::config::filter::cors::CorsPolicy;
-use crate::config::filter::fault::{Abort, AbortKind, Delay, FaultConfig};
-use crate::config::filter::{FilterConfig as Configured, HttpFilter as Filter};
+use crate::config::filter::{FILTERS_MAX, FilterConfig, FilterData, FilterSpec};
 use crate::config::http::RouterOptions;
-use crate::config::matcher::Fraction;
 use crate::config::rbac::Rbac;
 use crate::config::route::overrides::{FilterOverride, FilterOverrides};
+
+mod cors;
+mod fault;
+
+use cors::cors;
+use fault::fault;
+pub use fault::status_code;
+
+/// Reads the message that configures a filter.
+type Read = fn(&Any, &ApplyContext<'_>) -> Result<Arc<dyn FilterData>, ConfigError>;
+
+/// The messages that configure filters. The registry of the HTTP layer builds filters of the same types.
+const KINDS: &[(&str, Read)] = &[
+    ("envoy.extensions.filters.http.cors.v3.Cors", |_, _| {
+        plain(())
+    }),
+    (
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        |any, _| plain(fault(&unpack(any)?)?),
+    ),
+    (
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+        |_, _| plain(()),
+    ),
+    (istio::STATS, |any, context| {
+        plain(istio::stats_config(any, context)?)
+    }),
+    (istio::PEER_METADATA, |any, context| {
+        plain(istio::peer_metadata(any, context)?)
+    }),
+    ("envoy.extensions.filters.http.rbac.v3.RBAC", |any, _| {
+        plain(rbac::http(&unpack(any)?)?)
+    }),
+];
+
+/// Reads what a route says to a filter, over what an outer level says.
+type ReadRoute = fn(&Any, Option<&FilterConfig>) -> Result<Arc<dyn FilterData>, ConfigError>;
+
+/// The messages in which routes speak to filters.
+const ROUTE_KINDS: &[(&str, ReadRoute)] = &[
+    (
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        |any, outer| {
+            let policy = cors(&unpack(any)?)?;
+            plain(match outer.and_then(FilterConfig::get::<CorsPolicy>) {
+                Some(outer) => policy.or(outer),
+                None => policy,
+            })
+        },
+    ),
+    (
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        |any, _| plain(fault(&unpack(any)?)?),
+    ),
+    (
+        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+        |any, _| {
+            let proto: http_rbac::RbacPerRoute = unpack(any)?;
+            plain(match &proto.rbac {
+                Some(proto) => rbac::http(proto).within("rbac")?,
+                // No rules: the filter is off for this route.
+                None => Rbac::default(),
+            })
+        },
+    ),
+];
+
+/// The types of filters that are read.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(kind, _)| *kind)
+}
+
+fn plain(data: impl FilterData) -> Result<Arc<dyn FilterData>, ConfigError> {
+    Ok(Arc::new(data))
+}
 
 /// The filters of a connection manager, and the router at their end.
 pub fn filters(
     protos: &[HttpFilter],
     context: &ApplyContext<'_>,
-) -> Result<(Vec<Filter>, RouterOptions), ConfigError> {
+) -> Result<(Vec<FilterSpec>, RouterOptions), ConfigError> {
     let Some((last, others)) = protos.split_last() else {
         return Err(ConfigError::new("http_filters", "there is no router"));
     };
-    let mut slots = Vec::with_capacity(others.len());
-    for (n, proto) in others.iter().enumerate() {
-        let filter = filter(proto, context).within(format_args!("http_filters[{n}]"))?;
-        slots.extend(filter.map(|(kind, config)| Filter {
+    let n = others.len();
+    Ok((
+        specs(others, context)?,
+        router(last).within(format_args!("http_filters[{n}]"))?,
+    ))
+}
+
+/// The filters of a cluster (`HttpProtocolOptions.http_filters`), which end in the codec.
+pub fn upstream_filters(
+    protos: &[HttpFilter],
+    context: &ApplyContext<'_>,
+) -> Result<Vec<FilterSpec>, ConfigError> {
+    let Some((last, others)) = protos.split_last() else {
+        return Ok(Vec::new());
+    };
+    let codec = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+    let n = others.len();
+    let any = typed_config(last).within(format_args!("http_filters[{n}]"))?;
+    if message(any) != codec {
+        let message = format!("the last filter must be the codec, not \"{}\"", last.name);
+        return Err(ConfigError::new("http_filters", message));
+    }
+    specs(others, context)
+}
+
+fn specs(
+    protos: &[HttpFilter],
+    context: &ApplyContext<'_>,
+) -> Result<Vec<FilterSpec>, ConfigError> {
+    if protos.len() > FILTERS_MAX {
+        let message = format!("more than {FILTERS_MAX} filters");
+        return Err(ConfigError::new("http_filters", message));
+    }
+    let mut specs = Vec::with_capacity(protos.len());
+    for (n, proto) in protos.iter().enumerate() {
+        let config = filter(proto, context).within(format_args!("http_filters[{n}]"))?;
+        specs.extend(config.map(|config| FilterSpec {
             name: proto.name.as_str().into(),
-            kind,
             config,
             disabled: proto.disabled,
         }));
     }
-    let n = others.len();
-    Ok((
-        slots,
-        router(last).within(format_args!("http_filters[{n}]"))?,
-    ))
+    Ok(specs)
 }
 
 fn typed_config(proto: &HttpFilter) -> Result<&Any, ConfigError> {
@@ -73,36 +167,38 @@ fn message(any: &Any) -> &str {
     any.type_url.rsplit('/').next().unwrap_or_default()
 }
 
+/// `None` for an optional filter that does not exist here.
 fn filter(
     proto: &HttpFilter,
     context: &ApplyContext<'_>,
-) -> Result<Option<(Box<str>, Configured)>, ConfigError> {
+) -> Result<Option<FilterConfig>, ConfigError> {
     let any = typed_config(proto)?;
-    if istio::is_typed_struct(any) {
-        return istio::http_filter(any, context).map(Some);
+    let kind = istio::kind(any).within("typed_config")?;
+    if let Some((kind, read)) = KINDS.iter().find(|(known, _)| *known == kind) {
+        let data = read(any, context).within("typed_config")?;
+        return Ok(Some(FilterConfig::shared(kind, data)));
     }
-    let kind = message(any);
-    let config = match kind {
-        "envoy.extensions.filters.http.rbac.v3.RBAC" => {
-            let config = unpack(any).and_then(|proto| rbac::http(&proto));
-            Configured::new(config.within("typed_config")?)
-        }
-        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
-            let config = unpack(any).and_then(|proto| fault(&proto));
-            Configured::new(config.within("typed_config")?)
-        }
-        "envoy.extensions.filters.http.cors.v3.Cors"
-        | "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig" => Configured::default(),
-        _ if proto.is_optional => {
-            tracing::info!(filter = &*proto.name, "optional HTTP filter left out");
-            return Ok(None);
-        }
-        other => {
-            let what = format_args!("the HTTP filter \"{other}\"");
-            return Err(ConfigError::unsupported("typed_config", what));
-        }
-    };
-    Ok(Some((kind.into(), config)))
+    if let Some(config) = further(&kind, any, context).within("typed_config")? {
+        return Ok(Some(config));
+    }
+    if proto.is_optional {
+        tracing::info!(filter = &*proto.name, "optional HTTP filter left out");
+        return Ok(None);
+    }
+    let what = format_args!("the HTTP filter \"{kind}\"");
+    Err(ConfigError::unsupported("typed_config", what))
+}
+
+/// The configuration of a filter that is not built in: a [`Struct`](crate::config::metadata::Struct).
+fn further(
+    kind: &str,
+    any: &Any,
+    context: &ApplyContext<'_>,
+) -> Result<Option<FilterConfig>, ConfigError> {
+    if !context.further_filters.iter().any(|known| **known == *kind) {
+        return Ok(None);
+    }
+    Ok(Some(FilterConfig::new(kind, istio::fields(any)?)))
 }
 
 fn router(proto: &HttpFilter) -> Result<RouterOptions, ConfigError> {
@@ -127,169 +223,68 @@ fn router(proto: &HttpFilter) -> Result<RouterOptions, ConfigError> {
     })
 }
 
-fn fault(proto: &HttpFault) -> Result<FaultConfig, ConfigError> {
-    refuse(proto.response_rate_limit.is_some(), "response_rate_limit")?;
-    refuse(proto.filter_metadata.is_some(), "filter_metadata")?;
-    Ok(FaultConfig {
-        upstream_cluster: proto.upstream_cluster.as_str().into(),
-        headers: matchers::headers(&proto.headers)?,
-        downstream_nodes: proto
-            .downstream_nodes
-            .iter()
-            .map(|n| n.as_str().into())
-            .collect(),
-        delay: proto
-            .delay
-            .as_ref()
-            .map(delay)
-            .transpose()
-            .within("delay")?,
-        abort: proto
-            .abort
-            .as_ref()
-            .map(abort)
-            .transpose()
-            .within("abort")?,
-        max_active: proto
-            .max_active_faults
-            .as_ref()
-            .map(|max| u64::from(max.value)),
-    })
-}
-
-/// A percentage that is missing is zero.
-const NEVER: Fraction = Fraction {
-    numerator: 0,
-    denominator: 100,
-};
-
-fn delay(proto: &FaultDelay) -> Result<Delay, ConfigError> {
-    let duration: Option<Duration> = match &proto.fault_delay_secifier {
-        Some(FaultDelaySecifier::FixedDelay(proto)) => Some(duration(proto).within("fixed_delay")?),
-        Some(FaultDelaySecifier::HeaderDelay(_)) => None,
-        None => return Err(ConfigError::new("fault_delay_secifier", "missing")),
-    };
-    Ok(Delay {
-        duration,
-        fraction: proto.percentage.as_ref().map_or(NEVER, matchers::fraction),
-    })
-}
-
-fn abort(proto: &FaultAbort) -> Result<Abort, ConfigError> {
-    use fault_abort::ErrorType;
-    refuse(!proto.response_body.is_empty(), "response_body")?;
-    let kind = match &proto.error_type {
-        Some(ErrorType::HttpStatus(status)) => {
-            AbortKind::Http(status_code(*status).within("http_status")?)
-        }
-        Some(ErrorType::GrpcStatus(status)) => {
-            let status = u16::try_from(*status);
-            let status = status.map_err(|_| ConfigError::new("grpc_status", "not a gRPC status"));
-            AbortKind::Grpc(status?)
-        }
-        Some(ErrorType::HeaderAbort(_)) => AbortKind::Header,
-        None => return Err(ConfigError::new("error_type", "missing")),
-    };
-    Ok(Abort {
-        kind,
-        fraction: proto.percentage.as_ref().map_or(NEVER, matchers::fraction),
-    })
-}
-
-/// An HTTP status from 200 to 599.
-pub fn status_code(status: u32) -> Result<StatusCode, ConfigError> {
-    let valid = u16::try_from(status)
-        .ok()
-        .filter(|s| (200..600).contains(s));
-    valid
-        .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or_else(|| ConfigError::new("", format!("not a status: {status}")))
-}
-
-fn cors(proto: &WireCors) -> Result<CorsPolicy, ConfigError> {
-    let list = |text: &str, field: &str| match text {
-        "" => Ok(None),
-        text => value(text).map(Some).within(field),
-    };
-    let flag = |proto: &Option<_>| proto.as_ref().map(|flag| bool_or(Some(flag), false));
-    let origins = proto.allow_origin_string_match.iter().enumerate();
-    let origins = origins.map(|(n, proto)| {
-        matchers::string(proto).within(format_args!("allow_origin_string_match[{n}]"))
-    });
-    let fraction = |proto: &Option<_>| proto.as_ref().and_then(matchers::runtime_fraction);
-    Ok(CorsPolicy {
-        allow_origins: origins.collect::<Result<_, _>>()?,
-        allow_methods: list(&proto.allow_methods, "allow_methods")?,
-        allow_headers: list(&proto.allow_headers, "allow_headers")?,
-        expose_headers: list(&proto.expose_headers, "expose_headers")?,
-        max_age: list(&proto.max_age, "max_age")?,
-        allow_credentials: flag(&proto.allow_credentials),
-        forward_unmatched_preflights: flag(&proto.forward_not_matching_preflights),
-        allow_private_network: flag(&proto.allow_private_network_access),
-        enabled: fraction(&proto.filter_enabled),
-    })
-}
-
 /// `typed_per_filter_config` of one level over that of the level around it.
 pub fn overrides(
     outer: &FilterOverrides,
     protos: &HashMap<String, Any>,
+    context: &ApplyContext<'_>,
 ) -> Result<FilterOverrides, ConfigError> {
     let mut merged = outer.clone();
     let mut named: Vec<_> = protos.iter().collect();
     named.sort_by_key(|(name, _)| name.as_str());
     for (name, any) in named {
+        let outer = outer.get(name).and_then(|said| said.config.as_ref());
+        let said = override_of(any, outer, context);
         let field = format_args!("typed_per_filter_config[{name:?}]").to_string();
-        add_override(&mut merged, name, any, false).within(field)?;
+        if let Some(said) = said.within(field)? {
+            merged.set(name, said);
+        }
     }
     Ok(merged)
 }
 
-fn add_override(
-    merged: &mut FilterOverrides,
-    name: &str,
+/// What a level says to one filter; `None` if it is optional and not understood.
+fn override_of(
     any: &Any,
-    optional: bool,
-) -> Result<(), ConfigError> {
-    let value = match message(any) {
-        "envoy.config.route.v3.FilterConfig" => {
-            let proto: FilterConfig = unpack(any)?;
-            if proto.disabled {
-                merged.disabled.push((name.into(), true));
-                return Ok(());
-            }
-            merged.disabled.push((name.into(), false));
-            return match &proto.config {
-                Some(config) => add_override(merged, name, config, proto.is_optional),
-                None => Ok(()),
-            };
-        }
-        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => {
-            let proto: http_rbac::RbacPerRoute = unpack(any)?;
-            let config = match &proto.rbac {
-                Some(proto) => rbac::http(proto).within("rbac")?,
-                // No rules: the filter is off for this route.
-                None => Rbac::default(),
-            };
-            FilterOverride::Rbac(Arc::new(config))
-        }
-        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
-            FilterOverride::Fault(Arc::new(fault(&unpack(any)?)?))
-        }
-        "envoy.extensions.filters.http.cors.v3.CorsPolicy" => {
-            let policy = cors(&unpack(any)?)?;
-            let policy = match merged.get(name) {
-                Some(FilterOverride::Cors(outer)) => policy.or(outer),
-                _ => policy,
-            };
-            FilterOverride::Cors(Arc::new(policy))
-        }
-        _ if optional => return Ok(()),
-        other => {
-            let what = format_args!("\"{other}\" in a route");
-            return Err(ConfigError::unsupported("", what));
-        }
+    outer: Option<&FilterConfig>,
+    context: &ApplyContext<'_>,
+) -> Result<Option<FilterOverride>, ConfigError> {
+    if message(any) != "envoy.config.route.v3.FilterConfig" {
+        let config = route_config(any, outer, context)?;
+        let config = config.ok_or_else(|| unknown_override(any))?;
+        return Ok(Some(FilterOverride {
+            disabled: false,
+            config: Some(config),
+        }));
+    }
+    let proto: wire::FilterConfig = unpack(any)?;
+    let config = match proto.config.filter(|any| !any.type_url.is_empty()) {
+        Some(any) if !proto.disabled => match route_config(&any, outer, context)? {
+            None if proto.is_optional => return Ok(None),
+            None => return Err(unknown_override(&any).within("config")),
+            config => config,
+        },
+        _ => None,
     };
-    merged.set(name, value);
-    Ok(())
+    Ok(Some(FilterOverride {
+        disabled: proto.disabled,
+        config,
+    }))
+}
+
+fn unknown_override(any: &Any) -> ConfigError {
+    let what = format_args!("\"{}\" in a route", message(any));
+    ConfigError::unsupported("", what)
+}
+
+fn route_config(
+    any: &Any,
+    outer: Option<&FilterConfig>,
+    context: &ApplyContext<'_>,
+) -> Result<Option<FilterConfig>, ConfigError> {
+    let kind = istio::kind(any)?;
+    match ROUTE_KINDS.iter().find(|(known, _)| *known == kind) {
+        Some((kind, read)) => Ok(Some(FilterConfig::shared(kind, read(any, outer)?))),
+        None => further(&kind, any, context),
+    }
 }

@@ -1,19 +1,22 @@
 //! Istio's own filters, whose configuration travels as `xds.type.v3.TypedStruct` (or its older names): peer
 //! metadata and the standard metrics.
 
+use std::borrow::Cow;
+
 use xds::pb::google::protobuf::Any;
 use xds::prost::Message;
 use xds::proto::xds_type_v3::TypedStruct;
 
 use super::context::ApplyContext;
-use crate::config::error::{ConfigError, Within};
-use crate::config::filter::FilterConfig;
+use crate::config::error::ConfigError;
 use crate::config::filter::peer_metadata::{PeerMetadataConfig, Ways};
 use crate::config::filter::stats::StatsConfig;
 use crate::config::metadata::{Struct, Value};
 
-const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
-const STATS: &str = "stats.PluginConfig";
+/// The message that configures the exchange of metadata.
+pub const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
+/// The message that configures the standard metrics.
+pub const STATS: &str = "stats.PluginConfig";
 /// The message has had three names; its fields are the same.
 const TYPED_STRUCTS: [&str; 3] = [
     "xds.type.v3.TypedStruct",
@@ -21,73 +24,73 @@ const TYPED_STRUCTS: [&str; 3] = [
     "udpa.type.v3.TypedStruct",
 ];
 
-/// True if the configuration is a `TypedStruct`, which [`http_filter`] and [`stats_config`] read.
+/// True if the configuration is a `TypedStruct`.
 pub fn is_typed_struct(any: &Any) -> bool {
     TYPED_STRUCTS.contains(&message_name(&any.type_url))
 }
 
-/// Translates one of Istio's HTTP filters: the message that configures it, and what it says.
+/// The full name of the message that an `Any` means: of a `TypedStruct` the name inside it.
 ///
 /// # Errors
-/// When it is another filter, or asks for what is not implemented.
-pub fn http_filter(
-    any: &Any,
-    context: &ApplyContext<'_>,
-) -> Result<(Box<str>, FilterConfig), ConfigError> {
-    let (kind, fields) = decode(any)?;
-    match message_name(&kind) {
-        PEER_METADATA => {
-            let ways = Ways {
-                downstream_discovery: way(&fields, "downstream_discovery")?,
-                downstream_propagation: way(&fields, "downstream_propagation")?,
-                upstream_discovery: way(&fields, "upstream_discovery")?,
-                upstream_propagation: way(&fields, "upstream_propagation")?,
-            };
-            let local = context.node.peer.clone();
-            let config = FilterConfig::new(PeerMetadataConfig { ways, local });
-            Ok((PEER_METADATA.into(), config))
-        }
-        STATS => {
-            let config = FilterConfig::new(stats(&fields, context)?);
-            Ok((STATS.into(), config))
-        }
-        other => Err(ConfigError::unsupported(
-            "typed_config",
-            format_args!("\"{other}\""),
-        )),
+/// When it is a malformed `TypedStruct`.
+pub fn kind(any: &Any) -> Result<Cow<'_, str>, ConfigError> {
+    if !is_typed_struct(any) {
+        return Ok(message_name(&any.type_url).into());
     }
+    let typed = decode(any)?;
+    Ok(message_name(&typed.type_url).to_owned().into())
 }
 
-/// Translates the network filter `istio.stats`.
+/// The fields of a `TypedStruct`.
+///
+/// # Errors
+/// When it is none.
+pub fn fields(any: &Any) -> Result<Struct, ConfigError> {
+    let fields = decode(any)?.value;
+    Ok(fields
+        .as_ref()
+        .map(crate::metadata::fields)
+        .unwrap_or_default())
+}
+
+/// Translates the HTTP filter that exchanges metadata of peers.
+///
+/// # Errors
+/// When it asks for what is not implemented.
+pub fn peer_metadata(
+    any: &Any,
+    context: &ApplyContext<'_>,
+) -> Result<PeerMetadataConfig, ConfigError> {
+    let fields = fields(any)?;
+    let ways = Ways {
+        downstream_discovery: way(&fields, "downstream_discovery")?,
+        downstream_propagation: way(&fields, "downstream_propagation")?,
+        upstream_discovery: way(&fields, "upstream_discovery")?,
+        upstream_propagation: way(&fields, "upstream_propagation")?,
+    };
+    let local = context.node.peer.clone();
+    Ok(PeerMetadataConfig { ways, local })
+}
+
+/// Translates the filter `istio.stats`, of HTTP or of the network.
 ///
 /// # Errors
 /// When it is another filter, or asks for what is not implemented.
 pub fn stats_config(any: &Any, context: &ApplyContext<'_>) -> Result<StatsConfig, ConfigError> {
-    let (kind, fields) = decode(any)?;
-    match message_name(&kind) {
-        STATS => stats(&fields, context),
-        other => Err(ConfigError::unsupported(
-            "typed_config",
-            format_args!("\"{other}\""),
-        )),
+    let typed = decode(any)?;
+    match message_name(&typed.type_url) {
+        STATS => stats(&fields(any)?, context),
+        other => Err(ConfigError::unsupported("", format_args!("\"{other}\""))),
     }
 }
 
-fn decode(any: &Any) -> Result<(String, Struct), ConfigError> {
+fn decode(any: &Any) -> Result<TypedStruct, ConfigError> {
     if !is_typed_struct(any) {
         let message = format!("expected a TypedStruct, found \"{}\"", any.type_url);
-        return Err(ConfigError::new("typed_config", message));
+        return Err(ConfigError::new("", message));
     }
-    let typed = TypedStruct::decode(any.value.as_slice());
-    let typed = typed.map_err(|error| ConfigError::new("typed_config", error.to_string()))?;
-    Ok((
-        typed.type_url,
-        typed
-            .value
-            .as_ref()
-            .map(crate::metadata::fields)
-            .unwrap_or_default(),
-    ))
+    TypedStruct::decode(any.value.as_slice())
+        .map_err(|error| ConfigError::new("", error.to_string()))
 }
 
 fn message_name(type_url: &str) -> &str {
@@ -135,8 +138,7 @@ fn stats(fields: &Struct, context: &ApplyContext<'_>) -> Result<StatsConfig, Con
                 return Err(ConfigError::unsupported(
                     other,
                     "this setting of the standard metrics",
-                ))
-                .within("typed_config");
+                ));
             }
         }
     }
@@ -172,10 +174,13 @@ mod tests {
             node: &Arc::default(),
             source: ResourceSource::default(),
             previous_listener: None,
+            further_filters: &[],
         };
-        http_filter(&any, &context)
-            .map(|_| ())
-            .map_err(|error| error.to_string())
+        let read = match kind {
+            STATS => stats_config(&any, &context).map(drop),
+            _ => peer_metadata(&any, &context).map(drop),
+        };
+        read.map_err(|error| error.to_string())
     }
 
     fn fields(json: &serde_json::Value) -> std::collections::HashMap<String, wire::Value> {
@@ -230,10 +235,7 @@ mod tests {
         );
         assert_eq!(
             translate(STATS, serde_json::json!({ "metrics": [{ "name": "x" }] })),
-            Err(
-                "typed_config.metrics: this setting of the standard metrics is not supported"
-                    .into()
-            )
+            Err("metrics: this setting of the standard metrics is not supported".into())
         );
     }
 }

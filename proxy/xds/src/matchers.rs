@@ -10,6 +10,7 @@ use xds::envoy::types::FractionalPercent;
 use xds::envoy::types::fractional_percent::DenominatorType;
 
 use crate::config::error::{ConfigError, Within};
+use crate::config::matcher::metadata::{MetadataMatcher, ValueMatcher};
 use crate::config::matcher::{Fraction, HeaderMatcher, HeaderRule, QueryMatcher, StringMatcher};
 use crate::config::route::RegexRewrite;
 
@@ -35,6 +36,57 @@ pub fn string(proto: &wire::StringMatcher) -> Result<StringMatcher, ConfigError>
             return Err(ConfigError::unsupported("custom", "a custom matcher"));
         }
         None => return Err(ConfigError::new("match_pattern", "missing")),
+    })
+}
+
+/// `MetadataMatcher`.
+pub fn metadata(proto: &wire::MetadataMatcher) -> Result<MetadataMatcher, ConfigError> {
+    use wire::metadata_matcher::path_segment::Segment;
+    let path = proto
+        .path
+        .iter()
+        .enumerate()
+        .map(|(n, segment)| match &segment.segment {
+            Some(Segment::Key(key)) => Ok(key.as_str().into()),
+            None => Err(ConfigError::new(format!("path[{n}]"), "missing")),
+        });
+    let value = proto.value.as_ref();
+    let value = value.ok_or_else(|| ConfigError::new("value", "missing"))?;
+    Ok(MetadataMatcher {
+        filter: proto.filter.as_str().into(),
+        path: path.collect::<Result<_, _>>()?,
+        value: metadata_value(value).within("value")?,
+        invert: proto.invert,
+    })
+}
+
+fn metadata_value(proto: &wire::ValueMatcher) -> Result<ValueMatcher, ConfigError> {
+    use wire::double_matcher::MatchPattern as Double;
+    use wire::list_matcher::MatchPattern as List;
+    use wire::value_matcher::MatchPattern;
+    let missing = || ConfigError::new("match_pattern", "missing");
+    Ok(match proto.match_pattern.as_ref().ok_or_else(missing)? {
+        MatchPattern::NullMatch(_) => ValueMatcher::Null,
+        MatchPattern::DoubleMatch(double) => match &double.match_pattern {
+            Some(Double::Exact(number)) => ValueMatcher::Number(*number),
+            Some(Double::Range(range)) => ValueMatcher::Range(range.start, range.end),
+            None => return Err(missing().within("double_match")),
+        },
+        MatchPattern::StringMatch(proto) => {
+            ValueMatcher::String(string(proto).within("string_match")?)
+        }
+        MatchPattern::BoolMatch(value) => ValueMatcher::Bool(*value),
+        MatchPattern::PresentMatch(present) => ValueMatcher::Present(*present),
+        MatchPattern::ListMatch(list) => match &list.match_pattern {
+            Some(List::OneOf(proto)) => {
+                ValueMatcher::OneOf(Box::new(metadata_value(proto).within("list_match.one_of")?))
+            }
+            None => return Err(missing().within("list_match")),
+        },
+        MatchPattern::OrMatch(or) => {
+            let matchers = or.value_matchers.iter().map(metadata_value);
+            ValueMatcher::Or(matchers.collect::<Result<_, _>>().within("or_match")?)
+        }
     })
 }
 

@@ -3,13 +3,14 @@
 use ipnet::IpNet;
 use xds::envoy::core::CidrRange;
 use xds::envoy::http::rbac as http_rbac;
-use xds::envoy::matcher::{MetadataMatcher, PathMatcher, path_matcher};
+use xds::envoy::matcher::{PathMatcher, path_matcher};
 use xds::envoy::network::rbac as network_rbac;
 use xds::envoy::rbac as wire;
 
 use super::matchers::{self, refuse};
 use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::StringMatcher;
+use crate::config::matcher::metadata::MetadataMatcher;
 use crate::config::rbac::{Action, Permission, Policies, Policy, Principal, Rbac};
 
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`.
@@ -30,7 +31,8 @@ pub fn network(proto: &network_rbac::Rbac) -> Result<Rbac, ConfigError> {
     refuse(proto.delay_deny.is_some(), "delay_deny")?;
     refuse(proto.enforcement_type != 0, "enforcement_type")?;
     Ok(Rbac {
-        stat_prefix: proto.stat_prefix.as_str().into(),
+        // Envoy's prefixes end in a dot, the names of scopes do not.
+        stat_prefix: proto.stat_prefix.trim_end_matches('.').into(),
         rules: rules(proto.rules.as_ref()).within("rules")?,
         shadow_rules: rules(proto.shadow_rules.as_ref()).within("shadow_rules")?,
     })
@@ -114,9 +116,11 @@ fn permission(proto: &wire::Permission) -> Result<Permission, ConfigError> {
             Rule::RequestedServerName(proto) => Permission::RequestedServerName(
                 matchers::string(proto).within("requested_server_name")?,
             ),
-            Rule::Metadata(proto) => Permission::Any(metadata(proto)),
+            Rule::Metadata(proto) => {
+                Permission::Metadata(matchers::metadata(proto).within("metadata")?)
+            }
             Rule::SourcedMetadata(proto) => {
-                Permission::Any(proto.metadata_matcher.as_ref().is_some_and(metadata))
+                Permission::Metadata(sourced(proto).within("sourced_metadata")?)
             }
             Rule::Matcher(_) => return Err(ConfigError::unsupported("matcher", "an extension")),
             Rule::UriTemplate(_) => {
@@ -149,9 +153,11 @@ fn principal(proto: &wire::Principal) -> Result<Principal, ConfigError> {
                 Principal::Header(matchers::header(proto).within("header")?)
             }
             Identifier::UrlPath(proto) => Principal::UrlPath(path(proto).within("url_path")?),
-            Identifier::Metadata(proto) => Principal::Any(metadata(proto)),
+            Identifier::Metadata(proto) => {
+                Principal::Metadata(matchers::metadata(proto).within("metadata")?)
+            }
             Identifier::SourcedMetadata(proto) => {
-                Principal::Any(proto.metadata_matcher.as_ref().is_some_and(metadata))
+                Principal::Metadata(sourced(proto).within("sourced_metadata")?)
             }
             Identifier::FilterState(_) => {
                 return Err(ConfigError::unsupported("filter_state", "filter state"));
@@ -163,10 +169,14 @@ fn principal(proto: &wire::Principal) -> Result<Principal, ConfigError> {
     )
 }
 
-/// No filter here writes dynamic metadata, and one that does is refused when it is configured: the value is
-/// always missing, which matches nothing unless the matcher is inverted.
-fn metadata(proto: &MetadataMatcher) -> bool {
-    proto.invert
+fn sourced(proto: &wire::SourcedMetadata) -> Result<MetadataMatcher, ConfigError> {
+    if proto.metadata_source() != wire::MetadataSource::Dynamic {
+        let what = "metadata of the route";
+        return Err(ConfigError::unsupported("metadata_source", what));
+    }
+    let matcher = proto.metadata_matcher.as_ref();
+    let matcher = matcher.ok_or_else(|| ConfigError::new("metadata_matcher", "missing"))?;
+    matchers::metadata(matcher).within("metadata_matcher")
 }
 
 fn path(proto: &PathMatcher) -> Result<StringMatcher, ConfigError> {

@@ -52,11 +52,12 @@ impl Outer {
     fn overrides_with(
         &self,
         protos: &std::collections::HashMap<String, xds::pb::google::protobuf::Any>,
+        context: &ApplyContext<'_>,
     ) -> Result<Arc<FilterOverrides>, ConfigError> {
         if protos.is_empty() {
             return Ok(self.overrides.clone());
         }
-        Ok(Arc::new(overrides(&self.overrides, protos)?))
+        Ok(Arc::new(overrides(&self.overrides, protos, context)?))
     }
 }
 
@@ -88,7 +89,7 @@ pub fn route_config(
     };
     let outer = Outer {
         headers: none.headers_with(own),
-        overrides: none.overrides_with(&proto.typed_per_filter_config)?,
+        overrides: none.overrides_with(&proto.typed_per_filter_config, context)?,
         mirrors: proto.request_mirror_policies.clone(),
         ..none
     };
@@ -160,7 +161,7 @@ fn virtual_host(
     }
     let inner = Outer {
         headers: outer.headers_with(own),
-        overrides: outer.overrides_with(&proto.typed_per_filter_config)?,
+        overrides: outer.overrides_with(&proto.typed_per_filter_config, context)?,
         retry: retry.within("retry_policy")?.map(Arc::new),
         mirrors,
         buffer_limit: buffer_limit(
@@ -217,7 +218,7 @@ fn route(
     let matches = matches.ok_or_else(|| ConfigError::new("match", "missing"))?;
     let inner = Outer {
         headers: outer.headers_with(own),
-        overrides: outer.overrides_with(&proto.typed_per_filter_config)?,
+        overrides: outer.overrides_with(&proto.typed_per_filter_config, context)?,
         ..outer.clone()
     };
     let own_limit = buffer_limit(

@@ -35,6 +35,7 @@ pub fn translate(proto: &proto::Cluster) -> Result<Cluster, crate::config::error
     let mut context = ApplyContext {
         names: &mut Names::default(),
         previous_listener: None,
+        further_filters: &[],
         node: &Arc::default(),
         source: ResourceSource::default(),
     };

@@ -46,4 +46,52 @@ impl CorsPolicy {
         self.allow_private_network = self.allow_private_network.or(outer.allow_private_network);
         self
     }
+
+    /// True if an origin may ask.
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        self.allow_origins
+            .iter()
+            .any(|matcher| matcher.matches(b"*") || matcher.matches(origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outer_level_answers_what_the_inner_leaves_open() {
+        let outer = CorsPolicy {
+            allow_methods: Some(HeaderValue::from_static("GET")),
+            max_age: Some(HeaderValue::from_static("60")),
+            enabled: Some(Fraction {
+                numerator: 0,
+                denominator: 100,
+            }),
+            ..CorsPolicy::default()
+        };
+        let inner = CorsPolicy {
+            allow_methods: Some(HeaderValue::from_static("*")),
+            ..CorsPolicy::default()
+        };
+        let merged = inner.or(&outer);
+        assert_eq!(merged.allow_methods.unwrap(), "*");
+        assert_eq!(merged.max_age.unwrap(), "60");
+        assert_eq!(merged.enabled, None);
+    }
+
+    #[test]
+    fn origins_are_matched() {
+        let one = CorsPolicy {
+            allow_origins: vec![StringMatcher::exact("https://a", false)],
+            ..CorsPolicy::default()
+        };
+        assert!(one.allows(b"https://a"));
+        assert!(!one.allows(b"https://b"));
+        let any = CorsPolicy {
+            allow_origins: vec![StringMatcher::exact("*", false)],
+            ..CorsPolicy::default()
+        };
+        assert!(any.allows(b"https://b"));
+    }
 }

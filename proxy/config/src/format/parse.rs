@@ -1,6 +1,7 @@
 //! Compiles `%OPERATOR(argument):length%` to what [`super::Format`] executes.
 
 use super::{Field, Format, HeaderSource, Op};
+use crate::metadata::MetadataKey;
 
 /// A value that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,10 @@ fn operator(text: &str) -> Result<Op, FormatError> {
     let source = match name {
         "REQ" => HeaderSource::Request,
         "RESP" => HeaderSource::Response,
+        "DYNAMIC_METADATA" => {
+            let key = MetadataKey::parse(argument).ok_or_else(malformed)?;
+            return Ok(Op::DynamicMetadata(key, max_len));
+        }
         "ENVIRONMENT" => {
             let value = std::env::var(argument).unwrap_or_default();
             return Ok(Op::Environment(value.into()));

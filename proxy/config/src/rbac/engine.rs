@@ -34,6 +34,7 @@ impl Permission {
             Self::Not(not) => !not.matches(input),
             Self::Header(matcher) => input.header(matcher),
             Self::UrlPath(matcher) => input.path(matcher),
+            Self::Metadata(matcher) => matcher.matches(input.metadata),
             Self::DestinationIp(net) => contains(net, input.connection.local.ip()),
             Self::DestinationPort(ports) => {
                 ports.contains(&u32::from(input.connection.local.port()))
@@ -59,6 +60,7 @@ impl Principal {
             Self::RemoteIp(net) => contains(net, input.remote.ip()),
             Self::Header(matcher) => input.header(matcher),
             Self::UrlPath(matcher) => input.path(matcher),
+            Self::Metadata(matcher) => matcher.matches(input.metadata),
         }
     }
 }

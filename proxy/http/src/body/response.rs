@@ -7,88 +7,111 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::Sleep;
 
-use super::BodyError;
-use super::grpc::MessageCounter;
+use super::upstream::UpstreamBody;
+use super::{BodyError, Cutoff};
+use crate::filter::body::FilteredBody;
+use crate::filter::run::Answered;
 use crate::stream::Stream;
 use crate::telemetry::stream_info::ResponseFlags;
-use crate::upstream::HttpSender;
 
 /// A response body together with what must be finished after it.
 #[derive(Debug)]
 pub struct ResponseBody {
-    kind: Kind,
+    source: ResponseSource,
     /// `None` once the stream is complete.
     stream: Option<Box<Stream>>,
-    messages: Option<MessageCounter>,
-    timers: Option<Box<Timers>>,
-    /// The place on the upstream connection, until the body ends.
-    sender: Option<HttpSender>,
     /// Trailers end here: HTTP/1 has them only where they are enabled.
     drop_trailers: bool,
 }
 
+/// Where a response's body comes from.
 #[derive(Debug)]
-enum Kind {
+pub enum ResponseSource {
+    /// Bytes at hand, if there are any.
     Full(Option<Bytes>),
-    Http1(Incoming),
-    Http2(Incoming),
+    /// An upstream.
+    Upstream(UpstreamBody),
+    /// A body that filters watch.
+    Filtered(Box<FilteredBody<ResponseSource>>),
 }
 
-/// Time limits of the rest of a response.
-#[derive(Debug)]
-pub struct Timers {
-    /// The end of the whole response.
-    pub deadline: Option<Pin<Box<Sleep>>>,
-    /// The time allowed between two frames.
-    pub idle: Option<(std::time::Duration, Pin<Box<Sleep>>)>,
+impl ResponseSource {
+    /// Bytes at hand, possibly none.
+    pub fn full(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// The upstream's body, below the filters.
+    pub fn upstream_mut(&mut self) -> Option<&mut UpstreamBody> {
+        match self {
+            Self::Full(_) => None,
+            Self::Upstream(body) => Some(body),
+            Self::Filtered(body) => body.source_mut().upstream_mut(),
+        }
+    }
+
+    /// Gives the body up for another attempt.
+    pub fn discard(self) {
+        match self {
+            Self::Full(_) => {}
+            Self::Upstream(body) => body.discard(),
+            Self::Filtered(body) => body.into_source().discard(),
+        }
+    }
+}
+
+impl Default for ResponseSource {
+    /// No body.
+    fn default() -> Self {
+        Self::Full(None)
+    }
+}
+
+impl Body for ResponseSource {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Filtered(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Upstream(body) => body.size_hint(),
+            Self::Filtered(body) => body.size_hint(),
+        }
+    }
 }
 
 impl ResponseBody {
-    /// A body at hand, possibly empty.
-    pub fn full(bytes: Bytes, stream: Box<Stream>) -> Self {
-        let bytes = (!bytes.is_empty()).then_some(bytes);
+    /// The body of a stream's response.
+    pub fn new(source: ResponseSource, stream: Box<Stream>) -> Self {
+        // Replies of the proxy's own have no trailers unless a filter adds some.
+        let drop_trailers = stream.drops_trailers();
         Self {
-            kind: Kind::Full(bytes),
+            source,
             stream: Some(stream),
-            messages: None,
-            timers: None,
-            sender: None,
-            drop_trailers: false,
-        }
-    }
-
-    /// An upstream's body. The sender is finished when the body has ended, and dropped unfinished when it is cut.
-    pub fn upstream(
-        body: Incoming,
-        stream: Box<Stream>,
-        timers: Option<Box<Timers>>,
-        sender: HttpSender,
-    ) -> Self {
-        let drop_trailers = !sender.carries_trailers() || stream.drops_trailers();
-        let messages = stream
-            .count_grpc_messages
-            .then(|| MessageCounter::new(stream.grpc_counts.1.clone()));
-        Self {
-            kind: match sender.version() {
-                Version::HTTP_2 => Kind::Http2(body),
-                _ => Kind::Http1(body),
-            },
-            stream: Some(stream),
-            messages,
-            timers,
-            sender: Some(sender),
             drop_trailers,
         }
-    }
-
-    /// No body: the stream goes on elsewhere ([`Self::take_stream`]).
-    pub fn detached(stream: Box<Stream>) -> Self {
-        Self::full(Bytes::new(), stream)
     }
 
     /// Takes the stream, to be completed elsewhere.
@@ -96,9 +119,10 @@ impl ResponseBody {
         self.stream.take()
     }
 
-    /// The stream, unless it is complete.
-    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
-        self.stream.as_deref_mut()
+    /// True if the proxy itself has answered.
+    pub fn is_local_reply(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.origin.is_some())
     }
 
     fn see(&mut self, frame: &Frame<Bytes>) {
@@ -108,9 +132,6 @@ impl ResponseBody {
         if let Some(data) = frame.data_ref() {
             let sent = &stream.info.bytes_sent;
             sent.set(sent.get() + data.len() as u64);
-            if let Some(messages) = &mut self.messages {
-                messages.see(data);
-            }
         } else if let Some(trailers) = frame.trailers_ref()
             && stream.info.grpc
         {
@@ -120,77 +141,53 @@ impl ResponseBody {
 
     /// The body was read to its end.
     fn end(&mut self) {
-        // As Envoy: what the client still sends behind its response is not forwarded.
         if let Some(stream) = &self.stream
             && stream.is_uploading()
         {
             stream.stop_upload();
-        } else if let Some(sender) = &mut self.sender {
-            sender.finish();
         }
         self.complete();
     }
 
-    fn is_uploading(&self) -> bool {
-        let stream = self.stream.as_deref();
-        stream.is_some_and(Stream::is_uploading)
-    }
-
-    /// True if hyper ends a body that a reset with NO_ERROR has cut. A server resets its stream so after a
-    /// complete response, to stop an upload (RFC 9113 section 8.1), but hyper does not tell that it was complete.
-    fn is_cut(&self) -> bool {
-        let Kind::Http2(body) = &self.kind else {
-            return false;
-        };
-        !body.is_end_stream()
-            && match body.size_hint().exact() {
-                Some(missing) => missing > 0,
-                None => !self.is_uploading(),
-            }
-    }
-
     fn complete(&mut self) {
-        self.timers = None;
-        self.sender = None;
         if let Some(stream) = self.stream.take() {
             stream.complete();
         }
     }
 
-    /// The limit was reached: the rest of the response is cut.
-    fn time_out(&mut self, flag: ResponseFlags, details: &'static str) -> BodyError {
+    /// The rest of the response is cut.
+    fn cut(&mut self, error: &BodyError) {
         if let Some(stream) = &mut self.stream {
-            stream.info.flags.insert(flag);
-            stream.info.response_code_details = details.into();
+            note_cut(stream, error);
         }
+        self.source = ResponseSource::default();
         self.complete();
-        BodyError::Timeout
     }
+}
 
-    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        let timers = self.timers.as_mut()?;
-        if let Some(deadline) = &mut timers.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            let flag = ResponseFlags::UPSTREAM_REQUEST_TIMEOUT;
-            return Some(self.time_out(flag, "response_timeout"));
+/// What logs are told about a response that is cut.
+fn note_cut(stream: &mut Stream, error: &BodyError) {
+    let info = &mut stream.info;
+    let (flag, details) = match error {
+        BodyError::Peer(error) => return crate::client::note_response_cut(info, error),
+        BodyError::Cut => return crate::client::note_response_reset(info),
+        BodyError::Timeout(Cutoff::Deadline) => {
+            (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "response_timeout")
         }
-        if let Some((_, idle)) = &mut timers.idle
-            && idle.as_mut().poll(cx).is_ready()
-        {
-            let flag = ResponseFlags::STREAM_IDLE_TIMEOUT;
-            return Some(self.time_out(flag, "stream_idle_timeout"));
+        BodyError::Timeout(Cutoff::Idle) => {
+            (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
         }
-        None
-    }
-
-    fn touch(&mut self) {
-        if let Some(timers) = &mut self.timers
-            && let Some((limit, idle)) = &mut timers.idle
-        {
-            idle.as_mut().reset(tokio::time::Instant::now() + *limit);
+        BodyError::Answered => {
+            if let Some(answered) = Answered::take(&stream.upload) {
+                info.flags.insert(answered.reply.flags);
+                info.response_code_details = answered.reply.details;
+            }
+            return;
         }
-    }
+        BodyError::MirrorOverflow | BodyError::Aborted => return,
+    };
+    info.flags.insert(flag);
+    info.response_code_details = details.into();
 }
 
 /// `grpc-status` as a number.
@@ -206,21 +203,12 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.kind {
-            Kind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Kind::Http1(body) | Kind::Http2(body) => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(None) if self.is_cut() => Some(Err(BodyError::Cut)),
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Peer)),
-                Poll::Pending => match self.poll_timers(cx) {
-                    Some(error) => Some(Err(error)),
-                    None => return Poll::Pending,
-                },
-            },
+        let Poll::Ready(frame) = Pin::new(&mut self.source).poll_frame(cx) else {
+            return Poll::Pending;
         };
         match &frame {
             Some(Ok(frame)) => {
                 self.see(frame);
-                self.touch();
                 let drop_trailers = self.drop_trailers && frame.is_trailers();
                 if frame.is_trailers() || self.is_end_stream() {
                     self.end();
@@ -229,42 +217,18 @@ impl Body for ResponseBody {
                     return Poll::Ready(None);
                 }
             }
-            Some(Err(BodyError::Peer(error))) => {
-                if let Some(stream) = &mut self.stream {
-                    crate::client::note_response_cut(&mut stream.info, error);
-                }
-                if let Some(sender) = &mut self.sender {
-                    sender.cut(Some(error));
-                }
-                self.complete();
-            }
-            Some(Err(BodyError::Cut)) => {
-                if let Some(stream) = &mut self.stream {
-                    crate::client::note_response_reset(&mut stream.info);
-                }
-                if let Some(sender) = &mut self.sender {
-                    sender.cut(None);
-                }
-                self.complete();
-            }
-            Some(Err(_)) => {}
+            Some(Err(error)) => self.cut(error),
             None => self.end(),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full(bytes) => bytes.is_none(),
-            Kind::Http1(body) | Kind::Http2(body) => body.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Http1(body) | Kind::Http2(body) => body.size_hint(),
-        }
+        self.source.size_hint()
     }
 }
 

@@ -3,7 +3,7 @@
 //! The filter has no configuration of its own: policies come with routes, and what a route leaves open its
 //! virtual host may answer, so the levels are merged field by field when the table is applied.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,12 +13,13 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
-use super::{Filter, Step};
+use super::registry::Build;
+use super::{Filter, HeadContext, ResponseHead, Step};
+use crate::config::filter::FilterConfig;
 use crate::config::filter::cors::CorsPolicy;
 use crate::config::matcher::Fraction;
-use crate::config::route::overrides::FilterOverride;
-use crate::local_reply::LocalReply;
-use crate::stream::{RequestHead, Stream};
+use crate::local_reply::{LocalReply, Shape};
+use crate::stream::RequestHead;
 use crate::telemetry::stream_info::ResponseFlags;
 
 const REQUEST_PRIVATE_NETWORK: HeaderName =
@@ -27,18 +28,8 @@ const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-fn allows(policy: &CorsPolicy, origin: &[u8]) -> bool {
-    policy
-        .allow_origins
-        .iter()
-        .any(|matcher| matcher.matches(b"*") || matcher.matches(origin))
-}
-
-fn preflight_headers(
-    policy: &CorsPolicy,
-    request: &HeaderMap,
-    origin: Option<HeaderValue>,
-) -> HeaderMap {
+/// The headers of the answer to a preflight.
+fn preflight(policy: &CorsPolicy, request: &HeaderMap, origin: Option<HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -84,27 +75,31 @@ fn echoed(
 
 /// What the response to an allowed origin needs.
 #[derive(Debug)]
-pub struct Allowed {
+struct Allowed {
     origin: HeaderValue,
-    policy: Arc<CorsPolicy>,
+    credentials: bool,
+    expose_headers: Option<HeaderValue>,
 }
 
 /// The filter.
 #[derive(Debug)]
-pub struct CorsFilter {
-    /// Its name in `http_filters`.
-    pub name: Box<str>,
+struct Cors;
+
+/// The message that configures the filter.
+pub(super) const KIND: &str = "envoy.extensions.filters.http.cors.v3.Cors";
+
+pub(super) fn build(_: &FilterConfig, _: &Build<'_>) -> Option<Rc<dyn Filter>> {
+    Some(Rc::new(Cors))
 }
 
-impl Filter for CorsFilter {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
-        let policy = match stream.route.as_ref().map(|r| r.overrides().get(&self.name)) {
-            Some(Some(FilterOverride::Cors(policy))) => policy.clone(),
-            _ => return Step::Continue,
+impl Filter for Cors {
+    fn request_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        request: &mut RequestHead,
+    ) -> Step<RequestHead> {
+        let Some(policy) = context.route_config::<CorsPolicy>() else {
+            return Step::Continue;
         };
         let Some(origin) = request.headers.get(ORIGIN).filter(|o| !o.is_empty()) else {
             return Step::Continue;
@@ -112,33 +107,46 @@ impl Filter for CorsFilter {
         if !policy.enabled.is_none_or(Fraction::draw) {
             return Step::Continue;
         }
-        let origin = allows(&policy, origin.as_bytes()).then(|| origin.clone());
+        let origin = policy.allows(origin.as_bytes()).then(|| origin.clone());
         let asked = request.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
-        let preflight = request.method == Method::OPTIONS && asked.is_some_and(|m| !m.is_empty());
+        let is_preflight =
+            request.method == Method::OPTIONS && asked.is_some_and(|m| !m.is_empty());
         let forward = origin.is_none() && policy.forward_unmatched_preflights != Some(false);
-        let reply = (preflight && !forward).then(|| {
+        let reply = (is_preflight && !forward).then(|| {
             let flags = ResponseFlags::default();
-            let mut reply = LocalReply::empty(StatusCode::OK, "cors_response", flags);
-            reply.headers = preflight_headers(&policy, &request.headers, origin.clone());
-            reply.plain = true;
+            let reply = LocalReply::empty(StatusCode::OK, "cors_response", flags);
+            let mut reply = reply.shaped(Shape::Whole);
+            reply.headers = preflight(policy, &request.headers, origin.clone());
             Box::new(reply)
         });
-        stream.cors = origin.map(|origin| Allowed { origin, policy });
+        let allowed = origin.map(|origin| Allowed {
+            origin,
+            credentials: policy.allow_credentials == Some(true),
+            expose_headers: policy.expose_headers.clone(),
+        });
+        if let Some(allowed) = allowed {
+            context.set_state(allowed);
+        }
         reply.map_or(Step::Continue, Step::Reply)
     }
 
-    fn encode_headers(&self, stream: &mut Stream, response: &mut http::response::Parts) {
-        let Some(allowed) = &stream.cors else {
-            return;
+    fn response_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        response: &mut ResponseHead,
+    ) -> Step<ResponseHead> {
+        let Some(allowed) = context.state::<Allowed>() else {
+            return Step::Continue;
         };
         let headers = &mut response.headers;
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed.origin.clone());
-        if allowed.policy.allow_credentials == Some(true) {
+        if allowed.credentials {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
         }
-        if let Some(expose) = &allowed.policy.expose_headers {
+        if let Some(expose) = &allowed.expose_headers {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
         }
+        Step::Continue
     }
 }
 
@@ -163,37 +171,9 @@ mod tests {
             HeaderValue::from_static("PUT"),
         );
         let origin = HeaderValue::from_static("https://a");
-        let headers = preflight_headers(&policy(), &request, Some(origin));
+        let headers = preflight(&policy(), &request, Some(origin));
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "PUT");
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a");
         assert_eq!(headers.len(), 2);
-    }
-
-    #[test]
-    fn origins_are_matched() {
-        assert!(allows(&policy(), b"https://a"));
-        assert!(!allows(&policy(), b"https://b"));
-        let any = CorsPolicy {
-            allow_origins: vec![StringMatcher::exact("*", false)],
-            ..policy()
-        };
-        assert!(allows(&any, b"https://b"));
-    }
-
-    #[test]
-    fn an_outer_level_answers_what_the_inner_leaves_open() {
-        let outer = CorsPolicy {
-            allow_methods: Some(HeaderValue::from_static("GET")),
-            max_age: Some(HeaderValue::from_static("60")),
-            enabled: Some(Fraction {
-                numerator: 0,
-                denominator: 100,
-            }),
-            ..CorsPolicy::default()
-        };
-        let merged = policy().or(&outer);
-        assert_eq!(merged.allow_methods.unwrap(), "*");
-        assert_eq!(merged.max_age.unwrap(), "60");
-        assert_eq!(merged.enabled, None);
     }
 }

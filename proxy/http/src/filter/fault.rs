@@ -2,20 +2,23 @@
 //!
 //! Delay and abort are drawn independently; a request may suffer both, the delay first.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Filter, Step};
+use super::registry::Build;
+use super::{Filter, HeadContext, Step};
+use crate::config::filter::FilterConfig;
 use crate::config::filter::fault::{AbortKind, FaultConfig};
 use crate::config::matcher::Fraction;
-use crate::config::route::overrides::FilterOverride;
 use crate::local_reply::LocalReply;
 use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::ResponseFlags;
 
+/// True if a request is of those that may suffer.
 fn concerns(config: &FaultConfig, stream: &Stream, request: &RequestHead) -> bool {
     if !config.upstream_cluster.is_empty() {
         let cluster = stream.route.as_ref().and_then(|route| route.cluster_name());
@@ -98,79 +101,85 @@ fn limited(headers: &HeaderMap, name: &str, max: Fraction) -> Fraction {
     }
 }
 
+/// How many requests suffer a fault now, over all workers. Touched only where `max_active` is set.
+#[derive(Debug, Default, Clone)]
+struct Active(Arc<AtomicU64>);
+
 /// A request that suffers a fault now.
-struct ActiveFault(Option<Arc<AtomicU64>>);
+struct ActiveFault(Option<Active>);
+
+impl Active {
+    /// A place among the active faults, if there is one.
+    fn enter(&self, max: Option<u64>) -> Option<ActiveFault> {
+        let Some(max) = max else {
+            return Some(ActiveFault(None));
+        };
+        if self.0.load(Ordering::Relaxed) >= max {
+            return None;
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Some(ActiveFault(Some(self.clone())))
+    }
+}
 
 impl Drop for ActiveFault {
     fn drop(&mut self) {
         if let Some(active) = &self.0 {
-            active.fetch_sub(1, Ordering::Relaxed);
+            active.0.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 /// The filter. Routes may replace its configuration.
 #[derive(Debug)]
-pub struct FaultFilter {
-    /// Its name in `http_filters`.
-    pub name: Box<str>,
-    /// What holds where routes say nothing.
-    pub config: Arc<FaultConfig>,
-    /// How many requests suffer a fault now. Touched only where `max_active` is set.
-    active: Arc<AtomicU64>,
+struct Fault {
+    /// What holds where routes say nothing: a [`FaultConfig`].
+    config: FilterConfig,
+    active: Active,
 }
 
-impl FaultFilter {
-    /// The filter under its name in `http_filters`.
-    pub fn new(name: Box<str>, config: Arc<FaultConfig>) -> Self {
-        Self {
-            name,
-            config,
-            active: Arc::default(),
-        }
-    }
+/// The message that configures the filter, and routes.
+pub(super) const KIND: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 
-    /// A place among the active faults, if there is one.
-    fn enter(&self, max: Option<u64>) -> Option<ActiveFault> {
-        let Some(max) = max else {
-            return Some(ActiveFault(None));
-        };
-        if self.active.load(Ordering::Relaxed) >= max {
-            return None;
-        }
-        self.active.fetch_add(1, Ordering::Relaxed);
-        Some(ActiveFault(Some(self.active.clone())))
-    }
+pub(super) fn build(config: &FilterConfig, build: &Build<'_>) -> Option<Rc<dyn Filter>> {
+    config.get::<FaultConfig>()?;
+    Some(Rc::new(Fault {
+        config: config.clone(),
+        active: Active(build.shared(config)),
+    }))
 }
 
-impl Filter for FaultFilter {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
-        let route = stream.route.clone();
-        let config = match route.as_ref().and_then(|r| r.overrides().get(&self.name)) {
-            Some(FilterOverride::Fault(config)) => config,
-            _ => &self.config,
+impl Filter for Fault {
+    fn request_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        request: &mut RequestHead,
+    ) -> Step<RequestHead> {
+        let config = context.route_config().or_else(|| self.config.get());
+        let Some(config): Option<&FaultConfig> = config else {
+            return Step::Continue;
         };
-        if (config.delay.is_none() && config.abort.is_none()) || !concerns(config, stream, request)
+        if (config.delay.is_none() && config.abort.is_none())
+            || !concerns(config, context.stream, request)
         {
             return Step::Continue;
         }
         if let Some(delay) = drawn_delay(config, &request.headers)
-            && let Some(active) = self.enter(config.max_active)
+            && let Some(active) = self.active.enter(config.max_active)
         {
-            stream.info.flags.insert(ResponseFlags::DELAY_INJECTED);
             let abort = drawn_abort(config, &request.headers);
-            return Step::Wait(Box::pin(async move {
+            let flag = ResponseFlags::DELAY_INJECTED;
+            context.stream.info.flags.insert(flag);
+            return Step::wait(async move {
                 tokio::time::sleep(delay).await;
                 drop(active);
-                abort
-            }));
+                move |_: &mut HeadContext<'_>, _: &mut RequestHead| {
+                    abort.map_or(Step::Continue, Step::Reply)
+                }
+            });
         }
         match drawn_abort(config, &request.headers) {
-            Some(reply) if self.enter(config.max_active).is_some() => Step::Reply(reply),
+            Some(reply) if self.active.enter(config.max_active).is_some() => Step::Reply(reply),
             _ => Step::Continue,
         }
     }

@@ -1,35 +1,30 @@
 //! `istio.stats`: Istio's standard metrics of each request.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::Filter;
+use super::registry::Build;
+use super::{Filter, HeadContext};
+use crate::config::filter::FilterConfig;
 use crate::config::filter::stats::StatsConfig;
-use crate::stream::Stream;
 use crate::telemetry::request_metrics;
 
-/// The filter.
+/// The filter, configured by a [`StatsConfig`].
 #[derive(Debug)]
-pub struct IstioStats {
-    name: Box<str>,
-    config: Arc<StatsConfig>,
-}
+struct IstioStats(FilterConfig);
 
-impl IstioStats {
-    /// The filter under its name in `http_filters`.
-    pub fn new(name: &str, config: Arc<StatsConfig>) -> Self {
-        Self {
-            name: name.into(),
-            config,
-        }
-    }
+/// The message that configures the filter, inside a `TypedStruct`.
+pub(super) const KIND: &str = "stats.PluginConfig";
+
+pub(super) fn build(config: &FilterConfig, _: &Build<'_>) -> Option<Rc<dyn Filter>> {
+    config.get::<StatsConfig>()?;
+    Some(Rc::new(IstioStats(config.clone())))
 }
 
 impl Filter for IstioStats {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn on_complete(&self, stream: &mut Stream) {
-        request_metrics::record(&self.config, &stream.worker().telemetry, &stream.info);
+    fn complete(&self, context: &mut HeadContext<'_>) {
+        if let Some(config) = self.0.get::<StatsConfig>() {
+            let telemetry = &context.worker().telemetry;
+            request_metrics::record(config, telemetry, &context.stream.info);
+        }
     }
 }

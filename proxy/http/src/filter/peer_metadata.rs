@@ -4,9 +4,13 @@
 //! the other's away, so that applications see neither. Values are believed on mutual TLS only: anyone could
 //! write the header on a plaintext connection.
 
+use std::rc::Rc;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Filter, Step};
+use super::registry::Build;
+use super::{Filter, HeadContext, ResponseHead, Step};
+use crate::config::filter::FilterConfig;
 use crate::config::filter::peer_metadata::{PeerMetadataConfig, Ways};
 use crate::config::metadata::Value;
 use crate::stream::{RequestHead, Stream};
@@ -17,29 +21,34 @@ const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metad
 
 /// The filter.
 #[derive(Debug)]
-pub struct PeerMetadata {
-    name: Box<str>,
+struct PeerMetadata {
     ways: Ways,
     /// Our own, ready to send.
     metadata: HeaderValue,
+    /// Our name, ready to send.
     id: HeaderValue,
 }
 
-impl PeerMetadata {
-    /// The filter of a workload, under its name in `http_filters`.
-    pub fn new(name: &str, config: &PeerMetadataConfig) -> Self {
-        let value = |text: String| {
-            // Names of Kubernetes objects are always header values; anything else is not worth telling.
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        };
-        Self {
-            name: name.into(),
-            ways: config.ways,
-            metadata: value(to_header(&config.local)),
-            id: value(to_id(&config.local)),
-        }
-    }
+/// The client told who it is, and so reads who we are.
+struct Asked;
 
+/// The message that configures the filter, inside a `TypedStruct`.
+pub(super) const KIND: &str = "io.istio.http.peer_metadata.Config";
+
+pub(super) fn build(config: &FilterConfig, _: &Build<'_>) -> Option<Rc<dyn Filter>> {
+    let config = config.get::<PeerMetadataConfig>()?;
+    let value = |text: String| {
+        // Names of Kubernetes objects are always header values; anything else is not worth telling.
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    };
+    Some(Rc::new(PeerMetadata {
+        ways: config.ways,
+        metadata: value(to_header(&config.local)),
+        id: value(to_id(&config.local)),
+    }))
+}
+
+impl PeerMetadata {
     fn tell(&self, headers: &mut HeaderMap) {
         headers.insert(PEER_METADATA, self.metadata.clone());
         headers.insert(PEER_METADATA_ID, self.id.clone());
@@ -47,34 +56,40 @@ impl PeerMetadata {
 }
 
 impl Filter for PeerMetadata {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
+    fn request_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        request: &mut RequestHead,
+    ) -> Step<RequestHead> {
         // What comes from the application or from outside is never passed on as the mesh's own.
         let told = take(&mut request.headers);
-        if self.ways.downstream_discovery {
-            let client = stream
-                .connection
-                .info
-                .tls
-                .as_ref()
-                .and_then(|tls| tls.peer.as_ref());
-            if let (Some(told), Some(_)) = (&told, client) {
-                stream.info.peer = stream.worker().telemetry.peers.decode(told);
+        let ways = self.ways;
+        if ways.downstream_discovery
+            && let Some(told) = told
+        {
+            let stream = &mut *context.stream;
+            let tls = stream.connection.info.tls.as_ref();
+            if tls.is_some_and(|tls| tls.peer.is_some()) {
+                stream.info.peer = stream.worker().telemetry.peers.decode(&told);
             }
-            stream.peer_asked = told.is_some();
+            if ways.downstream_propagation {
+                context.set_state(Asked);
+            }
         }
-        if self.ways.upstream_propagation && !leaves_the_mesh(stream) {
+        if ways.upstream_propagation && !leaves_the_mesh(context.stream) {
             self.tell(&mut request.headers);
         }
         Step::Continue
     }
 
-    fn encode_headers(&self, stream: &mut Stream, response: &mut http::response::Parts) {
+    fn response_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        response: &mut ResponseHead,
+    ) -> Step<ResponseHead> {
         if self.ways.upstream_discovery {
             let told = take(&mut response.headers);
+            let stream = &mut *context.stream;
             let connection = stream.info.upstream_connection.as_ref();
             let server = connection.and_then(|facts| facts.tls.as_ref()?.peer.as_ref());
             if let (Some(told), Some(_)) = (&told, server) {
@@ -82,9 +97,10 @@ impl Filter for PeerMetadata {
             }
         }
         // A client that told nothing does not read the answer.
-        if self.ways.downstream_propagation && stream.peer_asked {
+        if context.state::<Asked>().is_some() {
             self.tell(&mut response.headers);
         }
+        Step::Continue
     }
 }
 

@@ -1,40 +1,55 @@
 //! `envoy.filters.http.rbac`: refuses requests by who sends them and what they ask for.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::{Filter, Step};
+use super::registry::Build;
+use super::{Filter, HeadContext, Step};
+use crate::config::filter::FilterConfig;
 use crate::config::rbac::{Input, Rbac};
-use crate::config::route::overrides::FilterOverride;
 use crate::local_reply::LocalReply;
-use crate::stream::{RequestHead, Stream};
+use crate::stream::RequestHead;
+use crate::telemetry::stats::RbacCells;
 use crate::telemetry::stream_info::ResponseFlags;
 
 /// The filter. Routes may replace its rules (`RBACPerRoute`).
 #[derive(Debug)]
-pub struct RbacFilter {
-    /// Its name in `http_filters`.
-    pub name: Box<str>,
-    /// Its rules.
-    pub config: Arc<Rbac>,
+struct RbacFilter {
+    /// What holds where routes say nothing: an [`Rbac`].
+    config: FilterConfig,
+    cells: Arc<RbacCells>,
+}
+
+/// The message that configures the filter.
+pub(super) const KIND: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
+
+pub(super) fn build(config: &FilterConfig, build: &Build<'_>) -> Option<Rc<dyn Filter>> {
+    config.get::<Rbac>()?;
+    Some(Rc::new(RbacFilter {
+        config: config.clone(),
+        cells: build.telemetry.http_rbac_cells(build.stat_prefix),
+    }))
 }
 
 impl Filter for RbacFilter {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn decode_headers(&self, stream: &mut Stream, request: &mut RequestHead) -> Step {
-        let route = stream.route.clone();
-        let config = match route.as_ref().and_then(|r| r.overrides().get(&self.name)) {
-            Some(FilterOverride::Rbac(config)) => config,
-            _ => &self.config,
+    fn request_head(
+        &self,
+        context: &mut HeadContext<'_>,
+        request: &mut RequestHead,
+    ) -> Step<RequestHead> {
+        let config = context.route_config().or_else(|| self.config.get());
+        let Some(config): Option<&Rbac> = config else {
+            return Step::Continue;
         };
+        let info = &context.stream.info;
+        let metadata = info.dynamic_metadata.borrow();
         let input = Input {
-            connection: &stream.info.connection,
-            remote: stream.info.remote,
+            connection: &info.connection,
+            remote: info.remote,
             request: Some(request),
+            metadata: metadata.as_deref(),
         };
         if let Some(shadow) = &config.shadow_rules {
             let decision = shadow.evaluate(&input);
@@ -45,8 +60,10 @@ impl Filter for RbacFilter {
         };
         let decision = rules.evaluate(&input);
         if decision.allowed {
+            self.cells.allowed.inc();
             return Step::Continue;
         }
+        self.cells.denied.inc();
         Step::Reply(Box::new(LocalReply::new(
             StatusCode::FORBIDDEN,
             "RBAC: access denied",

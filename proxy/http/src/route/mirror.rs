@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::header::{HOST, HeaderValue};
 use http_body_util::BodyExt;
 
+use super::super::attempt::Target;
 use super::super::body::RequestBody;
 use super::super::client;
 use crate::config::ClusterId;
@@ -12,8 +13,8 @@ use crate::config::cluster::RoutingPriority;
 use crate::config::route::Mirror;
 use crate::stream::{RequestHead, Stream};
 use crate::telemetry::stream_info::StreamInfo;
+use crate::upstream::PickContext;
 use crate::upstream::worker::{View, Worker};
-use crate::upstream::{HttpConnectOptions, PickContext};
 
 /// The mirrors that were drawn for a request.
 pub fn drawn(mirrors: &[Mirror]) -> impl Iterator<Item = &Mirror> {
@@ -28,7 +29,7 @@ pub fn send(mirror: &Mirror, stream: &Stream, head: &RequestHead, body: RequestB
     }
     let info = StreamInfo::new(stream.info.connection.clone());
     let copy = copy(
-        stream.worker().clone(),
+        stream.worker().worker.clone(),
         stream.view.clone(),
         mirror.cluster.id,
         head,
@@ -52,22 +53,20 @@ async fn copy(
     let Ok(host) = cluster.pick(&PickContext::default()) else {
         return;
     };
-    let authority = String::from_utf8_lossy(head.authority()).into_owned();
-    let options = HttpConnectOptions {
+    let target = Target {
+        cluster: &cluster,
+        host: &host,
         priority: RoutingPriority::Default,
-        downstream_version: head.version,
-        authority: Some(&authority),
     };
-    let Ok(mut answer) = client::send(&cluster, &host, &options, &head, &mut info, body).await
-    else {
+    let Ok((mut response, mut sender)) = client::send(target, head, &mut info, body).await else {
         return;
     };
     // Reading the body to its end lets the connection be used again; hyper waits for the end of the copy.
     loop {
-        match answer.response.body_mut().frame().await {
+        match response.body_mut().frame().await {
             Some(Ok(_)) => {}
             Some(Err(_)) => return,
-            None => return answer.sender.finish(),
+            None => return sender.finish(),
         }
     }
 }

@@ -76,6 +76,11 @@ impl<'a> RetryState<'a> {
         })
     }
 
+    /// True if a further attempt may follow.
+    pub fn has_more(&self) -> bool {
+        self.remaining > 0
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &RetryPolicy {
         &self.policy

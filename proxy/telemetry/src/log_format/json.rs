@@ -135,6 +135,14 @@ fn write_value(
     info: &StreamInfo,
     out: &mut Vec<u8>,
 ) -> bool {
+    if max.is_none()
+        && let Some(json) = operator.json(info)
+    {
+        return match json {
+            Some(json) => put(out, format_args!("{json}")),
+            None => null(out),
+        };
+    }
     match operator.scalar(info) {
         Some(Scalar::Number(number)) => put(out, format_args!("{number}")),
         Some(Scalar::Absent) => null(out),

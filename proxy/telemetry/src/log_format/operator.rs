@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::put;
 use super::time_format::TimeFormat;
+use crate::config::metadata::MetadataKey;
 use crate::stream_info::{PeerCertificate, StreamInfo, TlsInfo};
 
 /// A command operator, compiled.
@@ -28,6 +29,8 @@ pub enum Operator {
     Address(AddressOf, AddressForm),
     /// A fact of a certificate or TLS session.
     Tls(TlsField),
+    /// `%DYNAMIC_METADATA(filter:key)%`.
+    DynamicMetadata(MetadataKey),
     /// A value without arguments.
     Field(Field),
     /// A value known when the format was compiled; empty if there is none.
@@ -164,8 +167,23 @@ impl Operator {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| field.write(tls, out)),
+            Self::DynamicMetadata(key) => {
+                let metadata = info.dynamic_metadata.borrow();
+                text(key.text(metadata.as_deref()).as_deref(), out)
+            }
             Self::Field(field) => field.write(info, out),
             Self::Constant(value) => text(Some(value), out),
+        }
+    }
+
+    /// The value as JSON, for operators that have a type of their own there.
+    pub(super) fn json(&self, info: &StreamInfo) -> Option<Option<serde_json::Value>> {
+        match self {
+            Self::DynamicMetadata(key) => {
+                let metadata = info.dynamic_metadata.borrow();
+                Some(key.json(metadata.as_deref()))
+            }
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use super::operator::{AddressForm, AddressOf, Field, TlsField};
 use super::time_format::TimeFormat;
 use super::{Operator, Piece};
 use crate::access_log::Captures;
+use crate::config::metadata::MetadataKey;
 use crate::config::request::HeaderKey;
 
 /// A format that cannot be compiled.
@@ -118,6 +119,9 @@ fn compile(
         ("GRPC_STATUS", Some("SNAKE_STRING")) => Operator::Field(Field::GrpcStatusSnake),
         ("GRPC_STATUS", Some("NUMBER")) => Operator::Field(Field::GrpcStatusNumber),
         ("GRPC_STATUS", None | Some("CAMEL_STRING")) => Operator::Field(Field::GrpcStatus),
+        ("DYNAMIC_METADATA", Some(key)) => {
+            Operator::DynamicMetadata(MetadataKey::parse(key).ok_or_else(bad)?)
+        }
         ("ENVIRONMENT", Some(name)) => {
             Operator::Constant(std::env::var(name).unwrap_or_default().into())
         }

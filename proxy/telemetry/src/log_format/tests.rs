@@ -11,7 +11,7 @@ use crate::access_log::{AccessLogs, Captures};
 use crate::config::listener::Direction;
 use crate::config::metadata::{Struct, Value};
 use crate::config::request::{RequestHead, Scheme};
-use crate::stream_info::{ConnectionInfo, ResponseFlags, StreamInfo};
+use crate::stream_info::{ConnectionInfo, DynamicMetadata, ResponseFlags, StreamInfo};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -64,6 +64,7 @@ fn info() -> StreamInfo {
         grpc_status: Some(14),
         grpc: true,
         grpc_messages: (0, 0),
+        dynamic_metadata: DynamicMetadata::default(),
         peer: None,
         logged_request_headers: Default::default(),
         logged_response_headers: Default::default(),
@@ -184,8 +185,8 @@ fn operators(#[case] format: &str, #[case] expected: &str) {
 #[rstest]
 #[case("%REQ(X", "operator without end: \"%REQ(X\"")]
 #[case(
-    "%DYNAMIC_METADATA(a:b)%",
-    "operator is not supported: \"%DYNAMIC_METADATA(a:b)%\""
+    "%FILTER_STATE(a)%",
+    "operator is not supported: \"%FILTER_STATE(a)%\""
 )]
 #[case("%NO_SUCH%", "operator is not supported: \"%NO_SUCH%\"")]
 #[case("%START_TIME(%!)%", "bad argument in \"%START_TIME(%!)%\"")]

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::*;
-use crate::stream_info::{ConnectionInfo, PeerCertificate, ResponseFlags, StreamInfo, TlsInfo};
+use crate::stream_info::{
+    ConnectionInfo, DynamicMetadata, PeerCertificate, ResponseFlags, StreamInfo, TlsInfo,
+};
 use crate::{Registry, WorkerTelemetry, prometheus};
 
 fn peer(name: &str) -> Arc<Peer> {
@@ -65,6 +67,7 @@ fn info(direction: Direction, tls: Option<TlsInfo>) -> StreamInfo {
         grpc_status: None,
         grpc: false,
         grpc_messages: (0, 0),
+        dynamic_metadata: DynamicMetadata::default(),
         peer: None,
         logged_request_headers: Default::default(),
         logged_response_headers: Default::default(),

@@ -1,5 +1,6 @@
 //! The client's body on its way upstream: counted, never kept.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,8 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BodyError;
-use super::grpc::MessageCounter;
 use crate::telemetry::stream_info::ByteCount;
+
+/// A filter's answer, of a type that the layer above knows.
+pub type Answer = Box<dyn Any>;
 
 /// How far the client's body has come, seen by the handler while the upstream connection polls the body.
 #[derive(Debug, Default)]
@@ -22,7 +25,11 @@ pub struct BodyProgress {
     pub failed: Cell<bool>,
     /// The response has ended: the rest is not wanted any more.
     pub stopped: Cell<bool>,
-    /// Who waits for the end of the body: time limits begin then.
+    /// A filter watches the body, and may answer.
+    pub filtered: Cell<bool>,
+    /// What a filter that saw the body answers.
+    answered: RefCell<Option<Answer>>,
+    /// Who waits for the end of the body, when time limits begin, or for a reply.
     waiter: RefCell<Option<Waker>>,
 }
 
@@ -35,8 +42,36 @@ impl BodyProgress {
         self.complete.get()
     }
 
+    /// True if a filter has answered; else the task is woken when one does.
+    #[inline]
+    pub fn poll_answered(&self, cx: &Context<'_>) -> bool {
+        if !self.filtered.get() {
+            return false;
+        }
+        let answered = self.answered.borrow().is_some();
+        if !answered {
+            *self.waiter.borrow_mut() = Some(cx.waker().clone());
+        }
+        answered
+    }
+
+    /// Leaves a filter's reply for whoever waits for the response.
+    pub fn answer(&self, answer: Answer) {
+        *self.answered.borrow_mut() = Some(answer);
+        self.wake();
+    }
+
+    /// The reply of a filter that saw the body, if there is one.
+    pub fn take_answer(&self) -> Option<Answer> {
+        self.answered.take()
+    }
+
     fn set_complete(&self) {
         self.complete.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();
         }
@@ -48,7 +83,6 @@ impl BodyProgress {
 pub struct CountedBody {
     inner: Incoming,
     bytes: ByteCount,
-    messages: Option<MessageCounter>,
     progress: Rc<BodyProgress>,
     /// Trailers of HTTP/1 end here unless they are enabled.
     drop_trailers: bool,
@@ -57,11 +91,10 @@ pub struct CountedBody {
 }
 
 impl CountedBody {
-    /// A body whose bytes are added to `bytes`, and its gRPC messages to `messages`.
+    /// A body whose bytes are added to `bytes`.
     pub fn new(
         inner: Incoming,
         bytes: ByteCount,
-        messages: Option<MessageCounter>,
         progress: Rc<BodyProgress>,
         drop_trailers: bool,
         http2: bool,
@@ -70,7 +103,6 @@ impl CountedBody {
         Self {
             inner,
             bytes,
-            messages,
             progress,
             drop_trailers,
             http2,
@@ -92,9 +124,6 @@ impl CountedBody {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.set(self.bytes.get() + data.len() as u64);
-                    if let Some(messages) = &mut self.messages {
-                        messages.see(data);
-                    }
                 }
                 if self.inner.is_end_stream() || frame.is_trailers() {
                     self.progress.set_complete();

@@ -6,21 +6,21 @@
 //! sending, so that neither takes what the other needs.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::BodyError;
-use super::incoming::CountedBody;
+use super::{BodyError, RequestBody};
 
 /// The client's body and what was read of it.
 #[derive(Debug)]
 pub struct Tape {
-    source: CountedBody,
+    source: RequestBody,
     chunks: Vec<Bytes>,
     trailers: Option<HeaderMap>,
     size: usize,
@@ -44,7 +44,7 @@ pub struct SharedTape(Rc<RefCell<Tape>>);
 
 impl SharedTape {
     /// A tape over the client's body that keeps at most `limit` bytes for further tries.
-    pub fn new(source: CountedBody, keep: bool, limit: usize) -> Self {
+    pub fn new(source: RequestBody, keep: bool, limit: usize) -> Self {
         let size_hint = source.size_hint();
         Self(Rc::new(RefCell::new(Tape {
             source,
@@ -108,7 +108,7 @@ impl Tape {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = self.source.poll(cx) else {
+        let Poll::Ready(frame) = Pin::new(&mut self.source).poll_frame(cx) else {
             self.waiting = Some(cx.waker().clone());
             return Poll::Pending;
         };

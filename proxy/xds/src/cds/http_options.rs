@@ -18,6 +18,8 @@ use crate::config::cluster::{
     HeaderCase, Http1Options, Http2Options, HttpOptions, UpstreamProtocol,
 };
 use crate::config::error::{ConfigError, Within};
+use crate::context::ApplyContext;
+use crate::http_filters::upstream_filters;
 
 const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -29,16 +31,12 @@ const STREAMS_MAX: u32 = 2_147_483_647;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
-pub(super) fn http_options(proto: &proto::Cluster) -> Result<HttpOptions, ConfigError> {
+pub(super) fn http_options(
+    proto: &proto::Cluster,
+    context: &ApplyContext<'_>,
+) -> Result<HttpOptions, ConfigError> {
     let options = extension(proto)?;
-    if let Some(filter) = options
-        .http_filters
-        .iter()
-        .find(|filter| !is_codec(&filter.name))
-    {
-        let what = format_args!("the upstream filter \"{}\"", filter.name);
-        return Err(ConfigError::unsupported(EXTENSION, what));
-    }
+    let filters = upstream_filters(&options.http_filters, context).within(EXTENSION)?;
     let refused = [
         ("outlier_detection", options.outlier_detection.is_some()),
         (
@@ -93,6 +91,7 @@ pub(super) fn http_options(proto: &proto::Cluster) -> Result<HttpOptions, Config
             None,
         )?,
         max_requests_per_connection: max_requests.map(|max| max.value).filter(|max| *max > 0),
+        filters,
         auto_sni: upstream.auto_sni,
     })
 }
@@ -128,10 +127,6 @@ fn extension(proto: &proto::Cluster) -> Result<HttpProtocolOptions, ConfigError>
         upstream_http_protocol_options: proto.upstream_http_protocol_options.clone(),
         ..Default::default()
     })
-}
-
-fn is_codec(filter: &str) -> bool {
-    filter == "envoy.filters.http.upstream_codec"
 }
 
 fn protocol(

@@ -83,7 +83,7 @@ fn network_filter(config: &Any, ctx: &mut ApplyContext<'_>) -> Result<NetworkFil
         return Ok(NetworkFilter::Rbac(Arc::new(rbac::network(&config)?)));
     }
     if istio::is_typed_struct(config) {
-        let stats = istio::stats_config(config, ctx)?;
+        let stats = istio::stats_config(config, ctx).within("typed_config")?;
         return Ok(NetworkFilter::IstioStats(Arc::new(stats)));
     }
 

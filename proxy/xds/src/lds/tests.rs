@@ -17,6 +17,7 @@ fn translate(json: &Value, previous: Option<Arc<Listener>>) -> Result<Listener, 
     let mut context = ApplyContext {
         names: &mut Names::default(),
         previous_listener: previous,
+        further_filters: &[],
         node: &Arc::new(Node::default()),
         source: ResourceSource {
             version: "1".into(),

@@ -172,7 +172,7 @@ fn alternative(
         cluster: reference(&proto.name, context),
         weight: u32_or(proto.weight.as_ref(), 0),
         headers: outer.headers_with(own),
-        overrides: outer.overrides_with(&proto.typed_per_filter_config)?,
+        overrides: outer.overrides_with(&proto.typed_per_filter_config, context)?,
         host: match &proto.host_rewrite_specifier {
             Some(WeightHost::HostRewriteLiteral(host)) => Some(HostRewrite::Literal(
                 value(host).within("host_rewrite_literal")?,

@@ -13,6 +13,7 @@ fn translate(proto: &wire::RouteConfiguration) -> Result<RouteConfig, String> {
     let mut context = ApplyContext {
         names: &mut Names::default(),
         previous_listener: None,
+        further_filters: &[],
         node: &Arc::default(),
         source: ResourceSource::default(),
     };

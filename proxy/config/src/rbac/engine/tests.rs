@@ -69,6 +69,7 @@ fn decide(action: Action, permission: Permission, principal: Principal) -> bool 
     let connection = connection(Some(ID));
     let request = request();
     let input = Input {
+        metadata: None,
         connection: &connection,
         remote: "1.2.3.4:0".parse().unwrap(),
         request: Some(&request),

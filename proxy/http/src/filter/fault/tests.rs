@@ -70,10 +70,11 @@ fn delays_need_a_duration() {
 
 #[test]
 fn active_faults_are_bounded() {
-    let filter = FaultFilter::new("fault".into(), Arc::default());
-    let first = filter.enter(Some(1));
+    let active = Active::default();
+    let first = active.enter(Some(1));
     assert!(first.is_some());
-    assert!(filter.enter(Some(1)).is_none());
+    assert!(active.clone().enter(Some(1)).is_none());
+    assert!(active.enter(None).is_some());
     drop(first);
-    assert!(filter.enter(Some(1)).is_some());
+    assert!(active.enter(Some(1)).is_some());
 }

@@ -1,13 +1,10 @@
 //! Counts the length-prefixed messages of a gRPC body
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 /// One direction of a gRPC stream.
-#[derive(Debug)]
-pub struct MessageCounter {
-    count: Rc<Cell<u64>>,
+#[derive(Debug, Default)]
+pub(super) struct MessageCounter {
+    count: u64,
     /// Bytes of the five-byte prefix that were seen.
     prefix: [u8; 5],
     prefix_len: usize,
@@ -16,18 +13,13 @@ pub struct MessageCounter {
 }
 
 impl MessageCounter {
-    /// A counter that adds to `count`.
-    pub fn new(count: Rc<Cell<u64>>) -> Self {
-        Self {
-            count,
-            prefix: [0; 5],
-            prefix_len: 0,
-            remaining: 0,
-        }
+    /// How many have begun.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     /// Looks at the next bytes of the body.
-    pub fn see(&mut self, mut data: &[u8]) {
+    pub(super) fn see(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             if self.remaining > 0 {
                 let skip = data.len().min(self.remaining as usize);
@@ -43,7 +35,7 @@ impl MessageCounter {
                 self.prefix_len = 0;
                 let [_, a, b, c, d] = self.prefix;
                 self.remaining = u32::from_be_bytes([a, b, c, d]);
-                self.count.set(self.count.get() + 1);
+                self.count += 1;
             }
         }
     }
@@ -62,10 +54,9 @@ mod tests {
             body.extend(std::iter::repeat_n(7u8, len as usize));
         }
         for step in [1, 2, 5, 6, 100, 10_000] {
-            let count = Rc::new(Cell::new(0));
-            let mut counter = MessageCounter::new(count.clone());
+            let mut counter = MessageCounter::default();
             body.chunks(step).for_each(|chunk| counter.see(chunk));
-            assert_eq!(count.get(), 3, "step {step}");
+            assert_eq!(counter.count(), 3, "step {step}");
         }
     }
 }

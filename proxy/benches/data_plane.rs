@@ -21,7 +21,7 @@ use proxy::telemetry::WorkerTelemetry;
 use proxy::telemetry::access_log::Captures;
 use proxy::telemetry::log_format::{self, LogFormat};
 use proxy::telemetry::log_sink::LogSinks;
-use proxy::telemetry::stream_info::{ConnectionInfo, StreamInfo};
+use proxy::telemetry::stream_info::{ConnectionInfo, DynamicMetadata, StreamInfo};
 use proxy::tls::secret_store::SecretStore;
 use proxy::upstream::PickContext;
 use proxy::upstream::worker::Worker;
@@ -144,11 +144,12 @@ fn route_match(criterion: &mut Criterion) {
     let connection = connection();
     let path = format!("/api/{}/x", ROUTES - 1);
     let request = request("service-321.default.svc.cluster.local", &path);
+    let metadata = DynamicMetadata::default();
     criterion.bench_function("route match", |bencher| {
         bencher.iter(|| {
             let host = matcher::virtual_host(&table, request.authority())?;
             let host = &table.virtual_hosts[host as usize];
-            matcher::route(host, &request, &connection)
+            matcher::route(host, &request, &connection, &metadata)
         });
     });
 }

@@ -9,6 +9,7 @@ use mesh_api::regex::Regex;
 
 use super::ClusterId;
 use super::cluster::RoutingPriority;
+use super::matcher::metadata::MetadataMatcher;
 use super::matcher::{Fraction, HeaderMatcher, QueryMatcher, StringMatcher};
 use super::metadata::Struct;
 use super::secret::ResourceSource;
@@ -94,6 +95,8 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatcher>,
     /// All of these query parameters.
     pub query: Vec<QueryMatcher>,
+    /// All of these in the dynamic metadata: what filters said before the route is looked up again.
+    pub metadata: Vec<MetadataMatcher>,
     /// Only gRPC requests.
     pub grpc: bool,
     /// Only this share of the requests.

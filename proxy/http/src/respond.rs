@@ -93,6 +93,10 @@ fn finish(
     let upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::clean_response(&stream, &mut head, upgrade);
     let method = stream.info.method.as_ref();
+    let body = match framing::is_bodiless(method, head.status) {
+        true => body.without_held(),
+        false => body,
+    };
     let length = framing::length(&body);
     framing::response(method, head.status, &mut head.headers, length);
     stream.info.response_code = head.status.as_u16();

@@ -9,6 +9,7 @@ use crate::config::route::{
     Action, ClusterSpecifier, Route, RouteConfig, VirtualHost, WeightedCluster,
 };
 use crate::config::{ClusterId, RouteTableId};
+use crate::telemetry::stream_info::DynamicMetadata;
 use crate::upstream::worker::View;
 
 pub mod choose;
@@ -141,6 +142,7 @@ pub fn find(
     connection: &HttpConnection,
     request: &RequestHead,
     internal: bool,
+    metadata: &DynamicMetadata,
 ) -> Found {
     let Some(config) = table.config() else {
         return Found::None;
@@ -152,7 +154,7 @@ pub fn find(
     if request.scheme != Scheme::Https && matcher::demands_tls(virtual_host, internal) {
         return Found::RedirectToHttps;
     }
-    let Some(route) = matcher::route(virtual_host, request, &connection.info) else {
+    let Some(route) = matcher::route(virtual_host, request, &connection.info, metadata) else {
         return Found::None;
     };
     let alternative = matcher::alternative(&virtual_host.routes[route as usize]);

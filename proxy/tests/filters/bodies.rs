@@ -64,6 +64,34 @@ async fn a_buffered_body_is_edited_and_has_its_new_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_buffered_body_keeps_its_trailers() {
+    let mut script = buffering(100, Overflow::Refuse);
+    let edit = script.request_buffered.clone();
+    script.request_buffered = Arc::new(move |context, head| {
+        let trailers = context.body().unwrap().trailers.as_mut().unwrap();
+        trailers.append("x-t", HeaderValue::from_static("more"));
+        edit(context, head)
+    });
+    for upstream in PROTOCOLS {
+        let mesh = Mesh {
+            scripts: vec![("a", script.clone())],
+            filters: vec![link("a", "")],
+            ..Mesh::default()
+        };
+        let running = mesh.start(upstream).await;
+        for client in PROTOCOLS {
+            let sent = Some(trailers("client"));
+            let answer = running.post(client, "/", &["hello"], sent).await;
+            assert_eq!(answer.brief(), (200, "[hello]"));
+            let told = answer.trailers.unwrap();
+            let told: Vec<_> = told.get_all("x-t").iter().collect();
+            assert_eq!(told, ["client", "more"]);
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_beyond_the_limit_is_refused() {
     let script = buffering(10, Overflow::Refuse);
     buffered(script, &["hello ", "world"], |answer, _| {
@@ -301,4 +329,45 @@ async fn an_inspected_body_stays_as_it_is() {
     }
     assert_eq!(seen.load(Ordering::SeqCst), 4 * 2 * 5);
     assert_eq!(ends.load(Ordering::SeqCst), 4);
+}
+
+/// The response to HEAD tells of a body and has none. It ends as any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_without_a_body_is_left_alone() {
+    let mut script = editing();
+    let whole = Buffering {
+        limit: 100,
+        overflow: Overflow::Refuse,
+    };
+    script.request_head = Arc::new(|_, _| Step::Continue);
+    script.response_end = Arc::new(|_, _| panic!("there is no body"));
+    let mut buffer = buffering(100, Overflow::Refuse);
+    buffer.request_head = Arc::new(|_, _| Step::Continue);
+    buffer.response_head = Arc::new(move |_, _| Step::Buffer(whole));
+    buffer.response_buffered = Arc::new(|context, _| {
+        context.body().unwrap().data = Bytes::from_static(b"dropped");
+        Step::Continue
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let mesh = Mesh {
+        scripts: vec![("a", script), ("b", buffer)],
+        filters: vec![link("a", ""), link("b", "")],
+        manager: format!(
+            "access_log: [{{ name: file, typed_config: {{ \
+               \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+               path: \"{}\", log_format: {{ text_format_source: {{ inline_string: \
+               \"%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_SENT% \" }} }} }} }}],",
+            log.display()
+        ),
+        ..Mesh::default()
+    };
+    let running = mesh.start(Protocol::Http1).await;
+    for client in PROTOCOLS {
+        let body = http_body_util::BodyExt::boxed(http_body_util::Empty::new());
+        let answer = running.send(client, http::Request::head("/"), body).await;
+        assert_eq!((answer.brief(), answer.cut), ((200, ""), false));
+    }
+    running.stop().await;
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "200 - 0 200 - 0 ");
 }

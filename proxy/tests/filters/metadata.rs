@@ -87,3 +87,34 @@ async fn metadata_is_read_by_rbac_headers_and_logs() {
     ];
     assert_eq!(lines, expected);
 }
+
+/// Routes match on it when they are looked up again.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_read_by_routes() {
+    let script = Script {
+        request_head: Arc::new(|context, head| {
+            let name = head.path.path().trim_start_matches('/').to_owned();
+            context
+                .metadata()
+                .set("test.names", &fields(&[("name", &name)]));
+            context.clear_route_cache();
+            Step::Continue
+        }),
+        ..Script::default()
+    };
+    let alice = "{ match: { prefix: /, dynamic_metadata: [{ filter: test.names, \
+        path: [{ key: name }], value: { string_match: { exact: alice } } }] }, \
+        route: { cluster: two } }";
+    let mesh = Mesh {
+        scripts: vec![("names", script)],
+        filters: vec![link("names", "")],
+        routes: vec![alice.into(), route("/", "one", "")],
+        ..Mesh::default()
+    };
+    let running = mesh.start(Protocol::Http1).await;
+    for (path, upstream) in [("/alice", "two"), ("/bob", "one")] {
+        let answer = running.get(Protocol::Http1, path).await;
+        assert_eq!(answer.header("x-upstream"), upstream);
+    }
+    running.stop().await;
+}

@@ -110,6 +110,13 @@ pub fn response(
     }
 }
 
+/// True for responses that have no body whatever they announce (RFC 9110 section 6.4.1).
+pub fn is_bodiless(method: Option<&Method>, status: StatusCode) -> bool {
+    method == Some(&Method::HEAD)
+        || status == StatusCode::NOT_MODIFIED
+        || has_no_content_length(method, status)
+}
+
 /// True for responses in which RFC 9110 section 8.6 forbids the header.
 fn has_no_content_length(method: Option<&Method>, status: StatusCode) -> bool {
     status.is_informational()

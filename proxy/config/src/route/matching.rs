@@ -3,14 +3,24 @@
 use super::{PathMatch, RouteMatch};
 use crate::connection::ConnectionInfo;
 use crate::matcher::StringMatcher;
+use crate::metadata::Metadata;
 use crate::request::RequestHead;
 
 impl RouteMatch {
     /// True if the request matches.
-    pub fn matches(&self, request: &RequestHead, connection: &ConnectionInfo) -> bool {
+    pub fn matches(
+        &self,
+        request: &RequestHead,
+        connection: &ConnectionInfo,
+        metadata: Option<&Metadata>,
+    ) -> bool {
         self.path.matches(request)
             && (!self.grpc || request.is_grpc())
             && self.headers.iter().all(|matcher| matcher.matches(request))
+            && self
+                .metadata
+                .iter()
+                .all(|matcher| matcher.matches(metadata))
             && self
                 .query
                 .iter()

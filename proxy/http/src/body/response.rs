@@ -53,6 +53,15 @@ impl ResponseSource {
         }
     }
 
+    /// The body without what filters put before it: for responses that have none.
+    #[must_use]
+    pub fn without_held(self) -> Self {
+        match self {
+            Self::Filtered(body) => body.into_source().without_held(),
+            body => body,
+        }
+    }
+
     /// Gives the body up for another attempt.
     pub fn discard(self) {
         match self {

@@ -310,6 +310,10 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> FilteredBody<B> {
     fn known_length(&self) -> SizeHint {
         let passed = self.passed.iter().filter_map(Frame::data_ref);
         let passed: u64 = passed.map(|data| data.len() as u64).sum();
+        // Over HTTP/1 only a body of unknown length has trailers.
+        if !self.drop_trailers && self.passed.iter().any(Frame::is_trailers) {
+            return SizeHint::new();
+        }
         if self.ended {
             return SizeHint::with_exact(passed);
         }

@@ -158,7 +158,8 @@ impl<'a> HeadContext<'a> {
         self.asked.route = true;
     }
 
-    /// Asks for calls about the body that follows the head of this call.
+    /// Asks for calls about the body that follows the head of this call. There are none for a response without a body,
+    /// as to HEAD; a request without one still has its end, at which the filter may give it one.
     pub fn watch_body(&mut self, watch: Watch) {
         self.asked.body = Some(watch);
     }

@@ -18,6 +18,7 @@ use super::{Filter, HeadContext, ResponseHead, Step};
 use crate::config::filter::FilterConfig;
 use crate::config::filter::cors::CorsPolicy;
 use crate::config::matcher::Fraction;
+use crate::config::route::Action;
 use crate::local_reply::{LocalReply, Shape};
 use crate::stream::RequestHead;
 use crate::telemetry::stream_info::ResponseFlags;
@@ -98,6 +99,11 @@ impl Filter for Cors {
         context: &mut HeadContext<'_>,
         request: &mut RequestHead,
     ) -> Step<RequestHead> {
+        // As Envoy: redirects and direct responses are not for other origins.
+        let route = context.stream.route.as_ref();
+        if !route.is_some_and(|route| matches!(route.route().action, Action::Forward(_))) {
+            return Step::Continue;
+        }
         let Some(policy) = context.route_config::<CorsPolicy>() else {
             return Step::Continue;
         };

@@ -17,6 +17,7 @@ use crate::body::incoming::BodyProgress;
 use crate::body::response::ResponseSource;
 use crate::body::{BodyError, RequestBody};
 use crate::deadline::{AfterRequest, Limits};
+use crate::framing;
 use crate::local_reply::LocalReply;
 use crate::route::choose;
 use crate::stream::{RequestHead, Stream};
@@ -100,7 +101,9 @@ pub async fn response(
             if !matches!(step, Step::Continue) {
                 Box::pin(settle(&**filter, &mut context, step, head, body)).await?;
             }
-            if let Some(watch) = context.asked.body {
+            if let Some(watch) = context.asked.body
+                && !framing::is_bodiless(context.stream.info.method.as_ref(), head.status)
+            {
                 watched::<ResponseHead>(&mut context, watch, body)?;
             }
         }

@@ -38,7 +38,8 @@ pub fn again(stream: &mut Stream, head: &RequestHead) -> Result<(), Answered> {
 }
 
 fn choose(stream: &mut Stream, table: Table, head: &RequestHead) -> Result<(), Box<LocalReply>> {
-    let route = match super::find(table, &stream.connection, head, stream.internal) {
+    let metadata = &stream.info.dynamic_metadata;
+    let route = match super::find(table, &stream.connection, head, stream.internal, metadata) {
         Found::Route(route) => Some(route),
         Found::RedirectToHttps => return Err(Box::new(redirect_to_https(head))),
         Found::None => None,

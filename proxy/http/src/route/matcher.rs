@@ -6,7 +6,7 @@ use crate::config::route::{
     Action, ClusterSpecifier, RequireTls, Route, RouteConfig, VirtualHost, WeightedClusters,
 };
 use crate::stream::RequestHead;
-use crate::telemetry::stream_info::ConnectionInfo;
+use crate::telemetry::stream_info::{ConnectionInfo, DynamicMetadata};
 
 /// The position of the virtual host of an authority.
 pub fn virtual_host(config: &RouteConfig, authority: &[u8]) -> Option<u32> {
@@ -53,11 +53,14 @@ pub fn route(
     host: &VirtualHost,
     request: &RequestHead,
     connection: &ConnectionInfo,
+    metadata: &DynamicMetadata,
 ) -> Option<u32> {
+    let metadata = metadata.borrow();
+    let metadata = metadata.as_deref();
     let found = host
         .routes
         .iter()
-        .position(|route| route.matches.matches(request, connection))?;
+        .position(|route| route.matches.matches(request, connection, metadata))?;
     u32::try_from(found).ok()
 }
 

@@ -8,11 +8,13 @@ use crate::any::bool_or;
 use crate::config::error::{ConfigError, Within};
 use crate::config::matcher::StringMatcher;
 use crate::config::route::{PathMatch, RouteMatch};
-use crate::matchers::{headers, invalid_regex, query, refuse, runtime_fraction};
+use crate::matchers::{self, headers, invalid_regex, query, refuse, runtime_fraction};
 
 /// What a request must look like.
 pub(super) fn route_match(proto: &wire::RouteMatch) -> Result<RouteMatch, ConfigError> {
-    refuse(!proto.dynamic_metadata.is_empty(), "dynamic_metadata")?;
+    let metadata = proto.dynamic_metadata.iter().enumerate();
+    let metadata = metadata
+        .map(|(n, proto)| matchers::metadata(proto).within(format_args!("dynamic_metadata[{n}]")));
     refuse(!proto.filter_state.is_empty(), "filter_state")?;
     refuse(!proto.cookies.is_empty(), "cookies")?;
     let tls = proto.tls_context.as_ref();
@@ -20,6 +22,7 @@ pub(super) fn route_match(proto: &wire::RouteMatch) -> Result<RouteMatch, Config
         path: path(proto)?,
         headers: headers(&proto.headers)?,
         query: query(&proto.query_parameters)?,
+        metadata: metadata.collect::<Result<_, _>>()?,
         grpc: proto.grpc.is_some(),
         fraction: proto.runtime_fraction.as_ref().and_then(runtime_fraction),
         client_certificate_presented: tls.and_then(|tls| Some(tls.presented.as_ref()?.value)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -276,14 +276,16 @@ async fn echo(
     let Ok(body) = body.collect().await else {
         return Response::new(http_body_util::Empty::new().boxed());
     };
-    let trailers = body.trailers().cloned();
-    let frames = [
-        Some(Frame::data(body.to_bytes())),
-        trailers.map(Frame::trailers),
-    ];
-    let frames = frames.into_iter().flatten().map(Ok::<_, Infallible>);
-    let frames: Vec<_> = frames.collect();
-    let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed());
+    // Without trailers the length is announced.
+    let body = match body.trailers().cloned() {
+        None => Full::new(body.to_bytes()).boxed(),
+        Some(trailers) => {
+            let frames = [Frame::data(body.to_bytes()), Frame::trailers(trailers)];
+            let frames = frames.map(Ok::<_, Infallible>);
+            StreamBody::new(tokio_stream::iter(frames)).boxed()
+        }
+    };
+    let mut response = Response::new(body);
     *response.headers_mut() = headers;
     if fails {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -124,6 +124,12 @@ pub trait Filter: Debug {
     fn complete(&self, context: &mut HeadContext<'_>) {
         let _ = context;
     }
+
+    /// Reports the stream, as access logs do: called when all filters have completed it, wherever they stand in the
+    /// chain.
+    fn report(&self, context: &mut HeadContext<'_>) {
+        let _ = context;
+    }
 }
 
 /// What a filter wants after it saw a head of type `H`.

@@ -47,6 +47,8 @@ pub(crate) async fn tcp(fixture: &mut Fixture) {
     let proxy = &fixture.proxy;
     let nothing = exchange(proxy.connect("nowhere").await, b"x").await;
     assert_eq!(nothing.unwrap_or_default(), b"");
+    let refused = exchange(proxy.connect("guarded").await, b"x").await;
+    assert_eq!(refused.unwrap_or_default(), b"");
     // Bytes both ways, then silence until the proxy has enough of it.
     let mut stream = proxy.connect("tcp").await;
     stream.write_all(b"x").await.unwrap();
@@ -57,6 +59,8 @@ pub(crate) async fn tcp(fixture: &mut Fixture) {
         .until(&[
             "istio_tcp_connections_closed_total",
             "envoy_tcp_idle_timeout",
+            "envoy_tcp_rbac_allowed",
+            "envoy_tcp_rbac_denied",
         ])
         .await;
 }
@@ -77,6 +81,7 @@ pub(crate) async fn http(fixture: &mut Fixture) {
     let (status, _) = super::client::request(stream, "/", "unknown").await;
     assert_eq!(status, 404);
     assert_eq!(fixture.get("/missing/").await, 503);
+    assert_eq!(fixture.get("/denied/").await, 403);
     fixture
         .until(&[
             "envoy_http_downstream_cx_idle_timeout",

@@ -28,7 +28,10 @@ fn the_page_lists_the_metrics_that_are_exported() {
         ("metrics of RBAC filters", of("envoy_http_rbac_")),
         ("metrics of listeners", of("envoy_listener_")),
         ("metrics of TCP proxies", of("envoy_tcp_")),
-        ("metrics of RBAC filters of connections", of("envoy_tcp_rbac_")),
+        (
+            "metrics of RBAC filters of connections",
+            of("envoy_tcp_rbac_"),
+        ),
         (
             "metrics of the process",
             table(&["Gauge", "Value"], process),

@@ -21,7 +21,7 @@ pub(super) fn build(config: &FilterConfig, _: &Build<'_>) -> Option<Rc<dyn Filte
 }
 
 impl Filter for IstioStats {
-    fn complete(&self, context: &mut HeadContext<'_>) {
+    fn report(&self, context: &mut HeadContext<'_>) {
         if let Some(config) = self.0.get::<StatsConfig>() {
             let telemetry = &context.worker().telemetry;
             request_metrics::record(config, telemetry, &context.stream.info);

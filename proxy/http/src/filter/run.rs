@@ -117,10 +117,16 @@ pub fn complete(stream: &mut Stream, side: Side) {
         return;
     };
     let chain = filters.chain.clone();
-    for position in chain.positions() {
-        if stream.is_filtered(side, position) {
-            let filter = &chain.link(position).filter;
-            filter.complete(&mut HeadContext::new(stream, side, position));
+    let each: [fn(&dyn Filter, &mut HeadContext<'_>); 2] = [
+        |filter, context| filter.complete(context),
+        |filter, context| filter.report(context),
+    ];
+    for call in each {
+        for position in chain.positions() {
+            if stream.is_filtered(side, position) {
+                let filter = &chain.link(position).filter;
+                call(&**filter, &mut HeadContext::new(stream, side, position));
+            }
         }
     }
 }

@@ -357,6 +357,17 @@ fn a_rule_reaches_the_routes_of_hosts_that_only_a_route_knows() {
 }
 
 #[test]
+fn a_route_hides_the_rules_for_bytes_of_another_for_the_same_host() {
+    let of_mysql = |name, form| Event::Route {
+        name,
+        host: 2,
+        form,
+    };
+    let gone = Event::NoRoute(0);
+    check(vec![of_mysql(3, 4), of_mysql(0, 6), gone]).unwrap();
+}
+
+#[test]
 fn a_proxy_that_moved_is_served_by_its_new_machine() {
     check(vec![
         Event::Machine(0),

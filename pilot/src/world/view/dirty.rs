@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use mesh_api::hostname::Hostname;
 use mesh_api::port::Protocol;
+use mesh_api::route::VirtualService;
 use mesh_api::service::Service;
 
 use super::super::World;
@@ -72,11 +73,9 @@ impl Dirty {
         }
         for change in &delta.virtual_services {
             world.work().visit(1);
-            self.listeners |= [&change.before, &change.after]
-                .into_iter()
-                .flatten()
-                .any(|object| has_l4_rules(object));
+            self.listeners |= shapes_listeners(scope, change);
             let hosts = scope.apply_virtual_service(&world.snapshot, change);
+            self.listeners |= shapes_listeners(scope, change);
             for host in &hosts {
                 self.add_host(scope, routes, host);
             }
@@ -123,4 +122,14 @@ impl Dirty {
             None => self.everything = true,
         }
     }
+}
+
+/// Whether listeners show what decides about a host of a changed object: that object, or another which it hides.
+fn shapes_listeners(scope: &Scope, change: &Changed<VirtualService>) -> bool {
+    let objects = change.before.iter().chain(&change.after);
+    let rules = scope.virtual_services();
+    let mut deciding = objects
+        .flat_map(|object| &object.hosts)
+        .filter_map(|host| rules.of_host(host));
+    deciding.any(|object| has_l4_rules(object))
 }

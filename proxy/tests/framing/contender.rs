@@ -20,6 +20,9 @@ pub(crate) struct Ports {
     pub(crate) http1: u16,
 }
 
+/// How often a proxy is started that ends at once.
+const ATTEMPTS: usize = 5;
+
 /// A proxy that runs; dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Contender {
@@ -31,7 +34,18 @@ pub(crate) struct Contender {
 impl Contender {
     /// Starts the proxy and waits until it listens. It has one worker, so that all clients of a lane share its
     /// connections to the origin.
+    ///
+    /// Its ports were free a moment before; a connection of another test may take one meanwhile, so it is tried again.
     pub(crate) async fn start(lanes: &[Lane]) -> Self {
+        for _ in 0..ATTEMPTS {
+            if let Some(contender) = Self::try_start(lanes).await {
+                return contender;
+            }
+        }
+        panic!("the proxy ended {ATTEMPTS} times instead of listening");
+    }
+
+    async fn try_start(lanes: &[Lane]) -> Option<Self> {
         let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [admin, auto, http1] =
             held.map(|listener| listener.local_addr().expect("a bound address").port());
@@ -69,21 +83,24 @@ impl Contender {
             process,
             _directory: directory,
         };
-        tokio::time::timeout(LIMIT, contender.wait_until_it_listens(admin))
-            .await
-            .expect("the proxy becomes ready");
-        contender
+        let listens = tokio::time::timeout(LIMIT, contender.listens(admin));
+        let listens = listens.await.expect("the proxy becomes ready or ends");
+        listens.then_some(contender)
     }
 
-    async fn wait_until_it_listens(&mut self, admin: u16) {
+    /// Waits until the proxy listens; false if it ends instead.
+    async fn listens(&mut self, admin: u16) -> bool {
         while !is_ready(admin).await {
             let ended = self
                 .process
                 .try_wait()
                 .expect("the process can be waited for");
-            assert_eq!(ended, None, "the proxy ended instead of listening");
+            if ended.is_some() {
+                return false;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        true
     }
 
     /// Fails if the process is gone.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_api::authn::MtlsMode;
-use mesh_api::resource::{Meta, ResourceKey};
+use mesh_api::resource::{HasMeta, ResourceKey};
 use mesh_api::route::VirtualService;
 use mesh_api::snapshot::diff::Changes;
 use mesh_api::snapshot::{ByNamespace, ServiceKey, Snapshot};
@@ -61,13 +61,11 @@ impl Delta {
             (&before.virtual_services, &after.virtual_services),
             keys,
             "VirtualService",
-            |object| &object.meta,
         );
         delta.destination_rules = changed(
             (&before.destination_rules, &after.destination_rules),
             keys,
             "DestinationRule",
-            |object| &object.meta,
         );
         for key in keys {
             match &*key.kind {
@@ -115,54 +113,19 @@ fn refuse_otherwise(before: &Snapshot, after: &Snapshot) -> bool {
             .any(|namespace| refuses(before, namespace) != refuses(after, namespace))
 }
 
-/// The objects of a kind that changed: by their keys, and where objects of other kinds were
-/// changed, which may stand behind some, by comparing all.
-fn changed<T>(
-    (before, after): (&Arc<ByNamespace<T>>, &Arc<ByNamespace<T>>),
+/// The objects of a kind that changed. The changes name what is derived from other objects as well.
+fn changed<T: HasMeta>(
+    (before, after): (&ByNamespace<T>, &ByNamespace<T>),
     keys: &BTreeSet<ResourceKey>,
     kind: &str,
-    meta: impl Fn(&T) -> &Meta,
 ) -> Vec<Changed<T>> {
-    if Arc::ptr_eq(before, after) {
-        return Vec::new();
-    }
+    let keys = keys.iter().filter(|key| &*key.kind == kind);
     let find = |objects: &ByNamespace<T>, key: &ResourceKey| {
-        let mut of_namespace = Snapshot::of_namespace(objects, &key.namespace).iter();
-        of_namespace
-            .find(|object| meta(object).key == *key)
-            .cloned()
+        objects.object(&key.namespace, &key.name).cloned()
     };
-    let mut changed: BTreeSet<ResourceKey> = BTreeSet::new();
-    if keys.iter().all(|key| STANDS_ALONE.contains(&&*key.kind)) {
-        changed.extend(keys.iter().filter(|key| *key.kind == *kind).cloned());
-    } else {
-        for (objects, others) in [(before, after), (after, before)] {
-            for (namespace, of_namespace) in objects.iter() {
-                let theirs = Snapshot::of_namespace(others, namespace).iter();
-                let theirs: std::collections::HashSet<_> = theirs.map(Arc::as_ptr).collect();
-                let differing = of_namespace
-                    .iter()
-                    .filter(|object| !theirs.contains(&Arc::as_ptr(object)));
-                changed.extend(differing.map(|object| meta(object).key.clone()));
-            }
-        }
-    }
-    changed
-        .iter()
-        .map(|key| Changed {
-            before: find(before, key),
-            after: find(after, key),
-        })
-        .collect()
+    keys.map(|key| Changed {
+        before: find(before, key),
+        after: find(after, key),
+    })
+    .collect()
 }
-
-/// Kinds of which nothing but themselves is made.
-const STANDS_ALONE: [&str; 7] = [
-    "VirtualService",
-    "DestinationRule",
-    "Gateway",
-    "AuthorizationPolicy",
-    "RequestAuthentication",
-    "PeerAuthentication",
-    "Telemetry",
-];

@@ -365,6 +365,7 @@ fn a_route_hides_the_rules_for_bytes_of_another_for_the_same_host() {
     };
     let gone = Event::NoRoute(0);
     check(vec![of_mysql(3, 4), of_mysql(0, 6), gone]).unwrap();
+    check(vec![of_mysql(0, 78), of_mysql(1, 84)]).unwrap();
 }
 
 #[test]

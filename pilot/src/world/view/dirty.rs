@@ -73,9 +73,10 @@ impl Dirty {
         }
         for change in &delta.virtual_services {
             world.work().visit(1);
-            self.listeners |= shapes_listeners(scope, change);
+            let shaped = shapes_listeners(scope, change);
             let hosts = scope.apply_virtual_service(&world.snapshot, change);
-            self.listeners |= shapes_listeners(scope, change);
+            // Rules for bytes are few, and which of several objects decides shows in listeners, chains and names alike.
+            self.everything |= shaped || shapes_listeners(scope, change);
             for host in &hosts {
                 self.add_host(scope, routes, host);
             }
@@ -124,12 +125,13 @@ impl Dirty {
     }
 }
 
-/// Whether listeners show what decides about a host of a changed object: that object, or another which it hides.
+/// Whether listeners show a changed object, or what decides about one of its hosts: that object, or another which it
+/// hides.
 fn shapes_listeners(scope: &Scope, change: &Changed<VirtualService>) -> bool {
-    let objects = change.before.iter().chain(&change.after);
+    let objects = || change.before.iter().chain(&change.after);
     let rules = scope.virtual_services();
-    let mut deciding = objects
+    let mut deciding = objects()
         .flat_map(|object| &object.hosts)
         .filter_map(|host| rules.of_host(host));
-    deciding.any(|object| has_l4_rules(object))
+    objects().any(|object| has_l4_rules(object)) || deciding.any(|object| has_l4_rules(object))
 }
